@@ -1,0 +1,19 @@
+# `make demo` sets everything up and runs the water example; `make test` runs the tests.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet -e '.[test]'
+	touch .venv/ready
+
+setup: .venv/ready
+
+demo: .venv/ready
+	$(BIN)/densnet run examples/water.toml
+
+test: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: setup demo test

@@ -1,0 +1,3 @@
+"""Molecular dynamics and infrared spectra from machine-learned electron densities."""
+
+__version__ = "0.1.0"

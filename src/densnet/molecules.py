@@ -1,0 +1,170 @@
+"""Molecules: a batch of geometries, the first noun of every stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from densnet import units
+
+SYMBOLS = "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar".split()
+"""Chemical symbols by atomic number, as far as promolecule tables are shipped (H-Cl)."""
+
+_ATOMIC_MASSES = [
+    0.0, 1.00782503, 4.00260325, 7.0160034, 9.012183, 11.009305, 12.0, 14.0030740, 15.9949146, 18.9984032, 19.9924402,
+    22.989769, 23.985042, 26.981538, 27.976927, 30.973762, 31.972071, 34.968853, 39.962383,
+]  # fmt: skip
+"""Masses of the most abundant isotopes in u (AME2020)."""
+
+
+class MoleculeError(ValueError):
+    """A geometry that cannot be used; the message names the value and the remedy."""
+
+
+@dataclass(frozen=True)
+class Molecules:
+    """A batch of neutral closed-shell molecules, flattened over atoms.
+
+    numbers    [atoms] int64       atomic numbers
+    positions  [atoms, 3]          bohr
+    owner      [atoms] int64       index of the molecule an atom belongs to, ascending
+    count                          number of molecules
+    """
+
+    numbers: Tensor
+    positions: Tensor
+    owner: Tensor
+    count: int
+
+    @classmethod
+    def single(cls, numbers, positions) -> Molecules:
+        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr."""
+        numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        return cls(numbers, torch.as_tensor(positions), torch.zeros_like(numbers), 1)
+
+    @classmethod
+    def replicas(cls, numbers, positions) -> Molecules:
+        """Several geometries of one molecule: ``numbers`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
+        positions = torch.as_tensor(positions)
+        count, atoms = positions.shape[:2]
+        numbers = torch.as_tensor(numbers, dtype=torch.int64, device=positions.device)
+        owner = torch.arange(count, device=positions.device).repeat_interleave(atoms)
+        return cls(numbers.repeat(count), positions.reshape(-1, 3), owner, count)
+
+    @classmethod
+    def concatenate(cls, batch: list[Molecules]) -> Molecules:
+        """One batch out of several, in the order given."""
+        offsets = torch.tensor([0, *(m.count for m in batch)]).cumsum(0)
+        return cls(
+            torch.cat([m.numbers for m in batch]),
+            torch.cat([m.positions for m in batch]),
+            torch.cat([m.owner + int(o) for m, o in zip(batch, offsets)]),
+            int(offsets[-1]),
+        )
+
+    def at(self, positions: Tensor) -> Molecules:
+        """The same molecules at other ``positions`` [atoms, 3], bohr."""
+        return replace(self, positions=positions)
+
+    def to(self, device=None, dtype=None) -> Molecules:
+        """The same molecules on another device; ``dtype`` concerns the positions only."""
+        return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count)
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """[molecules] number of atoms of each."""
+        return torch.bincount(self.owner, minlength=self.count)
+
+    @cached_property
+    def masses(self) -> Tensor:
+        """[atoms] float64, electron masses; the most abundant isotope of each element."""
+        table = torch.tensor(_ATOMIC_MASSES, dtype=torch.float64, device=self.numbers.device) * units.AMU
+        return table[self.numbers]
+
+    def split(self) -> list[Molecules]:
+        """The single molecules of the batch."""
+        sizes = self.sizes.tolist()
+        return [
+            Molecules(z, x, torch.zeros_like(z), 1) for z, x in zip(self.numbers.split(sizes), self.positions.split(sizes), strict=True)
+        ]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""
+        out = torch.zeros(self.count, *values.shape[1:], dtype=values.dtype, device=values.device)
+        return out.index_add(0, self.owner, values)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Directed pairs of atoms of the same molecule, sorted by receiver: ``receiver``, ``sender`` [pairs] int64."""
+
+    receiver: Tensor
+    sender: Tensor
+
+    def vectors(self, positions: Tensor) -> Tensor:
+        """[pairs, 3] from receiver to sender, bohr."""
+        return positions[self.sender] - positions[self.receiver]
+
+
+def all_pairs(molecules: Molecules) -> Pairs:
+    """Every directed pair of different atoms within each molecule, whatever the distance (fixed along a trajectory)."""
+    receivers, senders, start = [], [], 0
+    for size in molecules.sizes.tolist():
+        grid = torch.arange(size)
+        i, j = torch.meshgrid(grid, grid, indexing="ij")
+        off = i != j
+        receivers.append(i[off] + start)
+        senders.append(j[off] + start)
+        start += size
+    device = molecules.numbers.device
+    return Pairs(torch.cat(receivers).to(device), torch.cat(senders).to(device))
+
+
+def pairs_within(molecules: Molecules, cutoff: float) -> Pairs:
+    """Directed pairs closer than ``cutoff`` (bohr), by vesin's cell list per molecule."""
+    from vesin import NeighborList
+
+    calculator = NeighborList(cutoff=cutoff, full_list=True)
+    receivers, senders, start = [], [], 0
+    for molecule in molecules.split():
+        points = molecule.positions.detach().cpu().double().numpy()
+        i, j = calculator.compute(points=points, box=torch.zeros(3, 3).double().numpy(), periodic=False, quantities="ij")
+        order = torch.as_tensor(i.astype("int64")).argsort(stable=True)
+        receivers.append(torch.as_tensor(i.astype("int64"))[order] + start)
+        senders.append(torch.as_tensor(j.astype("int64"))[order] + start)
+        start += len(points)
+    device = molecules.numbers.device
+    return Pairs(torch.cat(receivers).to(device), torch.cat(senders).to(device))
+
+
+SUPPORTED = {1, 6, 7, 8, 9, 16, 17}
+"""Elements that the package promises: H, C, N, O, F, S, Cl."""
+
+
+def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM) -> None:
+    """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
+
+    ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted.
+    """
+    for number in sorted(set(numbers.tolist()) - SUPPORTED):
+        symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
+        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet knows H, C, N, O, F, S and Cl.")
+    electrons = int(numbers.sum())
+    if electrons % 2:
+        raise MoleculeError(
+            f"{name}: {electrons} electrons, an odd number; densnet treats neutral closed-shell molecules only. "
+            "Check for a missing hydrogen; ions and radicals are not supported yet."
+        )
+    if not torch.isfinite(positions).all():
+        raise MoleculeError(f"{name}: a coordinate is not a finite number; check the file.")
+    if len(numbers) > 1:
+        distance = torch.pdist(positions.detach().double())
+        if distance.min() < closest:
+            i, j = torch.triu_indices(len(numbers), len(numbers), 1)[:, int(distance.argmin())].tolist()
+            raise MoleculeError(
+                f"{name}: atoms {i + 1} ({SYMBOLS[numbers[i]]}) and {j + 1} ({SYMBOLS[numbers[j]]}) are only "
+                f"{float(distance.min()) / units.ANGSTROM:.3f} Angstrom apart; check the geometry and its unit (Angstrom)."
+            )

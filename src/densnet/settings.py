@@ -1,0 +1,67 @@
+"""Reads one TOML file into typed sections; an unknown key is refused and the nearest known one offered.
+
+The type of a section stands beside the stage that uses it and derives from `Section`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the key, its value and the remedy."""
+
+
+class Section(BaseModel):
+    """Frozen settings of one stage; every field has a unit in its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; a syntax error is reported with the file's name and line."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"settings file {path} does not exist.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not valid TOML: {error}.") from error
+
+
+def parse(kind: type[S], values: dict[str, Any], where: str) -> S:
+    """``values`` as a ``kind``; the first problem becomes one `SettingsError` that names ``where.key``."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise SettingsError(_explain(kind, problem, where)) from None
+
+
+def _explain(kind: type[BaseModel], problem: dict, where: str) -> str:
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join([where, *path]) if where else ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        known = _fields(kind, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}."
+        return f"unknown setting `{name}`; {hint}"
+    if problem["type"] == "missing":
+        return f"setting `{name}` is missing and has no default."
+    return f"setting `{name}` is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."
+
+
+def _fields(kind: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        kind = annotation
+    return list(kind.model_fields)
