@@ -1,0 +1,158 @@
+"""The exact density of a label: occupied orbitals in contracted Gaussians, evaluated on points without a quantum-chemistry package.
+
+chi = S_lm(r_hat) r^l sum_k c_k N_l(alpha_k) exp(-alpha_k r^2); the order of the functions is that of PySCF's spherical AOs:
+atom by atom, shells by l, contractions before m, and p as x, y, z.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.symmetry import solid_harmonics
+
+_SHIPPED = files("densnet") / "data" / "orbital_bases"
+_CHUNK = 1024
+"""Points at a time: keeps the table of orbitals on points small and in the cache."""
+
+
+class OrbitalError(ValueError):
+    """Orbitals that cannot be used: an unknown basis, an element that it lacks, or coefficients of another shape."""
+
+
+def radial_norm(l: int, exponents: Tensor) -> Tensor:
+    """N_l(alpha) = sqrt(2 (2 alpha)^(l + 3/2) / Gamma(l + 3/2)), so that r^l exp(-alpha r^2) S_lm N_l has unit overlap with itself."""
+    return torch.sqrt(2 * (2 * exponents) ** (l + 1.5) / math.gamma(l + 1.5))
+
+
+@dataclass(frozen=True)
+class Shells:
+    """The contracted shells of one element.
+
+    exponents    [primitives] float64, 1 / bohr^2
+    contraction  [contractions, primitives] float64, norms of the primitives included
+    angular      the l of each contraction, ascending
+    """
+
+    exponents: Tensor
+    contraction: Tensor
+    angular: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of AOs of an atom of this element."""
+        return sum(2 * l + 1 for l in self.angular)
+
+    def values(self, vectors: Tensor) -> Tensor:
+        """AOs [atoms, AO, points] at ``vectors`` [atoms, points, 3] (bohr) from the nuclei; points last, which is what makes it fast."""
+        square = vectors.square().sum(-1)[:, None]
+        radial = self.contraction.to(vectors) @ torch.exp(-square * self.exponents.to(vectors)[:, None])
+        harmonics = solid_harmonics(vectors, max(self.angular)).transpose(1, 2).contiguous()
+        parts = []
+        for l in sorted(set(self.angular)):
+            start, count = self.angular.index(l), self.angular.count(l)
+            order = [3, 1, 2] if l == 1 else list(range(l * l, (l + 1) ** 2))
+            parts.append((radial[:, start : start + count, None] * harmonics[:, None, order]).flatten(1, 2))
+        return torch.cat(parts, dim=1)
+
+
+def shipped_orbital_bases() -> list[str]:
+    """Names of the orbital bases that come with the package."""
+    return sorted(path.name.removesuffix(".json") for path in _SHIPPED.iterdir() if path.name.endswith(".json"))
+
+
+@lru_cache
+def orbital_basis(name: str) -> dict[int, Shells]:
+    """The shells by atomic number of a shipped basis, or of a JSON file (a ``name`` ending in .json) written by `reference.orbital_bases`."""
+    path = Path(name) if name.endswith(".json") else _SHIPPED / f"{name.lower()}.json"
+    if not path.is_file():
+        raise OrbitalError(
+            f"orbital basis `{name}` is not known; densnet ships {', '.join(shipped_orbital_bases())}. "
+            "Export another one with densnet.reference.orbital_bases.export and name its file."
+        )
+    elements = json.loads(path.read_text(encoding="utf-8"))["elements"]
+    return {SYMBOLS.index(symbol): _shells(shells) for symbol, shells in elements.items()}
+
+
+def _shells(shells: list[dict]) -> Shells:
+    exponents, blocks, angular = [], [], []
+    for shell in shells:
+        alpha = torch.tensor(shell["exponents"], dtype=torch.float64)
+        contractions = torch.tensor(shell["coefficients"], dtype=torch.float64)
+        exponents.append(alpha)
+        blocks.append(contractions * radial_norm(shell["l"], alpha))
+        angular += [shell["l"]] * len(contractions)
+    return Shells(torch.cat(exponents), torch.block_diag(*blocks), tuple(angular))
+
+
+@dataclass(frozen=True)
+class Orbitals:
+    """Doubly occupied orbitals of one molecule: psi_i = sum_mu coefficients[mu, i] chi_mu, rho = 2 sum_i |psi_i|^2.
+
+    molecule      a batch of one geometry
+    coefficients  [AO, occupied]
+    basis         name of the orbital basis
+    """
+
+    molecule: Molecules
+    coefficients: Tensor
+    basis: str = "aug-cc-pvdz"
+
+    def __post_init__(self):
+        if self.molecule.count != 1:
+            raise OrbitalError(f"orbitals belong to one molecule, not to a batch of {self.molecule.count}; split the batch first.")
+        width = sum(self._shells_of(number).width for number in self.molecule.numbers.tolist())
+        if self.coefficients.ndim != 2 or len(self.coefficients) != width:
+            raise OrbitalError(
+                f"`coefficients` is of shape {tuple(self.coefficients.shape)}, but {self.basis} has {width} functions on this molecule; "
+                "check the basis and the order of the atoms."
+            )
+
+    @property
+    def electrons(self) -> int:
+        """Two for each orbital."""
+        return 2 * self.coefficients.shape[1]
+
+    def amplitudes(self, points: Tensor) -> Tensor:
+        """psi_i [points, occupied] at ``points`` [points, 3], bohr; differentiable in the points."""
+        parts = [self._amplitudes(chunk) for chunk in points.split(_CHUNK)]
+        return torch.cat(parts) if parts else points.new_zeros(0, self.coefficients.shape[1])
+
+    def values(self, points: Tensor) -> Tensor:
+        """rho = 2 sum_i |psi_i|^2 [points], electrons / bohr^3, at ``points`` [points, 3], bohr."""
+        parts = [2 * self._amplitudes(chunk).square().sum(-1) for chunk in points.split(_CHUNK)]
+        return torch.cat(parts) if parts else points.new_zeros(0)
+
+    def _shells_of(self, number: int) -> Shells:
+        shells = orbital_basis(self.basis)
+        if number not in shells:
+            known = ", ".join(SYMBOLS[n] for n in shells)
+            raise OrbitalError(f"orbital basis {self.basis} has no functions for {SYMBOLS[number]}; its file holds {known}.")
+        return shells[number]
+
+    @cached_property
+    def _groups(self) -> list[tuple[Shells, Tensor, Tensor]]:
+        """Per element: its shells, its atoms, and the coefficient rows [atoms * AO, occupied] of these atoms."""
+        numbers = self.molecule.numbers
+        rows = self.coefficients.split([self._shells_of(number).width for number in numbers.tolist()])
+        groups = []
+        for number in numbers.unique().tolist():
+            atoms = (numbers == number).nonzero()[:, 0]
+            groups.append((self._shells_of(number), atoms, torch.cat([rows[a] for a in atoms.tolist()])))
+        return groups
+
+    def _amplitudes(self, points: Tensor) -> Tensor:
+        positions = self.molecule.positions.to(points)
+        total = 0
+        for shells, atoms, coefficients in self._groups:
+            functions = shells.values(points - positions[atoms][:, None]).flatten(0, 1)
+            total = total + functions.T @ coefficients.to(points)
+        return total
