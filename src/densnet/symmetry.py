@@ -64,21 +64,18 @@ def _harmonic_polynomials(l_max: int) -> np.ndarray:
 
 
 @lru_cache
-def _harmonic_tables(l_max: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    powers = torch.as_tensor(_monomial_powers(l_max), device=device)
-    table = torch.as_tensor(_harmonic_polynomials(l_max), dtype=dtype, device=device)
-    return powers[:, 0], powers[:, 1], powers[:, 2], table
+def _harmonic_table(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.as_tensor(_harmonic_polynomials(l_max), dtype=dtype, device=device)
 
 
 def solid_harmonics(vectors: Tensor, l_max: int) -> Tensor:
     """r^l S_lm(r_hat): ``vectors`` [..., 3] -> [..., (l_max + 1)^2]; polynomial, hence differentiable any number of times."""
-    x, y, z, table = _harmonic_tables(l_max, vectors.dtype, vectors.device)
-    powers = [torch.ones_like(vectors)]
-    for _ in range(l_max):
-        powers.append(powers[-1] * vectors)
-    power = torch.stack(powers, dim=-1)
-    monomials = power[..., 0, :][..., x] * power[..., 1, :][..., y] * power[..., 2, :][..., z]
-    return monomials @ table
+    x, y, z = vectors.split(1, dim=-1)
+    monomials = [torch.ones_like(x)]
+    for degree in range(1, l_max + 1):  # the order of `_monomial_powers`: the last `degree` monomials before have no x, the last one no y
+        lower = monomials[-1]
+        monomials.append(torch.cat([x * lower, y * lower[..., -degree:], z * lower[..., -1:]], dim=-1))
+    return torch.cat(monomials, dim=-1) @ _harmonic_table(l_max, vectors.dtype, vectors.device)
 
 
 @lru_cache

@@ -1,8 +1,8 @@
 """DensityBasis: which Gaussians sit on which element, in which order.
 
-A primitive is g_lm(r) = N_l(a) r^l exp(-a r^2) S_lm, normalised to unit self-overlap. The coefficients of an atom form one row, its columns ordered
-by l, then by radial index n (steepest first), then by m = -l..l. All elements of a basis share one row layout: the number of radial
-*slots* of each l is the maximum over the elements, and what an element lacks is padding (mask False, exponent 1).
+A primitive is g_lm(r) = N_l(a) r^l exp(-a r^2) S_lm, normalised to unit self-overlap. The coefficients of an atom form one row, its
+columns ordered by l, then by radial index n (steepest first), then by m = -l..l. All elements of a basis share one row layout: the number
+of radial *slots* of each l is the maximum over the elements, and what an element lacks is padding (mask False, exponent 1).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DensityBasis:
                 raise BasisError(f"density basis {name!r}: element {symbol} has no function; give at least one (l, exponent).")
             for l, exponent in pairs:
                 if l < 0 or not 0.0 < exponent < float("inf"):
-                    raise BasisError(f"density basis {name!r}: {symbol} has (l, exponent) = ({l}, {exponent}); need l >= 0 and exponent > 0.")
+                    raise BasisError(f"density basis {name!r}: {symbol} has (l, exponent) = ({l}, {exponent}); need l >= 0, exponent > 0.")
             if len(set(pairs)) < len(pairs):
                 raise BasisError(f"density basis {name!r}: {symbol} has the same (l, exponent) twice; drop one.")
             table[_number(symbol)] = tuple(tuple(a for k, a in pairs if k == l) for l in range(pairs[-1][0] + 1))
@@ -73,7 +73,7 @@ class DensityBasis:
         }
         basis = cls.of(content["name"], primitives)
         if content.get("fingerprint", basis.fingerprint) != basis.fingerprint:
-            raise BasisError(f"density basis {basis.name!r}: fingerprint {content['fingerprint']} does not match its exponents; file damaged?")
+            raise BasisError(f"density basis {basis.name!r}: fingerprint {content['fingerprint']} belongs to other exponents; file damaged?")
         return basis
 
     def to_dict(self) -> dict:
@@ -124,7 +124,7 @@ class DensityBasis:
 
     def column_slots(self, device=None) -> Tensor:
         """[width] int64: the slot of each column."""
-        return torch.arange(len(self.slots), device=device).repeat_interleave(torch.tensor([2 * l + 1 for l, _ in self.slots], device=device))
+        return torch.tensor([s for s, (l, _) in enumerate(self.slots) for _ in range(2 * l + 1)], device=device)
 
     def exponents(self, numbers: Tensor) -> Tensor:
         """[atoms, slots] float64: the reference exponents of atoms with atomic ``numbers`` [atoms]; 1 where padded."""
