@@ -73,7 +73,7 @@ class DensityBasis:
         }
         basis = cls.of(content["name"], primitives)
         if content.get("fingerprint", basis.fingerprint) != basis.fingerprint:
-            raise BasisError(f"density basis {basis.name!r}: fingerprint {content['fingerprint']} belongs to other exponents; file damaged?")
+            raise BasisError(f"density basis {basis.name!r}: fingerprint {content['fingerprint']} belongs to other exponents; damaged?")
         return basis
 
     def to_dict(self) -> dict:

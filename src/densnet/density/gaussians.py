@@ -211,7 +211,7 @@ def _solid_moments(basis: DensityBasis, l: int, coefficients: Tensor, exponents:
 
 
 def values(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors: Tensor) -> Tensor:
-    """Density of each atom's functions at its own points: [atoms, points], electrons / bohr^3; ``vectors`` point - atom [atoms, points, 3]."""
+    """Density of each atom's functions at its own points, [atoms, points]; ``vectors`` [atoms, points, 3] from atom to point."""
     radial = torch.exp(-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True))
     scaled = coefficients * norms(degrees(basis, exponents), exponents)[:, basis.column_slots(exponents.device)]
     return _expand(basis, scaled, radial, vectors)
