@@ -161,7 +161,7 @@ def nothing_at_import(source: Source) -> Iterator[str]:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.AsyncFunctionDef)
         typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        main = Path(source.name).name == "__main__.py" and isinstance(node, ast.If | ast.Expr)
+        main = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
         if not (docstring or typing or main or isinstance(node, allowed)):
             yield f"line {node.lineno}: `{ast.unparse(node).splitlines()[0]}` happens at import"
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:

@@ -1,0 +1,79 @@
+"""The `densnet` command: one verb per stage, and the one place where an error becomes a sentence."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from densnet import __version__
+
+VERBS = ("sample", "label", "train", "evaluate", "simulate", "spectrum", "report", "run")
+"""In the order of the work. Each stands in the module of its name, which imports torch or PySCF only when the verb is called."""
+
+INTRODUCTION = """Infrared spectra from machine-learned electron densities.
+
+[bold]densnet run examples/water.toml[/] walks the whole road: geometries, DFT labels, training, dynamics, spectrum, report.
+Each step is also a verb of its own, listed below in the order of the work; every verb explains itself with --help.
+Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, wavenumbers in cm^-1 unless an option says otherwise.
+"""
+
+
+def _print_version(value: bool | None) -> None:
+    if value:
+        typer.echo(f"densnet {__version__}")
+        raise typer.Exit()
+
+
+def _introduce(version: Annotated[bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = None):
+    return version
+
+
+def build() -> typer.Typer:
+    """The command-line application with every verb registered."""
+    application = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    application.callback(help=INTRODUCTION)(_introduce)
+    for name in VERBS:
+        if importlib.util.find_spec(f"densnet.cli.{name}") is None:
+            continue
+        module = importlib.import_module(f"densnet.cli.{name}")
+        application.command(name)(getattr(module, name))
+    return application
+
+
+def explain(error: Exception) -> str:
+    """One line for the user: what went wrong, with the file it concerns."""
+    if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, PermissionError):
+            return f"no permission to use {error.filename}; choose another folder or change its rights."
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split())
+
+
+def _terminate(signal_number, frame):
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 interrupted.
+
+    With DENSNET_DEBUG=1 in the environment an error keeps its traceback.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        build()()
+    except (ValueError, OSError) as error:
+        if os.environ.get("DENSNET_DEBUG"):
+            raise
+        typer.echo(f"error: {explain(error)}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
+        typer.echo("interrupted; run the same command again to go on.", err=True)
+        sys.exit(130)

@@ -1,0 +1,198 @@
+"""The figures of a finished run. Each takes plain numbers in the units that its axes state and returns a matplotlib `Figure`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
+
+from densnet.report.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, VIOLET, legend_above, panels, save, styled
+from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, Sticks
+
+WAVENUMBER = "wavenumber / cm$^{-1}$"
+_CYCLE = (BLUE, RED, GREEN, VIOLET, ORANGE)
+_ABSOLUTE = "absorption / km mol$^{-1}$ per cm$^{-1}$"
+_STAGES = {"density": BLUE, "energy": GREEN, "joint": RED}
+
+
+def draw_spectrum(path: Path, spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "") -> None:
+    """Writes ``spectrum`` with its error band and named ``references`` to ``path`` (png, svg or pdf)."""
+    save(spectrum_figure(spectrum, references, title), path)
+
+
+@styled
+def spectrum_figure(
+    spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "", label: str = "dynamics"
+) -> Figure:
+    """A spectrum with its error band; below it, on the same axis, each reference against the same spectrum.
+
+    A reference in other units than ``spectrum`` is scaled to the same integral over the range that both cover, and says so.
+    """
+    figure, (axes, *below) = _stacked(1 + len(references))
+    _with_band(axes, spectrum, label)
+    axes.set_title(title)
+    legend_above(axes)
+    for k, ((name, reference), panel) in enumerate(zip(references, below)):
+        panel.plot(spectrum.axis, spectrum.intensity, color=BLUE, lw=0.9, alpha=0.55)
+        scale, remark = _scale(spectrum, reference)
+        panel.plot(reference.axis, scale * reference.intensity, color=_CYCLE[1 + k % 4], label=name + remark)
+        legend_above(panel)
+    for panel in (axes, *below):
+        panel.set_ylim(bottom=0)
+        panel.set_xlim(spectrum.axis[-1], spectrum.axis[0])
+    figure.supylabel(_ABSOLUTE if spectrum.unit == ABSOLUTE else f"absorption / {spectrum.unit}", fontsize=9, color=INK)
+    (below or [axes])[-1].set_xlabel(WAVENUMBER)
+    return figure
+
+
+def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
+    figure, [axes] = panels(height=1.1 + 1.75 * rows)
+    axes.remove()
+    grid = figure.add_gridspec(rows, 1, height_ratios=[1.4] + [1.0] * (rows - 1))
+    first = figure.add_subplot(grid[0])
+    return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
+
+
+def _with_band(axes: Axes, spectrum: Spectrum, label: str) -> None:
+    if spectrum.error is not None:
+        low, high = spectrum.intensity - spectrum.error, spectrum.intensity + spectrum.error
+        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label="± one standard error over replicas")
+    axes.plot(spectrum.axis, spectrum.intensity, color=BLUE, label=label)
+
+
+def _scale(spectrum: Spectrum, reference: Spectrum) -> tuple[float, str]:
+    if reference.unit == spectrum.unit:
+        return 1.0, ""
+    low, high = max(spectrum.axis[0], reference.axis[0]), min(spectrum.axis[-1], reference.axis[-1])
+    return spectrum.integral(low, high) / reference.integral(low, high), f" ({reference.unit}; scaled to the same integral)"
+
+
+@styled
+def butterfly(
+    upper: tuple[str, Sticks], lower: tuple[str, Sticks], sigma: float = 10.0, span: tuple[float, float] = (400.0, 4000.0)
+) -> Figure:
+    """Two sets of harmonic lines (cm^-1, km/mol) broadened by the same Gaussian of ``sigma`` cm^-1, one pointing up, the other down."""
+    figure, [axes] = panels(height=2.9)
+    grid = np.arange(*span, 1.0)
+    for (name, sticks), sign, colour in ((upper, 1, BLUE), (lower, -1, RED)):
+        curve = sign * sticks.broaden(grid, Gaussian(sigma)).intensity
+        axes.fill_between(grid, curve, color=colour, alpha=0.2, lw=0)
+        axes.plot(grid, curve, color=colour, label=name)
+        for place, strength in zip(sticks.frequencies, sticks.intensities):
+            if span[0] < place < span[1] and strength > 0.02 * max(sticks.intensities):
+                height = sign * strength / (sigma * np.sqrt(2 * np.pi))
+                axes.annotate(f"{place:.0f}", (place, height), xytext=(0, 4 * sign), textcoords="offset points", ha="center",
+                              va="bottom" if sign > 0 else "top", fontsize=7.5, color=colour)  # fmt: skip
+    axes.axhline(0, color=INK, lw=0.7)
+    reach = 1.2 * max(abs(v) for v in axes.get_ylim())
+    axes.set(xlim=span[::-1], ylim=(-reach, reach), xlabel=WAVENUMBER, ylabel=_ABSOLUTE)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    legend_above(axes)
+    return figure
+
+
+@styled
+def learning_curves(history: Sequence[dict]) -> Figure:
+    """Validation errors against training time, one colour a training stage.
+
+    ``history``: one record an epoch with ``stage``, ``seconds`` (since the start) and the validation errors under the names of `evaluate`.
+    """
+    wanted = {
+        "density_error_percent": "density error / %",
+        "dipole_mae_D": "dipole MAE / D",
+        "force_mae_meV_per_A": "force MAE / meV Å$^{-1}$",
+        "energy_mae_meV": "energy MAE / meV",
+    }
+    held = {key: title for key, title in wanted.items() if any(record.get(key) is not None for record in history)}
+    figure, axes = panels(max(len(held), 1), height=2.5)
+    for panel, (key, title) in zip(axes, held.items()):
+        for stage in dict.fromkeys(record["stage"] for record in history):
+            rows = [(r["seconds"] / 60, r[key]) for r in history if r["stage"] == stage and r.get(key) is not None]
+            if rows:
+                panel.plot(*zip(*rows), color=_STAGES.get(stage, VIOLET), marker=".", ms=3, label=stage)
+        panel.set(yscale="log", xlabel="training time / min", title=title)
+        panel.grid(True, which="major", axis="y")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.yaxis.set_minor_formatter("")
+    if held:
+        axes[0].legend(loc="upper right")
+    return figure
+
+
+@styled
+def parity(pairs: Sequence[tuple[str, str, NDArray, NDArray]]) -> Figure:
+    """Predicted against reference values: one panel for each (quantity, unit, reference [n], prediction [n])."""
+    figure, axes = panels(len(pairs), height=2.75)
+    for panel, (quantity, unit, reference, prediction), colour in zip(axes, pairs, _CYCLE):
+        low, high = min(reference.min(), prediction.min()), max(reference.max(), prediction.max())
+        margin = 0.05 * (high - low) or 1.0
+        ends = (low - margin, high + margin)
+        panel.plot(ends, ends, color=FAINT, lw=1, zorder=0)
+        panel.scatter(reference, prediction, s=7, color=colour, alpha=0.5, lw=0, rasterized=len(reference) > 3000)
+        error = np.abs(prediction - reference).mean()
+        panel.text(0.05, 0.95, f"MAE {error:.2g} {unit}\nn = {len(reference)}", transform=panel.transAxes, va="top", fontsize=8)
+        panel.set(xlim=ends, ylim=ends, aspect="equal", title=quantity, xlabel=f"DFT / {unit}", ylabel=f"model / {unit}")
+    return figure
+
+
+@styled
+def drift(time_ps: NDArray, energy_mev_per_atom: NDArray) -> Figure:
+    """Total energy without a thermostat, less its start: ``energy_mev_per_atom`` [samples, replicas] over ``time_ps`` [samples]."""
+    figure, [axes] = panels(height=2.3)
+    low, high = energy_mev_per_atom.min(1), energy_mev_per_atom.max(1)
+    axes.fill_between(time_ps, low, high, color=BLUE, alpha=0.18, lw=0, label="range of replicas")
+    axes.plot(time_ps, energy_mev_per_atom.mean(1), color=BLUE, lw=0.9, label="mean")
+    slope, start = np.polyfit(time_ps, energy_mev_per_atom.mean(1), 1)
+    axes.plot(time_ps, start + slope * time_ps, color=RED, label=f"drift of the mean {slope:+.1e} meV / atom / ps")
+    axes.set(xlabel="time / ps", ylabel="E(t) − E(0) / meV per atom", xlim=(time_ps[0], time_ps[-1]))
+    legend_above(axes)
+    return figure
+
+
+@styled
+def density_slices(maps: Sequence[tuple[str, NDArray, float]], extent: float, atoms: Sequence[tuple[str, float, float]]) -> Figure:
+    """Maps of charge moved on bonding in one plane: blue where electrons gather, red where they leave.
+
+    maps    (title, values [n, n] in e / a0^3, magnification) on a square of half-width ``extent`` Angstrom, rows along y
+    atoms   (symbol, x, y) in Angstrom within the plane
+    """
+    figure, axes = panels(len(maps), height=2.95)
+    line = np.linspace(-extent, extent, len(maps[0][1]))
+    steps = 0.004 * 2.0 ** np.arange(7)
+    levels = np.concatenate([-steps[::-1], [0.0], steps])
+    shades = _diverging(len(levels) - 1)
+    for panel, (title, values, factor) in zip(axes, maps):
+        panel.contourf(line, line, np.clip(factor * values, levels[0], levels[-1]), levels=levels, colors=shades)
+        panel.contour(line, line, factor * values, levels=levels[levels != 0], colors=INK, linewidths=0.25, alpha=0.5)
+        for symbol, x, y in atoms:
+            panel.text(x, y, symbol, ha="center", va="center", fontsize=8, color=INK, weight="bold")
+        panel.set(title=title, aspect="equal", xlabel="x / Å", xlim=(-extent, extent), ylim=(-extent, extent))
+    axes[0].set_ylabel("y / Å")
+    return figure
+
+
+def _diverging(count: int) -> list[tuple[float, float, float, float]]:
+    """``count`` shades, even: red (few electrons) through clear to blue (many); the two innermost are clear."""
+    half = count // 2
+    strength = (np.arange(half) / (half - 1)) ** 0.8
+    blues = [(0.04, 0.36, 0.68, 0.95 * s) for s in strength]
+    reds = [(0.80, 0.25, 0.06, 0.95 * s) for s in strength]
+    return [*reds[::-1], *blues]
+
+
+@styled
+def timings(stages: Sequence[tuple[str, float]]) -> Figure:
+    """Wall time of each stage: (name, seconds)."""
+    figure, [axes] = panels(height=0.55 + 0.24 * len(stages))
+    names, seconds = zip(*stages)
+    bars = axes.barh(names, seconds, color=BLUE, alpha=0.75, height=0.65)
+    axes.bar_label(bars, [f"{s / 60:.1f} min" if s >= 60 else f"{s:.1f} s" for s in seconds], padding=4, fontsize=8, color=INK)
+    axes.invert_yaxis()
+    axes.set(xlabel="wall time / s", xlim=(0, 1.15 * max(seconds)))
+    return figure

@@ -1,0 +1,129 @@
+"""One self-contained HTML page: inline style, inline figures, no network, light and dark."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --soft: #59636e; --rule: #d5dae0;
+  --blue: #0b6fb8; --red: #d1510f; --green: #0f8a63; --violet: #a9527f; --orange: #b9800a; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2126; --ink: #e6e9ec; --soft: #9aa4ae; --rule: #3a4149;
+  --blue: #56aef0; --red: #f58a4b; --green: #3cc598; --violet: #dd8fb8; --orange: #e3b041; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+main { max-width: 56rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; letter-spacing: -.01em; }
+h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; padding-top: .9rem; border-top: 1px solid var(--rule); }
+p { margin: .5rem 0; } .lead { color: var(--soft); font-size: 1.05rem; margin-bottom: 1.4rem; }
+figure { margin: 1rem 0; } figure svg { display: block; width: 100%; height: auto; }
+figcaption, .note { color: var(--soft); font-size: .88rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1.5px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: bottom; }
+td { border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
+td.number, th.number { text-align: right; white-space: nowrap; }
+.met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
+.unknown { color: var(--soft); white-space: nowrap; }
+.verdict { background: var(--panel); border-radius: .6rem; padding: 1rem 1.2rem .6rem; }
+.verdict p { margin: 0 0 .5rem; font-weight: 600; }
+details { margin: .6rem 0; } summary { cursor: pointer; color: var(--blue); }
+pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
+footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
+@media print { details { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target. NaN or None: not measured."""
+
+    name: str
+    value: float | None
+    target: float
+    unit: str
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where nothing was measured."""
+        if self.value is None or math.isnan(self.value):
+            return None
+        return self.value <= self.target
+
+
+def escape(text: object) -> str:
+    """Text made safe for HTML."""
+    return html.escape(str(text))
+
+
+def number(value: object) -> str:
+    """Three significant digits at least, no needless zeros; text stays text, None becomes a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}".replace("-", "−")
+    return str(value)
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
+    rows = [list(row) for row in rows]
+    numeric = [all(isinstance(row[k], int | float | None) for row in rows) for k in range(len(titles))]
+    head = "".join(_cell("th", title, right) for title, right in zip(titles, numeric))
+    body = "".join("<tr>" + "".join(_cell("td", v, right) for v, right in zip(row, numeric)) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(tag: str, value: object, numeric: bool) -> str:  # noqa: FBT001
+    style = ' class="number"' if numeric else ""
+    return f"<{tag}{style}>{escape(number(value))}</{tag}>"
+
+
+def promises(lines: Sequence[Promise]) -> str:
+    """The block at the top: each promised line with value, target and whether it is met."""
+    words = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("unknown", "not measured")}
+    rows = []
+    for line in lines:
+        style, word = words[line.met]
+        value = f"{number(line.value)} {line.unit}" if line.met is not None else "–"
+        note = f'<div class="note">{escape(line.note)}</div>' if line.note else ""
+        cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td>'
+        rows.append(f'<tr>{cells}<td class="number">≤ {escape(number(line.target))} {escape(line.unit)}</td><td class="{style}">{word}</td></tr>')
+    met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
+    head = '<tr><th>what</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
+    body = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="verdict"><p>{met} of {measured} measured targets met</p>{body}</div>'
+
+
+def figure(svg: str, caption: str) -> str:
+    """An inline figure with its caption (plain text)."""
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def paragraph(text: str) -> str:
+    """Plain text as a paragraph."""
+    return f"<p>{escape(text)}</p>"
+
+
+def folded(title: str, text: str) -> str:
+    """Long plain text (settings, logs) behind a fold."""
+    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what stands under it (HTML made by the functions above)."""
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def page(title: str, lead: str, parts: Sequence[str], footer: str) -> str:
+    """The whole document; ``parts`` is HTML made by the functions above, everything else plain text."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>"
+        f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{"".join(parts)}'
+        f"<footer>{escape(footer)}</footer></main></body></html>\n"
+    )
