@@ -30,7 +30,10 @@ def _print_version(value: bool | None) -> None:
         raise typer.Exit()
 
 
-def _introduce(version: Annotated[bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = None):
+Version = Annotated[bool | None, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")]
+
+
+def _introduce(*, version: Version = None):
     return version
 
 

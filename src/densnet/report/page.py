@@ -22,8 +22,8 @@ figure { margin: 1rem 0; } figure svg { display: block; width: 100%; height: aut
 figcaption, .note { color: var(--soft); font-size: .88rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1.5px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: bottom; }
-td { border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
+th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
+th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
@@ -72,13 +72,13 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
     rows = [list(row) for row in rows]
     numeric = [all(isinstance(row[k], int | float | None) for row in rows) for k in range(len(titles))]
-    head = "".join(_cell("th", title, right) for title, right in zip(titles, numeric))
-    body = "".join("<tr>" + "".join(_cell("td", v, right) for v, right in zip(row, numeric)) + "</tr>" for row in rows)
+    styles = [' class="number"' if right else "" for right in numeric]
+    head = "".join(_cell("th", title, style) for title, style in zip(titles, styles))
+    body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(tag: str, value: object, numeric: bool) -> str:  # noqa: FBT001
-    style = ' class="number"' if numeric else ""
+def _cell(tag: str, value: object, style: str) -> str:
     return f"<{tag}{style}>{escape(number(value))}</{tag}>"
 
 
@@ -90,8 +90,9 @@ def promises(lines: Sequence[Promise]) -> str:
         style, word = words[line.met]
         value = f"{number(line.value)} {line.unit}" if line.met is not None else "–"
         note = f'<div class="note">{escape(line.note)}</div>' if line.note else ""
-        cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td>'
-        rows.append(f'<tr>{cells}<td class="number">≤ {escape(number(line.target))} {escape(line.unit)}</td><td class="{style}">{word}</td></tr>')
+        target = f"≤ {number(line.target)} {line.unit}"
+        cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
+        rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
     met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
     head = '<tr><th>what</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
     body = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -1,0 +1,194 @@
+"""The folder of a run: one sub-folder a stage, each with a mark that tells by which settings its content was made.
+
+    runs/water/run.log             what was done, when, with which versions
+    runs/water/settings.toml       the user's file as it was read
+    runs/water/<stage>/mark.json   key, settings, versions, wall time, finished or not
+    runs/water/replaced/           results that newer settings have replaced; never deleted by us
+
+A stage's key is a hash of its own settings and of the keys of the stages it needs. A finished stage of the same key is skipped, an
+unfinished one of the same key goes on, one of another key is moved to `replaced` and done anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from densnet import __version__
+
+FORMAT = 1
+
+SPEED_ONLY = {"workers", "memory_mb", "checkpoint_every", "device", "threads"}
+"""Settings that change how fast a result comes, but not the result: they are no part of a key."""
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run.
+
+    settings  what decides its result, as plain data; ``needs`` names the stages whose results it reads
+    files     input files of the user's; their content is part of the key
+    work      does it, in the folder it is given, resuming whatever it finds there
+    """
+
+    name: str
+    about: str
+    settings: Mapping
+    work: Callable[[Path], None]
+    needs: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+
+@dataclass
+class Mark:
+    """The content of ``mark.json``; ``seconds`` of wall time add up over interruptions."""
+
+    key: str
+    settings: dict
+    needs: dict[str, str]
+    seconds: float = 0.0
+    finished: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @classmethod
+    def read(cls, folder: Path) -> Mark | None:
+        """The mark of a stage's folder, None where there is none. Raises `RunError` for a damaged or newer one."""
+        path = folder / "mark.json"
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] > FORMAT:
+                raise RunError(f"{path} was written by a newer densnet; please upgrade densnet or use another folder.")
+            return cls(**content)
+        except (json.JSONDecodeError, TypeError, KeyError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} is damaged ({error}); move the folder {folder} away to do this stage again.") from None
+
+    def write(self, folder: Path) -> None:
+        """Atomically, so that a kill leaves the old mark or the new one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "mark.json", self.__dict__)
+
+
+def write_json(path: Path, content: object) -> None:
+    """JSON that a kill leaves old or new, never half."""
+    partial = path.with_name(f".{path.name}.part")
+    with open(partial, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def versions() -> dict[str, str]:
+    """Of everything that may change a number."""
+    packages = ("torch", "numpy", "scipy", "pyscf", "ase", "tblite")
+    return {"densnet": __version__, "python": platform.python_version(), **{p: importlib.metadata.version(p) for p in packages}}
+
+
+def keys(stages: Sequence[Stage]) -> dict[str, str]:
+    """Name -> key of every stage, in order: sha256 of name, settings, content of input files and keys of what it needs."""
+    found: dict[str, str] = {}
+    for stage in stages:
+        content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in stage.files]
+        text = json.dumps([stage.name, _deciding(stage.settings), content, [found[n] for n in stage.needs]], sort_keys=True)
+        found[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found
+
+
+def _deciding(settings: object) -> object:
+    if isinstance(settings, Mapping):
+        return {k: _deciding(v) for k, v in settings.items() if k not in SPEED_ONLY}
+    return settings
+
+
+@dataclass(frozen=True)
+class Event:
+    """What `walk` tells before and after each stage; ``kind`` is skipped, started, resumed, replaced, finished."""
+
+    kind: str
+    stage: Stage
+    seconds: float = 0.0
+    detail: str = ""
+
+
+def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -> dict[str, float]:
+    """Does in order what is not done yet; wall seconds of every stage, over all starts."""
+    found, seconds = keys(stages), {}
+    for stage in stages:
+        place = folder / stage.name
+        mark = Mark.read(place)
+        if mark and mark.key != found[stage.name]:
+            kept = _set_aside(folder, stage.name)
+            tell(Event("replaced", stage, detail=f"{_difference(mark, stage)}; the former result is kept in {kept}"))
+            mark = None
+        if mark and mark.finished:
+            tell(Event("skipped", stage, mark.seconds))
+        else:
+            tell(Event("resumed" if mark else "started", stage))
+            mark = mark or Mark(found[stage.name], json.loads(json.dumps(stage.settings)), {n: found[n] for n in stage.needs})
+            mark.versions = versions()
+            _timed(stage, place, mark)
+            tell(Event("finished", stage, mark.seconds))
+        seconds[stage.name] = mark.seconds
+    return seconds
+
+
+def _timed(stage: Stage, place: Path, mark: Mark) -> None:
+    start, before = time.monotonic(), mark.seconds
+    mark.write(place)
+    try:
+        stage.work(place)
+        mark.finished = True
+    finally:
+        mark.seconds = before + time.monotonic() - start
+        mark.write(place)
+
+
+def _difference(mark: Mark, stage: Stage) -> str:
+    """Which settings changed since the mark was made, in words."""
+    old, new = dict(_leaves(mark.settings)), dict(_leaves(json.loads(json.dumps(stage.settings))))
+    other = [k for k in {**old, **new} if old.get(k) != new.get(k) and k.split(".")[-1] not in SPEED_ONLY]
+    changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in other]
+    return ", ".join(changed) if changed else "what it is made from has changed"
+
+
+def _leaves(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _set_aside(folder: Path, name: str) -> Path:
+    (folder / "replaced").mkdir(exist_ok=True)
+    target = next(p for k in range(1, 10_000) if not (p := folder / "replaced" / f"{name}-{k}").exists())
+    os.rename(folder / name, target)
+    return target
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Holds the folder against a second run at the same time; raises `RunError` if there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another `densnet run` is working in {folder}; wait for it, or give this run another `run.folder`.") from None
+        yield
