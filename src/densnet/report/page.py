@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ figcaption, .note { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td.number, th.number { text-align: right; } td.number, table.plain td:first-child { white-space: nowrap; }
+table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
 .verdict { background: var(--panel); border-radius: .6rem; padding: 1rem 1.2rem .6rem; }
@@ -65,17 +67,21 @@ def number(value: object) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}".replace("-", "−")
-    return str(value)
+    text = str(value)
+    return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
+
+
+_NUMBER = re.compile(r"[+−-]?[0-9.]+")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
     rows = [list(row) for row in rows]
-    numeric = [all(isinstance(row[k], int | float | None) for row in rows) for k in range(len(titles))]
+    numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
     head = "".join(_cell("th", title, style) for title, style in zip(titles, styles))
     body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(tag: str, value: object, style: str) -> str:
