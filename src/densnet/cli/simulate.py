@@ -1,0 +1,79 @@
+"""`densnet simulate`: a model and start geometries -> trajectories with a dipole at every sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
+    geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; several frames are conformers, dealt to the replicas in turn.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")] = Path("simulation"),
+    settings: Annotated[Path | None, typer.Option(help="TOML file whose [simulate] section has all settings; options overrule it.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="K  [default: 300]")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Independent trajectories, run as one batch  [default: 32]")] = None,
+    duration_ps: Annotated[float | None, typer.Option(help="ps of recorded dynamics, after thermalisation  [default: 10]")] = None,
+    timestep_fs: Annotated[float | None, typer.Option(help="fs  [default: 0.5]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial velocities and the thermostat  [default: 0]")] = None,
+) -> None:
+    """Run molecular dynamics of one molecule, many replicas at once, and record positions, velocities, energies and dipoles.
+
+    Every replica is thermalised (Langevin) and then runs at constant energy, unless the settings choose another ensemble. The run stops
+    with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
+    """
+    from rich.console import Console
+
+    from densnet.model.predictor import load
+    from densnet.molecules import Molecules
+    from densnet.reference.geometries import read
+    from densnet.settings import parse
+    from densnet.simulation.run import SimulateSettings, read_trajectory
+    from densnet.simulation.run import simulate as run
+
+    options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps, "timestep_fs": timestep_fs, "seed": seed}
+    values = _section(settings) | {name: value for name, value in options.items() if value is not None}
+    chosen = parse(SimulateSettings, values, "simulate")
+    start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
+    predictor = load(model)
+    console = Console(soft_wrap=True, highlight=False)
+    with _bar(console) as bar:
+        task = bar.add_task("simulating", total=None)
+        path = run(predictor, start, chosen, out, lambda done, total: bar.update(task, completed=done, total=total), _provenance(model))
+    found = read_trajectory(path, motion=False)
+    console.print(f"{found.potential.shape[0]} replicas, mean temperature {float(found.temperature.mean()):.0f} K")
+    console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
+    console.print(f"written: {path}")
+
+
+def _section(path: Path | None) -> dict:
+    from densnet.settings import SettingsError, read_toml
+
+    if path is None:
+        return {}
+    content = read_toml(path)
+    if "simulate" not in content:
+        raise SettingsError(f"settings file {path} has no [simulate] section; add one, or use the options.")
+    return content["simulate"]
+
+
+def _provenance(model: str) -> dict[str, str]:
+    """The content of a model file, or the name of a shipped one: a run is continued only with the same."""
+    import hashlib
+
+    path = Path(model)
+    return {"model": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else model}
+
+
+def _bar(console):
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task) -> Text:
+            return Text(f"{task.speed:.0f} steps/s" if task.speed else "")
+
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total} steps"), Speed()
+    return Progress(*columns, TimeRemainingColumn(), console=console)

@@ -1,0 +1,78 @@
+"""Where replicas start: conformers dealt out, velocities drawn, overall motion removed, degrees of freedom counted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from densnet.molecules import Molecules
+
+LINEAR = 1e-3
+"""A molecule is linear if its smallest moment of inertia is below this fraction of the largest."""
+
+
+class StartError(ValueError):
+    """Geometries that cannot start a simulation together; the message names them."""
+
+
+def deal(conformers: Molecules, replicas: int) -> Molecules:
+    """``replicas`` copies of the conformers of ONE molecule, dealt round-robin; float64 positions.
+
+    Raises `StartError` if the conformers differ in their elements or in the order of their atoms.
+    """
+    molecules = conformers.split()
+    for index, molecule in enumerate(molecules):
+        if not torch.equal(molecule.numbers, molecules[0].numbers):
+            raise StartError(
+                f"geometry {index + 1} has elements {molecule.numbers.tolist()} but geometry 1 has {molecules[0].numbers.tolist()}; "
+                "all start geometries must be the same molecule with its atoms in the same order."
+            )
+    positions = torch.stack([molecules[i % len(molecules)].positions.double() for i in range(replicas)])
+    return Molecules.replicas(molecules[0].numbers, positions)
+
+
+def maxwell_boltzmann(molecules: Molecules, temperature: float, generator: Generator) -> Tensor:
+    """[atoms, 3] velocities (bohr hartree / hbar), each component normal with variance k_B T / m; ``temperature`` k_B T in hartree."""
+    masses = molecules.masses[:, None]
+    noise = torch.randn(len(masses), 3, dtype=torch.float64, device=masses.device, generator=generator)
+    return noise * (temperature / masses).sqrt()
+
+
+def without_translation(molecules: Molecules, velocities: Tensor) -> Tensor:
+    """[atoms, 3] ``velocities`` less that of each molecule's centre of mass."""
+    return velocities - _centre(molecules, velocities)
+
+
+def without_rotation(molecules: Molecules, velocities: Tensor) -> Tensor:
+    """[atoms, 3] ``velocities`` without translation and less omega x r, omega = I^-1 L, for each molecule.
+
+    The axis of a linear molecule has no rotation: what moves about it is bending, and stays.
+    """
+    velocities = without_translation(molecules, velocities)
+    arms = molecules.positions - _centre(molecules, molecules.positions)
+    angular = molecules.total(molecules.masses[:, None] * torch.linalg.cross(arms, velocities))
+    moments, axes = _principal_moments(molecules)
+    inverse = torch.where(moments > LINEAR * moments[:, -1:], 1 / moments, 0)
+    omega = torch.einsum("mia,ma,mja,mj->mi", axes, inverse, axes, angular)
+    return velocities - torch.linalg.cross(omega[molecules.owner], arms)
+
+
+def degrees_of_freedom(molecules: Molecules, *, translation: bool, rotation: bool) -> Tensor:
+    """[molecules] float64: 3N, less 3 without ``translation``, less 3 (2 if linear, 0 for an atom) without ``rotation``."""
+    moments, _ = _principal_moments(molecules)
+    rotations = (moments > LINEAR * moments[:, -1:]).sum(1)
+    return (3 * molecules.sizes - 3 * (not translation) - rotations * (not rotation)).double()
+
+
+def _centre(molecules: Molecules, values: Tensor) -> Tensor:
+    """[atoms, 3] the mass-weighted mean of ``values`` over the molecule that an atom belongs to."""
+    masses = molecules.masses[:, None]
+    return (molecules.total(masses * values) / molecules.total(masses))[molecules.owner]
+
+
+def _principal_moments(molecules: Molecules) -> tuple[Tensor, Tensor]:
+    """Moments of inertia [molecules, 3], ascending, and their axes [molecules, 3, axes]."""
+    arms = molecules.positions - _centre(molecules, molecules.positions)
+    unit = torch.eye(3, dtype=arms.dtype, device=arms.device)
+    outer = arms.square().sum(1)[:, None, None] * unit - arms[:, :, None] * arms[:, None, :]
+    return torch.linalg.eigh(molecules.total(molecules.masses[:, None, None] * outer))

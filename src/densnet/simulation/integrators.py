@@ -1,0 +1,171 @@
+"""Time steps of batched molecules under any force function: velocity Verlet, Langevin, stochastic velocity rescaling.
+
+`init` makes a `State`; `velocity_verlet`, `langevin` and `velocity_rescaling` each return a `Step`, a function State -> State.
+A state is never changed in place and lives in float64, whatever the precision of the forces.
+Masses are in electron masses, times in hbar / hartree, temperatures as k_B T in hartree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+
+from densnet.molecules import Molecules
+from densnet.properties import Properties
+
+ForceFunction = Callable[[Molecules], Properties]
+"""Geometry (float64, bohr) -> energy, forces and, if known, dipole."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A batch of molecules at one moment.
+
+    molecules   geometry, positions in bohr, float64
+    masses      [atoms, 1] electron masses
+    velocities  [atoms, 3] bohr hartree / hbar
+    energy      [molecules] hartree, potential
+    forces      [atoms, 3] hartree / bohr
+    dipole      [molecules, 3] e bohr, or None where the force function knows none
+    bath        [molecules] hartree, what a thermostat has given: potential + kinetic - bath is conserved
+    step        number of steps done
+    """
+
+    molecules: Molecules
+    masses: Tensor
+    velocities: Tensor
+    energy: Tensor
+    forces: Tensor
+    dipole: Tensor | None
+    bath: Tensor
+    step: int
+
+    @property
+    def kinetic(self) -> Tensor:
+        """[molecules] hartree, sum of m v^2 / 2."""
+        return kinetic_energy(self.molecules, self.masses, self.velocities)
+
+    @property
+    def conserved(self) -> Tensor:
+        """[molecules] hartree, potential + kinetic - bath: constant but for the error of the time step."""
+        return self.energy + self.kinetic - self.bath
+
+
+Step = Callable[[State], State]
+
+
+def kinetic_energy(molecules: Molecules, masses: Tensor, velocities: Tensor) -> Tensor:
+    """[molecules] hartree, sum of m v^2 / 2; ``masses`` [atoms, 1], ``velocities`` [atoms, 3]."""
+    return molecules.total((velocities.square() * masses) @ velocities.new_full((3,), 0.5))  # a product: a sum over 3 columns is slow
+
+
+def init(force_function: ForceFunction, molecules: Molecules, velocities: Tensor, step: int = 0) -> State:
+    """The state of ``molecules`` moving with ``velocities`` [atoms, 3] (bohr hartree / hbar); one call of the force function."""
+    molecules = molecules.at(molecules.positions.detach().double())
+    bath = torch.zeros(molecules.count, dtype=torch.float64, device=molecules.positions.device)
+    masses = molecules.masses[:, None]
+    return State(molecules, masses, velocities.double(), *_evaluate(force_function, molecules), bath, step)
+
+
+def velocity_verlet(force_function: ForceFunction, masses: Tensor, timestep: float) -> Step:
+    """Newton's equations, v += F dt/2m; x += v dt; v += F dt/2m: time-reversible, error O(dt^2), total energy without drift."""
+    kick = timestep / (2 * masses)
+
+    def step(state: State) -> State:
+        velocities = torch.addcmul(state.velocities, state.forces, kick)
+        molecules = _drift(state.molecules, velocities, timestep)
+        energy, forces, dipole = _evaluate(force_function, molecules)
+        velocities = torch.addcmul(velocities, forces, kick)
+        return State(molecules, state.masses, velocities, energy, forces, dipole, state.bath, state.step + 1)
+
+    return step
+
+
+def langevin(
+    force_function: ForceFunction, masses: Tensor, timestep: float, temperature: float, friction: float, generator: Generator
+) -> Step:
+    """Langevin dynamics by the BAOAB splitting (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34).
+
+    The middle O step is exact: v <- c v + sqrt((1 - c^2) k_B T / m) N(0, 1), c = exp(-friction dt), for every one of the 3N momenta.
+    ``temperature`` k_B T in hartree; ``friction`` in hartree / hbar (1/ps is ``1 / units.PICOSECOND``).
+    """
+    kick = timestep / (2 * masses)
+    damping = float(torch.tensor(-friction * timestep, dtype=torch.float64).exp())
+    spread = ((1 - damping**2) * temperature / masses).sqrt()
+
+    def step(state: State) -> State:
+        velocities = torch.addcmul(state.velocities, state.forces, kick)
+        molecules = _drift(state.molecules, velocities, timestep / 2)
+        before = kinetic_energy(molecules, masses, velocities)
+        noise = torch.randn(velocities.shape, dtype=velocities.dtype, device=velocities.device, generator=generator)
+        velocities = torch.addcmul(velocities * damping, noise, spread)
+        bath = state.bath + kinetic_energy(molecules, masses, velocities) - before
+        molecules = _drift(molecules, velocities, timestep / 2)
+        energy, forces, dipole = _evaluate(force_function, molecules)
+        velocities = torch.addcmul(velocities, forces, kick)
+        return State(molecules, masses, velocities, energy, forces, dipole, bath, state.step + 1)
+
+    return step
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """The canonical rescaling of one kinetic energy a molecule (Bussi, Donadio, Parrinello, J. Chem. Phys. 126, 014101, 2007, eq. A7).
+
+    freedom       [molecules] degrees of freedom that carry kinetic energy
+    temperature   k_B T, hartree
+    memory        exp(-dt / time constant)
+    """
+
+    freedom: Tensor
+    temperature: float
+    memory: float
+    generator: Generator
+
+    @cached_property
+    def _live(self) -> Tensor:
+        """[molecules, most] which of the normal numbers drawn belong to a degree of freedom."""
+        return torch.arange(int(self.freedom.max()), device=self.freedom.device) < self.freedom[:, None]
+
+    def factors(self, kinetic: Tensor) -> Tensor:
+        """[molecules] the factor of all velocities of a molecule whose kinetic energy is ``kinetic`` (hartree)."""
+        noise = torch.randn(self._live.shape, dtype=kinetic.dtype, device=kinetic.device, generator=self.generator) * self._live
+        first, chi = noise[:, 0], noise.square().sum(1)
+        # half k_B T per degree of freedom, in units of the kinetic energy at hand
+        share = (1 - self.memory) * self.temperature / (2 * kinetic)
+        squared = self.memory + share * chi + 2 * first * (self.memory * share).sqrt()
+        return squared.clamp(min=0).sqrt() * torch.sign(first + (self.memory / share).sqrt())
+
+
+def velocity_rescaling(force_function: ForceFunction, masses: Tensor, timestep: float, rescaling: Rescaling) -> Step:
+    """Velocity Verlet followed by one global `Rescaling` a molecule: canonical, and gentle on line shapes.
+
+    Momentum and angular momentum that are zero stay zero.
+    """
+    newton = velocity_verlet(force_function, masses, timestep)
+
+    def step(state: State) -> State:
+        state = newton(state)
+        kinetic = state.kinetic
+        factors = rescaling.factors(kinetic)
+        return replace(
+            state,
+            velocities=state.velocities * factors[state.molecules.owner, None],
+            bath=state.bath + kinetic * (factors.square() - 1),
+        )
+
+    return step
+
+
+def _drift(molecules: Molecules, velocities: Tensor, time: float) -> Molecules:
+    return molecules.at(torch.add(molecules.positions, velocities, alpha=time))
+
+
+def _evaluate(force_function: ForceFunction, molecules: Molecules) -> tuple[Tensor, Tensor, Tensor | None]:
+    found = force_function(molecules).require("energy", "forces").detach()
+    dipole = None if found.dipole is None else found.dipole.double()
+    return found.energy.double(), found.forces.double(), dipole

@@ -1,0 +1,223 @@
+"""Batched replicas of one molecule under any force function: thermalise, produce, sample, survive."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import exp
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Generator
+
+from densnet import units
+from densnet.molecules import Molecules
+from densnet.settings import Section
+from densnet.simulation import initial, integrators
+from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
+from densnet.simulation.trajectory import Record, Trajectory, read_trajectory
+from densnet.simulation.watch import SimulationStopped, Watch
+
+__all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajectory", "simulate"]
+
+Progress = Callable[[int, int], None]
+"""Told now and then how many steps are done, of how many (thermalisation included)."""
+
+
+class SimulateSettings(Section):
+    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`."""
+
+    temperature: float = Field(300.0, gt=0, description="K")
+    replicas: int = Field(32, gt=0, description="independent trajectories, run as one batch")
+    timestep_fs: float = Field(0.5, gt=0, le=5, description="fs")
+    thermalise_ps: float = Field(2.0, ge=0, description="ps of Langevin dynamics before production; not recorded")
+    thermalise_friction: float = Field(5.0, gt=0, description="1/ps, friction of the thermalisation")
+    duration_ps: float = Field(10.0, gt=0, description="ps of production")
+    ensemble: Literal["nve", "langevin", "svr"] = Field("nve", description="production: constant energy, Langevin, velocity rescaling")
+    friction: float = Field(1.0, gt=0, description="1/ps, friction of production with ensemble = 'langevin'")
+    time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
+    sample_every: int = Field(4, gt=0, description="steps between samples")
+    checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
+    seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
+    remove_rotation: bool = Field(False, description="start production without overall rotation")
+    stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")
+    energy_tolerance: float = Field(20.0, gt=0, description="meV/atom by which the conserved energy may stray before the run stops")
+
+    @model_validator(mode="after")
+    def _rotation_stays_removed(self):
+        if self.remove_rotation and self.ensemble == "langevin":
+            raise ValueError("`remove_rotation` makes no sense with ensemble = 'langevin', which excites rotation; use 'nve' or 'svr'")
+        return self
+
+    @property
+    def timestep(self) -> float:
+        """hbar / hartree."""
+        return self.timestep_fs * units.FEMTOSECOND
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps of thermalisation and of production."""
+        return tuple(round(1000 * ps / self.timestep_fs) for ps in (self.thermalise_ps, self.duration_ps))
+
+
+def simulate(
+    force_function: ForceFunction,
+    start: Molecules,
+    settings: SimulateSettings,
+    folder: Path,
+    progress: Progress | None = None,
+    provenance: dict | None = None,
+) -> Path:
+    """Runs ``settings.replicas`` replicas from the conformers ``start`` and returns the path of ``folder/trajectory.h5``.
+
+    A folder with an interrupted run of the same settings, start and ``provenance`` (where the force function is from) is continued bit by
+    bit as if it had never stopped; a finished one is returned as it is. Raises `SimulationStopped` when a molecule breaks or an energy
+    runs away (the trajectory so far stays readable), and KeyboardInterrupt after writing a restart.
+    """
+    replicas = initial.deal(start, settings.replicas)
+    generator = Generator(replicas.positions.device).manual_seed(settings.seed)
+    free = settings.ensemble == "langevin"
+    freedom = initial.degrees_of_freedom(replicas, translation=free, rotation=not settings.remove_rotation)
+    record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1))
+    if record.finished:
+        return record.folder / "trajectory.h5"
+    state = record.resume(replicas, generator) or _begin(force_function, replicas, settings, generator)
+    loop = _Loop(record, _watch(replicas, settings), generator, settings, progress)
+    try:
+        with _interruptible() as loop.interrupted:
+            if state.step <= 0:
+                state = loop.advance(state, _thermalise(force_function, replicas, settings, generator), 0)
+                state = _settle(state, settings)
+                record.sample(state)
+            produce = _produce(force_function, replicas, settings, generator, freedom)
+            state = loop.advance(state, produce, settings.steps[1])
+    except SimulationStopped as stop:
+        raise SimulationStopped(f"{stop} {_salvage(record, replicas)}") from None
+    except BaseException:
+        _salvage(record, replicas)
+        raise
+    record.checkpoint(state, generator)
+    return record.consolidate(replicas.masses, complete=True)
+
+
+def _salvage(record: Record, replicas: Molecules) -> str:
+    """Makes the samples so far readable and says where they are."""
+    record.flush()
+    path = record.consolidate(replicas.masses, complete=False)
+    return f"The trajectory until then is in {path}." if path else "It was still thermalising: nothing has been recorded."
+
+
+class _Loop:
+    """Steps a state, watching and sampling every `sample_every`, writing a restart every `checkpoint_every` steps."""
+
+    def __init__(self, record: Record, watch: Watch, generator: Generator, settings: SimulateSettings, progress: Progress | None):
+        self.record, self.watch, self.generator, self.settings, self.progress = record, watch, generator, settings, progress
+        self.interrupted = threading.Event()
+
+    def advance(self, state: State, step: Step, end: int) -> State:
+        """The state at step ``end``; production steps, which are positive, are recorded."""
+        sample, checkpoint = self.settings.sample_every, self.settings.checkpoint_every
+        told = time.monotonic()
+        while state.step < end:
+            state = step(state)
+            if state.step % sample == 0:
+                self.watch(state)
+                if state.step > 0:
+                    self.record.sample(state)
+                if time.monotonic() - told > 0.5:
+                    told = time.monotonic()
+                    self._tell(state)
+            if state.step == 0:  # the restart at 0 would not say whether production was prepared
+                continue
+            stop = self.interrupted.is_set()
+            if stop or state.step % checkpoint == 0:
+                self.record.checkpoint(state, self.generator)
+            if stop:
+                raise KeyboardInterrupt(f"simulation interrupted at step {state.step}; run the same command again to continue.")
+        self._tell(state)
+        return state
+
+    def _tell(self, state: State) -> None:
+        if self.progress:
+            before, after = self.settings.steps
+            self.progress(before + state.step, before + after)
+
+
+def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> State:
+    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, generator)
+    return integrators.init(force_function, replicas, velocities, step=-settings.steps[0])
+
+
+def _settle(state: State, settings: SimulateSettings) -> State:
+    """Ready for production: overall motion removed where the ensemble conserves it, conserved energy counted from here."""
+    velocities = state.velocities
+    if settings.ensemble != "langevin":
+        remove = initial.without_rotation if settings.remove_rotation else initial.without_translation
+        velocities = remove(state.molecules, velocities)
+    state = replace(state, velocities=velocities)
+    return replace(state, bath=state.energy + state.kinetic)
+
+
+def _thermalise(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> Step:
+    friction = settings.thermalise_friction / units.PICOSECOND
+    masses, temperature = replicas.masses[:, None], settings.temperature * units.KELVIN
+    return integrators.langevin(force_function, masses, settings.timestep, temperature, friction, generator)
+
+
+def _produce(
+    force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator, freedom: torch.Tensor
+) -> Step:
+    masses, temperature = replicas.masses[:, None], settings.temperature * units.KELVIN
+    if settings.ensemble == "nve":
+        return integrators.velocity_verlet(force_function, masses, settings.timestep)
+    if settings.ensemble == "langevin":
+        return integrators.langevin(
+            force_function, masses, settings.timestep, temperature, settings.friction / units.PICOSECOND, generator
+        )
+    rescaling = Rescaling(freedom, temperature, exp(-settings.timestep_fs / settings.time_constant_fs), generator)
+    return integrators.velocity_rescaling(force_function, masses, settings.timestep, rescaling)
+
+
+def _watch(replicas: Molecules, settings: SimulateSettings) -> Watch:
+    tolerance = None if settings.ensemble == "langevin" else settings.energy_tolerance * units.MEV
+    return Watch(replicas, settings.timestep, settings.stretch_limit, tolerance)
+
+
+def _header(start: Molecules, settings: SimulateSettings, provenance: dict | None) -> dict:
+    """What makes a run this run: compared before a folder is continued."""
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "provenance": provenance or {},
+        "numbers": start.split()[0].numbers.tolist(),
+        "start": hashlib.sha256(start.positions.detach().cpu().double().numpy().tobytes()).hexdigest(),
+    }
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turns the first Ctrl-C or termination into an event, so that no step is left half done; a second one interrupts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def note(number, frame):
+        event.set()
+        restore()
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        restore()
