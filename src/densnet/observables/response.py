@@ -1,0 +1,83 @@
+"""Slopes along the atoms: of the forces (Hessian) and of the dipole, by central differences or by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from densnet.molecules import MoleculeError, Molecules
+
+if TYPE_CHECKING:
+    from densnet.properties import Properties
+
+ForceFunction = Callable[[Molecules], "Properties"]
+"""Energies, forces and, if known, dipoles of a batch of molecules."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """First derivatives along the atoms of one molecule.
+
+    hessian  [3 atoms, 3 atoms]  hartree / bohr^2, as differenced (not symmetrised); d(-force_j) / dx_i
+    dipole   [atoms, 3, 3]       e; d mu_b / d R_Aa at [A, a, b]; None where the function tells no dipole
+    """
+
+    hessian: Tensor
+    dipole: Tensor | None
+
+
+def slopes(force_function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Slopes:
+    """Central differences ``(f(x + h) - f(x - h)) / 2h`` of forces and dipole in 6 ``atoms`` displacements.
+
+    ``step`` h in bohr; ``chunk`` displaced copies go through the force function at a time.
+    """
+    forces, dipoles = _displaced(force_function, molecule, step, chunk)
+    difference = (forces[0] - forces[1]) / (2.0 * step)
+    dipole = None if dipoles is None else ((dipoles[0] - dipoles[1]) / (2.0 * step)).reshape(-1, 3, 3)
+    return Slopes(-difference, dipole)
+
+
+def dipole_derivatives(force_function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
+    """``d mu_b / d R_Aa`` [atoms, 3 (a), 3 (b)] in e, by central differences with ``step`` in bohr."""
+    found = slopes(force_function, molecule, step, chunk).dipole
+    if found is None:
+        raise MoleculeError("this force function tells no dipole, so there are no dipole derivatives; use one that does.")
+    return found
+
+
+def dipole_derivatives_autograd(force_function: ForceFunction, molecule: Molecules) -> Tensor:
+    """As `dipole_derivatives`, for a function whose dipole is differentiable in the positions: three backward passes.
+
+    Raises `MoleculeError` when the dipole carries no graph.
+    """
+    _check_single(molecule)
+    positions = molecule.positions.detach().clone().requires_grad_()
+    dipole = force_function(molecule.at(positions)).dipole
+    if dipole is None or not dipole.requires_grad:
+        raise MoleculeError("the dipole of this function is not differentiable in the positions; use `dipole_derivatives`.")
+    rows = [torch.autograd.grad(dipole[0, b], positions, retain_graph=b < 2)[0] for b in range(3)]
+    return torch.stack(rows, dim=-1)
+
+
+def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, chunk: int) -> tuple[Tensor, Tensor | None]:
+    """Forces [2, 3 atoms, 3 atoms] and dipoles [2, 3 atoms, 3] at +step and -step along each coordinate."""
+    _check_single(molecule)
+    positions = molecule.positions.detach().double()
+    size = positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
+    geometries = torch.cat([positions + moves, positions - moves])
+    answers = [force_function(Molecules.replicas(molecule.numbers, part)) for part in geometries.split(chunk)]
+    forces = torch.cat([a.forces.detach().double().reshape(-1, size) for a in answers])
+    dipoles = None
+    if all(a.dipole is not None for a in answers):
+        dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(2, size, 3)
+    return forces.reshape(2, size, size), dipoles
+
+
+def _check_single(molecule: Molecules) -> None:
+    if molecule.count != 1:
+        raise MoleculeError(f"derivatives are taken of one molecule, but the batch holds {molecule.count}; split it first.")

@@ -1,0 +1,92 @@
+"""How alike two spectra are: one number never travels without the grid, width, clip and range it was made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from densnet.settings import Section
+from densnet.spectra.spectrum import Spectrum, SpectrumError, smoothed
+
+
+class ComparisonSettings(Section):
+    """How two spectra are brought to one footing."""
+
+    lower: float = Field(400.0, description="lower end of the range, cm^-1", ge=0)
+    upper: float = Field(4000.0, description="upper end of the range, cm^-1", gt=0)
+    step: float = Field(2.0, description="spacing of the common grid, cm^-1", gt=0)
+    sigma: float = Field(10.0, description="sigma of the Gaussian both are smoothed with, cm^-1; 0: none", ge=0)
+    clip: float = Field(1e-10, description="smallest value of the normalised spectra", gt=0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Likeness of two spectra, with what it was computed on (`lower`, `upper`, `step`, `sigma` in cm^-1, `clip`).
+
+    similarity   spectral information similarity, 0..1
+    pearson      linear correlation coefficient, -1..1
+    wasserstein  earth mover's distance of the spectra normalised to area 1, cm^-1
+    """
+
+    similarity: float
+    pearson: float
+    wasserstein: float
+    lower: float
+    upper: float
+    step: float
+    sigma: float
+    clip: float
+
+    def __str__(self) -> str:
+        return (
+            f"SIS {self.similarity:.3f}, r {self.pearson:.3f}, Wasserstein {self.wasserstein:.1f} cm^-1 "
+            f"({self.lower:g}-{self.upper:g} cm^-1, step {self.step:g}, Gaussian sigma {self.sigma:g}, clip {self.clip:g})"
+        )
+
+
+def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSettings = ComparisonSettings()) -> Comparison:
+    """Compare on the part of the range that both cover; the result states that part.
+
+    Both are cut to the range, smoothed on the common grid, normalised to sum 1, clipped and normalised again to p, q:
+    ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
+    ``step sum |P - Q|`` after it, with P, Q the cumulated p, q. Overall scale drops out of all three.
+    """
+    lower = max(settings.lower, spectrum.axis[0], reference.axis[0])
+    upper = min(settings.upper, spectrum.axis[-1], reference.axis[-1])
+    if upper - lower < 10 * settings.step:
+        raise SpectrumError(
+            f"nothing to compare: the spectra cover {spectrum.axis[0]:g}-{spectrum.axis[-1]:g} and "
+            f"{reference.axis[0]:g}-{reference.axis[-1]:g} cm^-1, asked for is {settings.lower:g}-{settings.upper:g} cm^-1."
+        )
+    grid = np.arange(lower, upper + 1e-9 * settings.step, settings.step)
+    a, b = (_on_grid(s, grid, settings.sigma) for s in (spectrum, reference))
+    p, q = (_distribution(v, settings.clip) for v in (a, b))
+    divergence = np.sum((p - q) * np.log(p / q))
+    return Comparison(
+        similarity=float(1.0 / (1.0 + divergence)),
+        pearson=float(np.corrcoef(a, b)[0, 1]),
+        wasserstein=float(settings.step * np.abs(np.cumsum(p - q)).sum()),
+        lower=float(lower),
+        upper=float(upper),
+        step=settings.step,
+        sigma=settings.sigma,
+        clip=settings.clip,
+    )
+
+
+def _on_grid(spectrum: Spectrum, grid: NDArray, sigma: float) -> NDArray:
+    if sigma == 0:
+        return np.interp(grid, spectrum.axis, spectrum.intensity)
+    inside = (spectrum.axis >= grid[0]) & (spectrum.axis <= grid[-1])
+    return smoothed(Spectrum(spectrum.axis[inside], spectrum.intensity[inside]), grid, sigma)
+
+
+def _distribution(values: NDArray, clip: float) -> NDArray:
+    positive = np.maximum(values, 0.0)
+    if positive.sum() <= 0:
+        raise SpectrumError("a spectrum without any intensity in the range cannot be compared; check its range and ordinate.")
+    clipped = np.maximum(positive / positive.sum(), clip)
+    return clipped / clipped.sum()

@@ -1,0 +1,187 @@
+"""Infrared spectra, absolute, from normal modes or from dipole time series of classical dynamics.
+
+Linear response of a molar gas with classical nuclei and the harmonic (Kubo) quantum correction:
+
+    A(nu) = N_A / (6 eps0 c kB T) Int_{-inf}^{inf} <mudot(0) . mudot(t)> exp(-2 pi i c nu t) dt
+
+in km/mol per cm^-1. One harmonic mode then integrates to ``|dmu/dQ|^2 / KM_PER_MOL`` at any temperature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy import fft
+
+from densnet import units
+from densnet.observables.vibrations import Modes
+from densnet.settings import Section
+from densnet.spectra.spectrum import Replicas, Spectrum, SpectrumError, Sticks, normalised
+
+PREFACTOR = units.INVERSE_CM / (np.pi * units.KELVIN * units.KM_PER_MOL)
+"""``N_A / (6 eps0 c kB)``: (e bohr / atomic time)^2 * atomic time, divided by K, times this is km/mol per cm^-1 (813870)."""
+
+
+class InfraredSettings(Section):
+    """How a dipole time series becomes a spectrum."""
+
+    depth: float = Field(
+        2048.0, description="length of the one-sided cos^2 window on the correlation, fs; lines get 33356/depth cm^-1 wide", gt=0
+    )
+    maximum: float = Field(4500.0, description="upper end of the axis, cm^-1", gt=0)
+    step: float = Field(1.0, description="spacing of the axis, cm^-1", gt=0)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Times of a series, atomic units, and what was measured along it.
+
+    sample_step  time between two entries of the series
+    time_step    the velocity-Verlet integrator's step; 0 for a series without integration error
+    temperature  measured kinetic temperature in K: one for all replicas, or [replicas]
+    """
+
+    sample_step: float
+    time_step: float
+    temperature: float | NDArray
+
+    def __post_init__(self):
+        if not 0 <= self.time_step <= self.sample_step * (1 + 1e-9) or not self.sample_step > 0:
+            raise SpectrumError(
+                f"sampling every {self.sample_step / units.FEMTOSECOND:.4g} fs with a time step of "
+                f"{self.time_step / units.FEMTOSECOND:.4g} fs is impossible; both come from the trajectory's header."
+            )
+        if not (np.isfinite(self.temperature).all() and (np.asarray(self.temperature) > 0).all()):
+            raise SpectrumError(f"the measured temperature {self.temperature} K is not positive; a spectrum is divided by it.")
+
+
+def from_modes(modes: Modes) -> Sticks:
+    """One line a mode: ``|dmu/dQ|^2``, 974.880 km/mol per e^2/amu. Broaden it with `Sticks.broaden`."""
+    return Sticks(modes.frequencies.numpy(), modes.intensities.numpy(), {"method": "harmonic normal modes, double harmonic intensities"})
+
+
+def from_series(
+    dipole: ArrayLike, sampling: Sampling, weights: ArrayLike | None = None, settings: InfraredSettings = InfraredSettings()
+) -> Spectrum:
+    """Spectrum of dipoles [replicas, steps, 3] (e bohr), a mean over replicas with its standard error.
+
+    mudot is the central difference over the sampling step dt_s. Its transfer function against the integrator's own
+    velocity, ``[(sin(w dt)/dt) / (sin(w dt_s)/dt_s)]^2`` with w as observed, is divided out; it is 1 for dt_s = dt.
+    ``weights`` [replicas]: e.g. populations of conformers; see `mixture` to keep conformers apart.
+    Each replica is divided by its own measured temperature, which is unbiased where energy is equally shared.
+    """
+    dipole = _series(dipole, 3, sampling, settings)
+    mudot = (dipole[:, 2:] - dipole[:, :-2]) / (2.0 * sampling.sample_step)
+    w = 2.0 * np.pi * observed(axis(settings), sampling.time_step) * _CM
+    # np.sinc(x) = sin(pi x) / (pi x), so that dt = 0 (exact dynamics) needs no case of its own
+    transfer = (np.sinc(w * sampling.time_step / np.pi) / np.sinc(w * sampling.sample_step / np.pi)) ** 2
+    return _spectrum(mudot, transfer, sampling, weights, settings)
+
+
+def from_velocities(
+    mudot: ArrayLike, sampling: Sampling, weights: ArrayLike | None = None, settings: InfraredSettings = InfraredSettings()
+) -> Spectrum:
+    """As `from_series`, for the analytic ``mudot = sum_A (dmu/dR_A) v_A`` [replicas, steps, 3] (e bohr per atomic time)
+    with the integrator's velocities: no difference error, so only the Verlet shift is undone."""
+    mudot = _series(mudot, 1, sampling, settings)
+    return _spectrum(mudot, np.ones(len(axis(settings))), sampling, weights, settings)
+
+
+_CM = units.INVERSE_CM / (2.0 * np.pi)
+"""1 cm^-1 as frequency (cycles per atomic time)."""
+
+
+def axis(settings: InfraredSettings) -> NDArray:
+    """The even axis of a spectrum from dynamics: 0 .. maximum, cm^-1."""
+    return np.arange(0.0, settings.maximum + 0.5 * settings.step, settings.step)
+
+
+def observed(true: NDArray, time_step: float) -> NDArray:
+    """Where velocity Verlet puts a line: ``sin(pi c nu dt) / (pi c dt) = nu_true`` solved for nu, cm^-1; ``time_step`` in au."""
+    if time_step == 0:
+        return true
+    scale = np.pi * _CM * time_step
+    if scale * true.max() >= 1.0:
+        raise SpectrumError(f"velocity Verlet is unstable at {true.max():g} cm^-1 with this time step; lower `maximum` or the time step.")
+    return np.arcsin(scale * true) / scale
+
+
+def window(lags: int, sample_step: float, depth: float) -> NDArray:
+    """One-sided ``cos^2(pi t / (2 depth))``, zero beyond ``depth``: [lags] at t = k ``sample_step`` (same unit)."""
+    t = np.arange(lags) * sample_step
+    return np.where(t < depth, np.cos(0.5 * np.pi * t / depth) ** 2, 0.0)
+
+
+def autocorrelation(series: NDArray, lags: int) -> NDArray:
+    """``C_k = 1/(N-k) sum_t x(t) . x(t+k)`` [replicas, lags] of [replicas, steps, 3], by FFT padded against wrap-around.
+
+    Unbiased (divided by the number of products, not by N), so that the window alone shapes the lines.
+    """
+    steps = series.shape[1]
+    size = fft.next_fast_len(steps + lags, real=True)
+    power = (np.abs(fft.rfft(series, size, axis=1)) ** 2).sum(axis=2)
+    return fft.irfft(power, size, axis=1)[:, :lags] / (steps - np.arange(lags))
+
+
+def _series(values: ArrayLike, least: int, sampling: Sampling, settings: InfraredSettings) -> NDArray:
+    """The checked series [replicas, steps, 3] in float64; ``least`` more entries than the window must be there."""
+    values = np.asarray(values, dtype=np.float64)
+    fs = sampling.sample_step / units.FEMTOSECOND
+    if values.ndim != 3 or values.shape[2] != 3 or len(values) == 0:
+        raise SpectrumError(f"a dipole series must be [replicas, steps, 3], not {list(values.shape)}.")
+    if not np.isfinite(values).all():
+        raise SpectrumError("the dipole series holds a number that is not finite; the trajectory is broken.")
+    if values.shape[1] * fs < settings.depth + least * fs:
+        raise SpectrumError(
+            f"the series lasts {values.shape[1] * fs:.4g} fs, which is shorter than the window (`depth` = {settings.depth:g} fs); "
+            "simulate longer or lower `depth` (lines get wider)."
+        )
+    nyquist = 0.5 / (sampling.sample_step * _CM)
+    if observed(axis(settings), sampling.time_step)[-1] > 0.9 * nyquist:
+        raise SpectrumError(
+            f"sampling every {fs:.4g} fs resolves up to {0.9 * nyquist:.0f} cm^-1, but `maximum` is {settings.maximum:g} cm^-1; "
+            "lower `maximum` or sample the dipole more often (2 fs is enough)."
+        )
+    return values
+
+
+def _spectrum(mudot: NDArray, transfer: NDArray, sampling: Sampling, weights: ArrayLike | None, settings: InfraredSettings) -> Spectrum:
+    """Correlate, window, transform at the observed wavenumber of every point of the true axis.
+
+    Evaluating the cosine sum there, instead of interpolating a zero-padded FFT, undoes the Verlet shift exactly. The Jacobian
+    ``dnu / dnu_true = 1 / cos(pi c nu dt)`` keeps integrals.
+    """
+    depth, true = settings.depth * units.FEMTOSECOND, axis(settings)
+    lags = int(np.ceil(depth / sampling.sample_step))
+    correlation = autocorrelation(mudot - mudot.mean(axis=1, keepdims=True), lags)
+    damped = correlation * window(lags, sampling.sample_step, depth)
+    damped[:, 0] *= 0.5
+    nu = observed(true, sampling.time_step)
+    phase = 2.0 * np.pi * _CM * sampling.sample_step * np.arange(lags)
+    pieces = np.array_split(nu, max(1, lags * len(nu) // 4_000_000))  # bounds the cosine table to 32 MB
+    transform = np.concatenate([damped @ np.cos(np.outer(phase, piece)) for piece in pieces], axis=1) * 2.0 * sampling.sample_step
+    temperature = np.broadcast_to(np.asarray(sampling.temperature, dtype=np.float64), len(mudot))[:, None]
+    single = PREFACTOR / temperature * transform * transfer / np.cos(np.pi * _CM * nu * sampling.time_step)
+
+    replicas = Replicas(single, normalised(weights, len(single)), np.zeros(len(single), dtype=np.int64))
+    header = _header(mudot.shape, sampling, replicas, settings)
+    return Spectrum(true, replicas.mean(single), error=replicas.standard_error(single), header=header, replicas=replicas)
+
+
+def _header(shape: tuple[int, ...], sampling: Sampling, replicas: Replicas, settings: InfraredSettings) -> dict[str, str | float]:
+    return {
+        "method": "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction",
+        "replicas": shape[0],
+        "effective replicas": round(float(1.0 / (replicas.weights**2).sum()), 2),
+        "length_ps": round(shape[1] * sampling.sample_step / units.PICOSECOND, 6),
+        "sampling_fs": round(sampling.sample_step / units.FEMTOSECOND, 6),
+        "time step_fs": round(sampling.time_step / units.FEMTOSECOND, 6),
+        "temperature_K": round(float(np.mean(sampling.temperature)), 3),
+        "window": f"one-sided cos^2, {settings.depth:g} fs",
+        "resolution_cm-1": round(33356.41 / settings.depth, 3),
+        "Verlet shift": "undone",
+        "error": "one standard error over replicas" if len(replicas.weights) > 1 else "unknown (a single replica)",
+    }
