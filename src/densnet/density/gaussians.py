@@ -20,13 +20,17 @@ import torch
 from torch import Tensor
 
 from densnet.density.basis import DensityBasis
+from densnet.molecules import Molecules
 from densnet.symmetry import block, components, couples, gaunt, solid_harmonics
 
 Radial = Callable[[int, int, Tensor, Tensor, Tensor], Tensor]
 """(L, k, a, b, R^2) -> S_LM(grad) (grad^2)^k f(R^2) / S_LM(R) of two s-Gaussians exp(-a r^2), exp(-b r^2)."""
 
-_ELEMENTS_AT_ONCE = 1 << 21
-"""Numbers (atoms x points x slots) in one block of `over_blocks`: 16 MB in float64."""
+AtomFunction = Callable[[Tensor], Tensor]
+"""Vectors from the atom to its points [atoms, points, 3] -> a value at each [atoms, points]."""
+
+_POINTS_AT_ONCE = 1 << 15
+"""Atoms x points in one block of `at_points`; with 40 slots an array of one block takes 10 MB in float64."""
 
 
 def degrees(basis: DensityBasis, like: Tensor) -> Tensor:
@@ -178,13 +182,13 @@ def charge_vector(basis: DensityBasis, exponents: Tensor) -> Tensor:
 
 def dipole_vector(basis: DensityBasis, exponents: Tensor, positions: Tensor) -> Tensor:
     """[atoms, width, 3]: first moment (electrons times bohr, about the origin) per unit of each coefficient."""
+    vector = charge_vector(basis, exponents)[..., None] * positions.to(exponents.dtype)[..., None, :]
+    if basis.l_max == 0:
+        return vector
     axes = torch.eye(3, dtype=exponents.dtype, device=exponents.device)[[1, 2, 0]]
-    own = torch.einsum("...n,mi->...nmi", dipoles(basis, exponents), axes).flatten(-3, -2) if basis.l_max > 0 else exponents.new_zeros(0, 3)
-    moved = torch.einsum("...w,...i->...wi", charge_vector(basis, exponents), positions.to(exponents.dtype))
-    padded = torch.zeros_like(moved)
-    if basis.l_max > 0:
-        padded[..., basis.block(1), :] = own
-    return moved + padded
+    own = (dipoles(basis, exponents)[..., None, None] * axes).flatten(-3, -2)
+    p = basis.block(1)
+    return torch.cat([vector[..., : p.start, :], own, vector[..., p.stop :, :]], dim=-2)
 
 
 def multipoles(basis: DensityBasis, coefficients: Tensor, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,6 +216,7 @@ def _solid_moments(basis: DensityBasis, l: int, coefficients: Tensor, exponents:
 
 def values(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors: Tensor) -> Tensor:
     """Density of each atom's functions at its own points, [atoms, points]; ``vectors`` [atoms, points, 3] from atom to point."""
+    vectors = vectors.to(coefficients.dtype)
     radial = torch.exp(-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True))
     scaled = coefficients * norms(degrees(basis, exponents), exponents)[:, basis.column_slots(exponents.device)]
     return _expand(basis, scaled, radial, vectors)
@@ -222,6 +227,7 @@ def potentials(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vec
 
     For a point charge Hobson's theorem gives (2 pi / a) F_l(a r^2) in place of the radial function exp(-a r^2).
     """
+    vectors = vectors.to(coefficients.dtype)
     x = exponents[:, None, :] * vectors.square().sum(-1, keepdim=True)
     radial = torch.cat([boys(l, x[..., basis.slot_block(l)]) for l in range(basis.l_max + 1)], dim=-1)
     scale = norms(degrees(basis, exponents), exponents) * 2 * math.pi / exponents
@@ -236,7 +242,23 @@ def _expand(basis: DensityBasis, coefficients: Tensor, radial: Tensor, vectors: 
     return (radial @ spread * solid_harmonics(vectors, basis.l_max)).sum(-1)
 
 
-def over_blocks(function: Callable[[Tensor], Tensor], points: Tensor, numbers_per_point: int) -> Tensor:
-    """``function`` of ``points`` [molecules, points, 3] in blocks along the points, joined along the last axis: memory stays bounded."""
-    size = max(1, _ELEMENTS_AT_ONCE // max(1, numbers_per_point))
-    return torch.cat([function(part) for part in points.split(size, dim=1)], dim=-1)
+def at_points(function: AtomFunction, molecules: Molecules, points: Tensor, point_owner: Tensor | None = None) -> Tensor:
+    """Sum over the atoms of a molecule of ``function`` at the points of that molecule; in blocks along the points, so memory stays bounded.
+
+    ``points`` [points, 3] with ``point_owner`` [points] (None: there is one molecule only) -> [points]; or, faster, the same number for
+    each molecule: ``points`` [molecules, points, 3] -> [molecules, points].
+    """
+    if points.dim() == 3:
+        size = max(1, _POINTS_AT_ONCE // max(1, len(molecules.numbers)))
+        parts = [part[molecules.owner] - molecules.positions[:, None] for part in points.split(size, dim=1)]
+        return torch.cat([molecules.total(function(vectors)) for vectors in parts], dim=1)
+    if point_owner is None:
+        if molecules.count != 1:
+            raise ValueError(f"{molecules.count} molecules share {len(points)} points; say by `point_owner` which points belong to which.")
+        return at_points(function, molecules, points[None])[0]
+    sizes = torch.bincount(point_owner, minlength=molecules.count)
+    order = torch.argsort(point_owner, stable=True)
+    rank = torch.arange(len(points), device=points.device) - (sizes.cumsum(0) - sizes)[point_owner[order]]
+    place = torch.empty_like(order).index_copy(0, order, rank) + point_owner * sizes.max()
+    padded = points.new_zeros(molecules.count * int(sizes.max()), 3).index_copy(0, place, points)
+    return at_points(function, molecules, padded.unflatten(0, (molecules.count, -1))).flatten()[place]

@@ -1,5 +1,10 @@
 """The package's own tables, made once: `python -m densnet.reference.atoms` rewrites data/bases/*.json.
 
+Promolecule
+    Spin-free PBE atoms in aug-cc-pVDZ (the basis of the labels, so that cores cancel), open shells occupied fractionally and alike for
+    every m (PySCF's `AtomSphAverageRKS`, ground-state configurations), each fitted by the fewest s-Gaussians that stay positive and
+    within 8e-4 electrons (L1).
+
 Density bases
     default   aug-cc-pVQZ-JKFIT, uncontracted (PySCF's library has the augmented set for all seven elements)
     small     aug-cc-pVDZ-JKFIT, uncontracted
@@ -12,9 +17,14 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 from pyscf import gto
+from pyscf.data.elements import CONFIGURATION
+from pyscf.scf.atom_ks import get_atm_nrks
+from scipy.optimize import least_squares
 
 from densnet.density.basis import DensityBasis
+from densnet.molecules import SYMBOLS
 
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 """The elements that the built-in bases cover."""
@@ -59,5 +69,67 @@ def write_bases(folder: Path) -> None:
         (folder / f"{name}.json").write_text(json.dumps(DensityBasis.of(name, primitives).to_dict()).replace("]], ", "]],\n") + "\n")
 
 
+def radial_grid(count: int = 800) -> tuple[np.ndarray, np.ndarray]:
+    """Radii (bohr, 1e-5 to 40, logarithmic) and the volumes 4 pi r^2 dr that integrate a spherical density over space."""
+    log = np.linspace(np.log(1e-5), np.log(40.0), count)
+    return np.exp(log), 4 * np.pi * np.exp(3 * log) * (log[1] - log[0])
+
+
+def atomic_density(symbol: str, radii: np.ndarray, basis: str = "aug-cc-pvdz") -> np.ndarray:
+    """Density (electrons / bohr^3) of the spherical, spin-free PBE atom at ``radii`` [points] (bohr)."""
+    atom = gto.M(atom=symbol, basis=basis, spin=None, verbose=0)
+    _, _, orbitals, occupations = get_atm_nrks(atom, CONFIGURATION, "pbe")[symbol]
+    points = radii[:, None] * np.array([0.36, 0.48, 0.8])
+    return (atom.eval_gto("GTOval_sph", points) @ orbitals) ** 2 @ occupations
+
+
+def fit_atom(density: np.ndarray, electrons: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``count`` s-Gaussians for a ``density`` on `radial_grid`: exponents, electrons in each (their sum is exact), fitted density.
+
+    Minimises integral (difference)^2 / (density + 1e-6), whose root bounds the L1 error, over the exponents; for given exponents the
+    contents follow from linear least squares. Neighbouring exponents stay a factor 1.4 apart, which keeps contents small.
+    """
+    radii, volumes = radial_grid()
+    weights = np.sqrt(volumes / (density + 1e-6))
+
+    def contents(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        exponents = np.exp(np.cumsum(gaps))
+        shapes = (exponents / np.pi) ** 1.5 * np.exp(-np.outer(radii**2, exponents))
+        others = (shapes[:, 1:] - shapes[:, :1]) * weights[:, None]
+        free = np.linalg.lstsq(others, (density - electrons * shapes[:, 0]) * weights, rcond=None)[0]
+        content = np.concatenate([[electrons - free.sum()], free])
+        return exponents, content, shapes @ content
+
+    largest = 20.0 if electrons <= 2 else 50.0 * electrons**2
+    start = np.array([np.log(0.08), *[np.log(largest / 0.08) / (count - 1)] * (count - 1)])
+    lower = np.log([0.02] + [1.4] * (count - 1))
+    upper = np.log([1.0] + [12.0] * (count - 1))
+    start = start.clip(lower + 1e-3, upper - 1e-3)
+    best = least_squares(lambda gaps: (contents(gaps)[2] - density) * weights, start, bounds=(lower, upper), max_nfev=300)
+    return contents(best.x)
+
+
+def promolecule_table(tolerance: float = 8e-4) -> dict[str, dict[str, list[float]]]:
+    """Symbol -> ``exponents`` (1 / bohr^2) and ``electrons`` of each Gaussian, H to Cl, each within ``tolerance`` electrons (L1)."""
+    radii, volumes = radial_grid()
+    table = {}
+    for number in range(1, 18):
+        density = atomic_density(SYMBOLS[number], radii)
+        fits = (fit_atom(density, number, count) for count in range(6, 31))
+        exponents, content, _ = next(fit for fit in fits if fit[2].min() >= 0 and volumes @ np.abs(fit[2] - density) <= tolerance)
+        exponents, content = [float(f"{a:.8g}") for a in exponents], [round(float(c), 10) for c in content]
+        content[-1] = round(number - sum(content[:-1]), 10)
+        table[SYMBOLS[number]] = {"exponents": exponents, "electrons": content}
+    return table
+
+
+def write_promolecule(path: Path) -> None:
+    """Write `promolecule_table` as JSON to ``path``, one element a line."""
+    header = "spherical spin-free PBE atoms in aug-cc-pVDZ; s-Gaussians electrons (a / pi)^(3/2) exp(-a r^2); atomic units"
+    lines = [f"  {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in promolecule_table().items()]
+    path.write_text(f'{{"method": {json.dumps(header)},\n"atoms": {{\n' + ",\n".join(lines) + "\n}}\n")
+
+
 if __name__ == "__main__":
     write_bases(DATA / "bases")
+    write_promolecule(DATA / "promolecule.json")
