@@ -41,9 +41,37 @@ class Properties:
             raise MissingProperty(f"these data hold no {' and no '.join(missing)}, which this step needs; label them first.")
         return self
 
+    def to(self, device=None, dtype=None) -> Properties:
+        """The same properties on another device; ``dtype`` does not concern energies, which stay float64. Orbitals stay where they are."""
+
+        def moved(value: Tensor | Density | None) -> Tensor | Density | None:
+            return None if value is None else value.to(device, dtype)
+
+        energy = None if self.energy is None else self.energy.to(device)
+        molecules = self.molecules.to(device, dtype)
+        return Properties(molecules, energy, moved(self.forces), moved(self.dipole), moved(self.density), self.orbitals)
+
     def replace(self, **changes) -> Properties:
         """A copy with some properties changed."""
         return replace(self, **changes)
+
+    @classmethod
+    def concatenate(cls, batch: list[Properties]) -> Properties:
+        """One batch out of several, in the order given; a property stays known only if every one of them knows it."""
+
+        def joined(name: str) -> Tensor | None:
+            parts = [getattr(p, name) for p in batch]
+            return None if any(part is None for part in parts) else torch.cat(parts)
+
+        molecules = Molecules.concatenate([p.molecules for p in batch])
+        density = None
+        if all(p.density is not None for p in batch):
+            parts = [p.density for p in batch]
+            density = Density(molecules, parts[0].basis, torch.cat([d.coefficients for d in parts]), torch.cat([d.exponents for d in parts]))
+        orbitals = None
+        if all(p.orbitals is not None for p in batch):
+            orbitals = tuple(o for p in batch for o in p.orbitals)
+        return cls(molecules, joined("energy"), joined("forces"), joined("dipole"), density, orbitals)
 
     def detach(self) -> Properties:
         """A copy cut off from the graph of derivatives (energies, forces, dipoles)."""

@@ -1,0 +1,150 @@
+"""Network 1: geometry -> electron density, as a correction to the promolecule in flexible atom-centred Gaussians.
+
+rho(r) = rho_SAD(r) + sum_A sum_nlm c_Anlm g_nl(r - R_A; alpha_An),   alpha_An = alpha0_n exp(w_An).
+The correction is local, vanishes for an isolated atom, and integrates to zero: atom A holds the charge sum_B t_AB with t_AB = -t_BA.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from densnet import symmetry
+from densnet.density.basis import DensityBasis
+from densnet.density.gaussians import charges
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, Product, Radial, Sizes
+from densnet.settings import Section
+
+
+class DensityNetworkSettings(Section):
+    """Size of network 1."""
+
+    channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
+    layers: int = Field(2, ge=1, le=4, description="message-passing layers")
+    l_max: int = Field(2, ge=1, le=3, description="angular order inside a layer and of the last features")
+    l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features handed from layer to layer")
+    head_channels: int = Field(16, gt=0, le=256, description="channels of the head, which reaches the l of the basis")
+    radial_functions: int = Field(8, gt=1, le=32, description="Bessel functions of the distance")
+    cutoff: float = Field(5.0, gt=1.0, le=15.0, description="radius within which atoms see each other, Angstrom")
+    flexible: bool = Field(True, description="predict a correction of every exponent, alpha = alpha0 exp(w)")
+    exponent_range: float = Field(0.5, gt=0.0, le=1.0, description="largest |w|")
+
+
+class DensityOutput(NamedTuple):
+    """``coefficients`` [atoms, width] and ``widths`` w [atoms, slots] of a prediction; both zero where padded."""
+
+    coefficients: Tensor
+    widths: Tensor
+
+
+class DensityNetwork(nn.Module):
+    """Predicts `DensityOutput` from a `Geometry`; every constant it needs is a buffer and travels with the checkpoint."""
+
+    def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, neighbours: float):
+        super().__init__()
+        self.settings, self.basis = settings, basis
+        sizes = Sizes(settings.channels, settings.radial_functions, len(basis.elements), neighbours)
+        orders = [0] + [min(settings.l_hidden, settings.l_max)] * (settings.layers - 1) + [settings.l_max]
+        self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
+        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, sizes) for a, b in zip(orders, orders[1:]))
+        self.head = Head(settings, basis, sizes)
+        self.transfer = Transfer(sizes)
+        self.widths = ElementLinear(sizes.elements, sizes.channels, len(basis.slots), zero=True)
+        numbers = torch.tensor(basis.elements)
+        self.register_buffer("exponents", basis.exponents(numbers).float())
+        self.register_buffer("slot_mask", basis.slot_mask(numbers).float(), persistent=False)
+        self.register_buffer("scale", basis.slot_mask(numbers).float())
+        self.register_buffer("mean", torch.zeros(len(numbers), basis.counts[0]))
+        self.register_buffer("columns", basis.column_slots(), persistent=False)
+
+    def set_statistics(self, scale: Tensor, mean: Tensor) -> None:
+        """Constants of the training set: root mean square of each slot [elements, slots], mean of the s slots [elements, s slots]."""
+        self.scale.copy_(scale)
+        self.mean.copy_(mean)
+
+    def forward(self, geometry: Geometry) -> DensityOutput:
+        element = geometry.element
+        h = self.embedding[element].unsqueeze(1)
+        for layer in self.layers:
+            h = layer(h, geometry)
+        bonded = 1 - torch.exp(-5 * geometry.gather(geometry.envelope)).unsqueeze(-1)
+        widths = self._widths(h, element)
+        rows = self.head(h, geometry) * self.scale[element][:, self.columns]
+        s_count = self.basis.counts[0]
+        s, rest = rows[:, :s_count] + self.mean[element], rows[:, s_count:]
+        s = self._neutral(s * bonded, widths[:, :s_count], self.transfer(h[:, 0], geometry), element)
+        return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
+
+    def exponents_at(self, element: Tensor, widths: Tensor) -> Tensor:
+        """[atoms, slots] current exponents alpha0 exp(w), 1 / bohr^2."""
+        return self.exponents[element] * torch.exp(widths)
+
+    def _widths(self, h: Tensor, element: Tensor) -> Tensor:
+        if not self.settings.flexible:
+            return torch.zeros(len(h), len(self.basis.slots), dtype=h.dtype, device=h.device)
+        limit = self.settings.exponent_range
+        raw = self.widths(h[:, :1], element).squeeze(1)
+        return limit * torch.tanh(raw / limit) * self.slot_mask[element]
+
+    def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, element: Tensor) -> Tensor:
+        """s coefficients changed least (in units of their spread) so that each atom's correction integrates to ``charge`` [atoms]."""
+        count = self.basis.counts[0]
+        exponents = self.exponents[element][:, :count] * torch.exp(widths)
+        integrals = charges(self.basis, exponents) * self.slot_mask[element][:, :count]
+        direction = self.scale[element][:, :count].square() * integrals
+        excess = (s * integrals).sum(-1) - charge
+        return s - direction * (excess / (direction * integrals).sum(-1)).unsqueeze(-1)
+
+
+class Transfer(nn.Module):
+    """Charge that flows between neighbours: q_i = sum_j sum_k R_k(r_ij) (a_ik b_jk - a_jk b_ik), so that the sum over atoms is zero."""
+
+    def __init__(self, sizes: Sizes, rank: int = 16):
+        super().__init__()
+        self.donor = nn.Linear(sizes.channels, rank)
+        self.acceptor = nn.Linear(sizes.channels, rank)
+        self.radial = nn.Parameter(torch.randn(sizes.functions, rank) * 0.02)
+
+    def forward(self, scalars: Tensor, geometry: Geometry) -> Tensor:
+        """``scalars`` [atoms, channels] -> [atoms] electrons gained."""
+        a, b = self.donor(scalars), self.acceptor(scalars)
+        i, j = geometry.receiver, geometry.sender
+        return geometry.gather(((a[i] * b[j] - a[j] * b[i]) * (geometry.radial @ self.radial)).sum(-1))
+
+
+class Head(nn.Module):
+    """From hidden features of low l to coefficients of every l of the basis, [atoms, width], in units of their spread; zero at start.
+
+    High l comes from scalars of both atoms times harmonics of their direction, and from one product of those with the hidden features.
+    """
+
+    def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, sizes: Sizes):
+        super().__init__()
+        self.l_max, self.l_hidden, self.width = basis.l_max, min(settings.l_max, basis.l_max), settings.head_channels
+        width = self.width
+        self.scale = sizes.neighbours**-0.5
+        self.receiver = nn.Linear(sizes.channels, width)
+        self.sender = nn.Linear(sizes.channels, width)
+        self.radial = Radial(sizes, (self.l_max + 1) * width)
+        self.low = Mix(1, sizes.channels, width)
+        self.product = Product((1, self.l_max, self.l_max), width, width)
+        inputs = [2 * width + (sizes.channels if l <= self.l_hidden else 0) for l in range(self.l_max + 1)]
+        self.out = nn.ModuleList(ElementLinear(sizes.elements, n, c, zero=True) for n, c in zip(inputs, basis.counts))
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(self.l_max)), persistent=False)
+
+    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
+        pairs = len(geometry.receiver)
+        strength = self.receiver(h[:, 0])[geometry.receiver] * self.sender(h[:, 0])[geometry.sender]
+        weights = self.radial(geometry).view(pairs, self.l_max + 1, self.width) * strength.unsqueeze(1)
+        directions = geometry.harmonics[:, : len(self.degree)].unsqueeze(-1)
+        a = geometry.gather(directions * weights[:, self.degree]) * self.scale
+        x = torch.cat([a, self.product(self.low(h[:, :4]), a)], dim=-1)
+        rows = []
+        for l, out in enumerate(self.out):
+            block = symmetry.block(l)
+            features = torch.cat([x[:, block], h[:, block]], dim=-1) if l <= self.l_hidden else x[:, block]
+            rows.append(out(features, geometry.element).transpose(1, 2).flatten(1))
+        return torch.cat(rows, dim=1)

@@ -1,0 +1,98 @@
+"""Network 2: electron density -> total energy.
+
+It reads the coefficients of every l and the widths of the density around each atom, lets neighbours exchange what they read, and sums
+atomic energies on top of reference energies per element (float64).
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from densnet import symmetry
+from densnet.density.basis import DensityBasis
+from densnet.model.density_network import DensityOutput
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, Sizes, silu
+from densnet.settings import Section
+
+
+class EnergyNetworkSettings(Section):
+    """Size of network 2; it shares cut-off and radial functions with network 1."""
+
+    channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
+    layers: int = Field(2, ge=1, le=4, description="message-passing layers")
+    l_max: int = Field(2, ge=1, le=3, description="angular order inside a layer")
+    l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features handed from layer to layer")
+    density_channels: int = Field(16, gt=0, le=256, description="channels into which the density coefficients of each l are read")
+
+
+class EnergyNetwork(nn.Module):
+    """Atomic energies from a `DensityOutput` and a `Geometry`; every constant it needs is a buffer."""
+
+    def __init__(self, settings: EnergyNetworkSettings, basis: DensityBasis, functions: int, neighbours: float):
+        super().__init__()
+        self.settings = settings
+        sizes = Sizes(settings.channels, functions, len(basis.elements), neighbours)
+        self.read = ReadDensity(settings, basis, sizes)
+        orders = [self.read.l_out] * settings.layers + [0]
+        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, sizes) for a, b in zip(orders, orders[1:]))
+        self.first = nn.ModuleList(nn.Linear(sizes.channels, sizes.channels) for _ in self.layers)
+        self.last = nn.ModuleList(nn.Linear(sizes.channels, 1, bias=False) for _ in self.layers)
+        self.reference = (0.0,) * len(basis.elements)
+        self.scale = 1.0
+
+    def set_statistics(self, reference: tuple[float, ...], scale: float) -> None:
+        """Constants of the training set: ``reference`` energy of each element and ``scale`` of atomic energies, hartree.
+
+        Plain numbers, so that no change of the network's precision can touch them.
+        """
+        self.reference, self.scale = tuple(map(float, reference)), float(scale)
+
+    def forward(self, density: DensityOutput, geometry: Geometry) -> Tensor:
+        """Atomic energies [atoms] float64, hartree."""
+        h = self.read(density, geometry.element)
+        learned = 0.0
+        for layer, first, last in zip(self.layers, self.first, self.last):
+            h = layer(h, geometry)
+            learned = learned + last(silu(first(h[:, 0])))
+        reference = torch.tensor(self.reference, dtype=torch.float64, device=h.device)
+        return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
+
+
+class ReadDensity(nn.Module):
+    """Features of an atom from the density around it: a linear map per element and l, and the power spectrum sum_m d_lmk d_lmk'."""
+
+    def __init__(self, settings: EnergyNetworkSettings, basis: DensityBasis, sizes: Sizes):
+        super().__init__()
+        width, l_max = settings.density_channels, basis.l_max
+        self.basis, self.l_out = basis, min(settings.l_hidden, settings.l_max, l_max)
+        self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
+        self.linear = nn.ModuleList(ElementLinear(sizes.elements, n, width) for n in basis.counts)
+        self.left, self.right = Mix(l_max, width, width), Mix(l_max, width, width)
+        self.invariants = nn.Linear((l_max + 1) * width, sizes.channels)
+        self.widths = ElementLinear(sizes.elements, len(basis.slots), sizes.channels, zero=True)
+        self.up = Mix(self.l_out, width, sizes.channels)
+        self.register_buffer("scale", torch.ones(sizes.elements, len(basis.slots)))
+        self.register_buffer("mean", torch.zeros(sizes.elements, basis.counts[0]))
+        self.register_buffer("columns", basis.column_slots(), persistent=False)
+        degree = torch.tensor(symmetry.degrees(l_max))
+        same = (degree[None, :] == torch.arange(l_max + 1)[:, None]).float()
+        self.register_buffer("sum_m", same / (2 * torch.arange(l_max + 1)[:, None] + 1), persistent=False)
+
+    def set_statistics(self, scale: Tensor, mean: Tensor) -> None:
+        """Root mean square [elements, slots] and s mean [elements, s slots] of the training densities; 0 where padded."""
+        self.scale.copy_(torch.where(scale > 0, 1 / scale.clamp(min=1e-12), 0.0))
+        self.mean.copy_(mean)
+
+    def forward(self, density: DensityOutput, element: Tensor) -> Tensor:
+        s_count = self.basis.counts[0]
+        rows = torch.cat([density.coefficients[:, :s_count] - self.mean[element], density.coefficients[:, s_count:]], dim=1)
+        rows = rows * self.scale[element][:, self.columns]
+        blocks = [rows[:, self.basis.block(l)].view(len(rows), -1, 2 * l + 1).transpose(1, 2) for l in range(self.basis.l_max + 1)]
+        d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1)
+        power = (self.sum_m @ (self.left(d) * self.right(d))).flatten(1)
+        h = self.up(d[:, : symmetry.components(self.l_out)])
+        widths = self.widths(density.widths.unsqueeze(1), element).squeeze(1)
+        scalars = h[:, 0] + self.embedding[element] + self.invariants(power) + widths
+        return torch.cat([scalars.unsqueeze(1), h[:, 1:]], dim=1)

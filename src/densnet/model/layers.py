@@ -1,0 +1,223 @@
+"""Equivariant building blocks shared by both networks.
+
+Features are ``[atoms, components, channels]`` with components = (l, m) packed and channels last. A tensor product over components is a
+matrix product with a constant table, channel mixing is one GEMM per l, so that few large operations do all the work.
+Only true tensors appear (paths with l1 + l2 + l3 even), hence inversion symmetry holds by construction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from densnet import symmetry
+from densnet.molecules import Pairs
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the layers see of a batch of molecules; computed once, shared by both networks.
+
+    element    [atoms]                 index into the model's element list
+    receiver   [pairs], sender [pairs]
+    harmonics  [pairs, components]     sqrt(4 pi) S_lm of the direction receiver -> sender
+    radial     [pairs, functions]      Bessel functions times the cut-off
+    envelope   [pairs]                 cut-off function, 1 at r = 0, C2 zero at r = cut-off
+    """
+
+    element: Tensor
+    receiver: Tensor
+    sender: Tensor
+    harmonics: Tensor
+    radial: Tensor
+    envelope: Tensor
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Sum over the pairs of each receiver: [pairs, ...] -> [atoms, ...]."""
+        out = torch.zeros(len(self.element), *values.shape[1:], dtype=values.dtype, device=values.device)
+        return out.index_add(0, self.receiver, values)
+
+
+def envelope(x: Tensor) -> Tensor:
+    """1 - 28 x^6 + 48 x^7 - 21 x^8 for x < 1, else 0 (Gasteiger et al. 2020, p = 6): value and two derivatives vanish at x = 1."""
+    inside = torch.clamp(x, max=1.0)
+    return 1 + inside**6 * (-28 + inside * (48 - 21 * inside))
+
+
+def geometry(element: Tensor, vectors: Tensor, pairs: Pairs, *, cutoff: float, radial: int, l_max: int) -> Geometry:
+    """`Geometry` from ``vectors`` [pairs, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
+    distance = vectors.square().sum(-1, keepdim=True).sqrt()
+    damping = envelope(distance / cutoff)
+    order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
+    waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
+    harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max)
+    return Geometry(element, pairs.receiver, pairs.sender, harmonics, waves, damping.squeeze(-1))
+
+
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x), scaled to keep unit variance."""
+    return 1.6768 * torch.nn.functional.silu(x)
+
+
+class Mix(nn.Module):
+    """Channel mixing per l: ``[atoms, (l_max + 1)^2, channels] -> [..., channels']``; rows of one l share a weight."""
+
+    def __init__(self, l_max: int, inputs: tuple[int, ...] | int, outputs: int):
+        super().__init__()
+        inputs = (inputs,) * (l_max + 1) if isinstance(inputs, int) else inputs
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, outputs) / math.sqrt(max(n, 1))) for n in inputs)
+
+    def blocks(self, blocks: list[Tensor]) -> Tensor:
+        """``blocks`` of one l each, [atoms, 2l + 1, channels_l] -> packed [atoms, components, channels']."""
+        return torch.cat([x @ w for x, w in zip(blocks, self.weights)], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks([x[:, symmetry.block(l)] for l in range(len(self.weights))])
+
+
+class Paths:
+    """All couplings l1 x l2 -> l3 of packed features, one table per l3 with rows ordered by (m3, path).
+
+    The order makes the rows of one l3 viewable as [2 l3 + 1, paths x channels], ready for `Mix`.
+    """
+
+    def __init__(self, l1_max: int, l2_max: int, l3_max: int, *, symmetric: bool = False):
+        self.per_order = [
+            [(a, b) for a in range(l1_max + 1) for b in range(l2_max + 1) if symmetry.couples(a, b, c) and not (symmetric and a > b)]
+            for c in range(l3_max + 1)
+        ]
+        self.counts = tuple(map(len, self.per_order))
+        self._shape = (symmetry.components(l1_max), symmetry.components(l2_max))
+        self._tables: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+
+    def tables(self, like: Tensor) -> list[Tensor]:
+        """Per l3 the coefficients [(2 l3 + 1) x paths, components 1, components 2], in the precision and on the device of ``like``."""
+        key = (like.dtype, like.device)
+        if key not in self._tables:
+            self._tables[key] = [self._table(l3).to(like) for l3 in range(len(self.counts))]
+        return self._tables[key]
+
+    def _table(self, l3: int) -> Tensor:
+        table = torch.zeros(2 * l3 + 1, self.counts[l3], *self._shape, dtype=torch.float64)
+        for path, (l1, l2) in enumerate(self.per_order[l3]):
+            table[:, path, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
+        return table.flatten(0, 1)
+
+
+class Product(nn.Module):
+    """Channel-wise tensor product of two features of one atom, then mixing: ``a``, ``b`` -> [atoms, components, channels']."""
+
+    def __init__(self, l_max: tuple[int, int, int], channels: int, outputs: int, *, symmetric: bool = False):
+        super().__init__()
+        self.paths = Paths(*l_max, symmetric=symmetric)
+        self.mix = Mix(l_max[2], tuple(n * channels for n in self.paths.counts), outputs)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        outer = (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
+        tables = self.paths.tables(a)
+        rows = torch.cat([table.flatten(1) for table in tables]) @ outer
+        blocks = rows.split([len(table) for table in tables], dim=1)
+        return self.mix.blocks([x.reshape(len(a), 2 * l + 1, -1) for l, x in enumerate(blocks)])
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes common to the layers of one network: ``neighbours`` is the mean number of neighbours in training, a constant scale."""
+
+    channels: int
+    functions: int
+    elements: int
+    neighbours: float
+
+
+class Radial(nn.Module):
+    """Weights of the messages, [pairs, outputs]: one hidden layer on the Bessel functions, modulated by both elements.
+
+    No biases: the weights inherit the C2 zero of the radial functions at the cut-off.
+    """
+
+    def __init__(self, sizes: Sizes, outputs: int, hidden: int = 32):
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(sizes.functions, hidden) * 2.0)
+        self.receiver = nn.Parameter(torch.randn(sizes.elements, hidden) * 0.5)
+        self.sender = nn.Parameter(torch.randn(sizes.elements, hidden) * 0.5)
+        self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
+
+    def forward(self, geometry: Geometry) -> Tensor:
+        modulation = 1 + self.receiver[geometry.element][geometry.receiver] + self.sender[geometry.element][geometry.sender]
+        return silu((geometry.radial @ self.first) * modulation) @ self.last
+
+
+class Messages(nn.Module):
+    """Sum over neighbours of (features of the neighbour) x (harmonics of the direction), weighted by learned radial functions.
+
+    m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path
+    """
+
+    def __init__(self, l_in: int, l_out: int, sizes: Sizes):
+        super().__init__()
+        self.l_out, self.scale = l_out, 1 / math.sqrt(sizes.neighbours)
+        self.paths = Paths(l_out, l_in, l_out)
+        self.radial = Radial(sizes, sum(self.paths.counts) * sizes.channels)
+        self.mix = Mix(l_out, tuple(n * sizes.channels for n in self.paths.counts), sizes.channels)
+
+    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
+        pairs, (_, components, channels) = len(geometry.receiver), h.shape
+        weights = self.radial(geometry).split([n * channels for n in self.paths.counts], dim=1)
+        directions = geometry.harmonics[:, : symmetry.components(self.l_out)]
+        neighbour = h[geometry.sender]
+        blocks = []
+        for l, (table, weight) in enumerate(zip(self.paths.tables(h), weights)):
+            rotated = (directions @ table.transpose(0, 1).flatten(1)).view(pairs, len(table), components)
+            rows = (rotated @ neighbour).view(pairs, 2 * l + 1, weight.shape[1]) * weight.unsqueeze(1)
+            blocks.append(geometry.gather(rows) * self.scale)
+        return self.mix.blocks(blocks)
+
+
+class Interaction(nn.Module):
+    """One layer: messages A, their products A x A and (A x A) x A (body orders 3 and 4), a skip connection and gated non-linearities.
+
+    Orders: features come in up to ``l_in``, messages reach ``l_mid``, features go out up to ``l_out`` <= ``l_mid``.
+    """
+
+    def __init__(self, l_in: int, l_mid: int, l_out: int, sizes: Sizes):
+        super().__init__()
+        channels, self.kept = sizes.channels, symmetry.components(min(l_in, l_out))
+        self.up = Mix(l_in, channels, channels)
+        self.messages = Messages(l_in, l_mid, sizes)
+        self.pair = Product((l_mid,) * 3, channels, channels, symmetric=True)
+        self.triple = Product((l_mid, l_mid, l_out), channels, channels)
+        self.skip = Mix(min(l_in, l_out), channels, channels)
+        self.out = Mix(l_out, 3 * channels, channels)
+        self.element = nn.Parameter(torch.randn(sizes.elements, channels) * 0.3)
+        self.hidden = nn.Linear(channels, channels)
+        self.last = nn.Linear(channels, (l_out + 1) * channels)
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)), persistent=False)
+
+    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
+        a = self.messages(self.up(h), geometry)
+        aa = self.pair(a, a)
+        size = len(self.degree)
+        x = self.out(torch.cat([a[:, :size], aa[:, :size], self.triple(aa, a)], dim=-1))
+        x = torch.cat([x[:, : self.kept] + self.skip(h[:, : self.kept]), x[:, self.kept :]], dim=1)
+        scalars = x[:, 0] + self.element[geometry.element]
+        gates = self.last(silu(self.hidden(scalars))).view(len(x), -1, x.shape[-1])
+        if size == 1:
+            return x + gates
+        gates = torch.cat([gates[:, :1], torch.sigmoid(gates[:, 1:])], dim=1)[:, self.degree]
+        return torch.cat([x[:, :1] + gates[:, :1], x[:, 1:] * gates[:, 1:]], dim=1)
+
+
+class ElementLinear(nn.Module):
+    """Linear maps with one weight per element: ``[atoms, rows, inputs] -> [atoms, rows, outputs]``."""
+
+    def __init__(self, elements: int, inputs: int, outputs: int, *, zero: bool = False):
+        super().__init__()
+        start = torch.zeros if zero else torch.randn
+        self.weight = nn.Parameter(start(elements, inputs, outputs) / math.sqrt(max(inputs, 1)))
+
+    def forward(self, x: Tensor, element: Tensor) -> Tensor:
+        return torch.bmm(x, self.weight[element])

@@ -1,0 +1,174 @@
+"""Both networks as one function Molecules -> Properties; forces by differentiation through both; one file holds it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import densnet
+from densnet import units
+from densnet.density.basis import DensityBasis
+from densnet.density.expansion import Density
+from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
+from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
+from densnet.model.layers import Geometry, geometry
+from densnet.molecules import SYMBOLS, Molecules, Pairs, all_pairs, pairs_within
+from densnet.properties import Properties
+from densnet.settings import Section, parse
+
+FORMAT = 1
+"""Version of the checkpoint format written by this package."""
+
+ALL_PAIRS_UP_TO = 24
+"""Molecules up to this many atoms use every pair, which never changes along a trajectory; larger ones a cell list."""
+
+
+class CheckpointError(ValueError):
+    """A model file that cannot be used; the message says why and what to do."""
+
+
+class ModelSettings(Section):
+    """Sizes of both networks."""
+
+    density: DensityNetworkSettings = Field(default_factory=DensityNetworkSettings)
+    energy: EnergyNetworkSettings = Field(default_factory=EnergyNetworkSettings)
+
+
+class Predictor(nn.Module):
+    """Molecules -> Properties: energy, forces, dipole and density of neutral closed-shell molecules.
+
+    A molecule's result does not depend on the others in its batch. Positions enter as differences taken in their own precision
+    (float64 in dynamics); the networks run in the precision of their weights; energies are summed in float64.
+    ``provenance`` is free JSON data on how the model was trained; it travels with the file.
+    """
+
+    def __init__(self, settings: ModelSettings, basis: DensityBasis, neighbours: float, provenance: dict | None = None):
+        super().__init__()
+        self.settings, self.basis, self.neighbours = settings, basis, neighbours
+        self.provenance = provenance or {}
+        self.density_network = DensityNetwork(settings.density, basis, neighbours)
+        self.energy_network = EnergyNetwork(settings.energy, basis, settings.density.radial_functions, neighbours)
+        table = torch.full((len(SYMBOLS),), -1)
+        table[list(basis.elements)] = torch.arange(len(basis.elements))
+        self.register_buffer("element_of", table, persistent=False)
+        self._topology: tuple[Tensor, Tensor, Tensor, Pairs | None] | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the networks."""
+        return self.density_network.embedding.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self.density_network.embedding.device
+
+    def geometry(self, molecules: Molecules) -> Geometry:
+        """What both networks see of ``molecules``."""
+        element, pairs = self._elements_and_pairs(molecules)
+        own = self.settings.density
+        vectors = pairs.vectors(molecules.positions).to(self.dtype)
+        l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
+        return geometry(element, vectors, pairs, cutoff=own.cutoff * units.ANGSTROM, radial=own.radial_functions, l_max=l_max)
+
+    def density(self, molecules: Molecules, output: DensityOutput, geometry: Geometry) -> Density:
+        """The output of network 1 as a `Density` of ``molecules``."""
+        exponents = self.density_network.exponents_at(geometry.element, output.widths)
+        return Density(molecules, self.basis, output.coefficients, exponents)
+
+    def without_forces(self, molecules: Molecules) -> Properties:
+        """Energy, dipole and density, differentiable in the positions and in the weights."""
+        geometry = self.geometry(molecules)
+        output = self.density_network(geometry)
+        energy = molecules.total(self.energy_network(output, geometry))
+        density = self.density(molecules, output, geometry)
+        return Properties(molecules, energy=energy, dipole=density.dipole(), density=density)
+
+    def forward(self, molecules: Molecules, *, create_graph: bool = False) -> Properties:
+        """Energy, forces F = -dE/dR through both networks, dipole and density.
+
+        With ``create_graph`` the result stays differentiable in the weights; otherwise it is detached.
+        """
+        with torch.enable_grad():
+            molecules = molecules.at(molecules.positions.detach().requires_grad_())
+            properties = self.without_forces(molecules)
+            (slope,) = torch.autograd.grad(properties.energy.sum(), molecules.positions, create_graph=create_graph)
+        if create_graph:
+            return properties.replace(forces=-slope)
+        density = properties.density
+        still = molecules.at(molecules.positions.detach())
+        density = Density(still, density.basis, density.coefficients.detach(), density.exponents.detach())
+        return Properties(still, properties.energy.detach(), -slope, properties.dipole.detach(), density)
+
+    def _elements_and_pairs(self, molecules: Molecules) -> tuple[Tensor, Pairs]:
+        """Cached for the batch last seen, because a trajectory asks for the same atoms at every step."""
+        known = self._topology
+        if known is None or known[0] is not molecules.numbers or known[1] is not molecules.owner:
+            element = self.element_of[molecules.numbers]
+            if (element < 0).any():
+                number = int(molecules.numbers[element < 0][0])
+                symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
+                trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
+                raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
+            pairs = all_pairs(molecules) if int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO else None
+            known = self._topology = (molecules.numbers, molecules.owner, element, pairs)
+        pairs = known[3] if known[3] is not None else pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM)
+        return known[2], pairs
+
+    def save(self, path: Path) -> None:
+        """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
+        header = {
+            "format": FORMAT,
+            "package_version": densnet.__version__,
+            "settings": self.settings.model_dump(),
+            "basis": self.basis.to_dict(),
+            "neighbours": self.neighbours,
+            "reference_energies": self.energy_network.reference,
+            "energy_scale": self.energy_network.scale,
+            "provenance": self.provenance,
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        path = Path(path)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        os.close(descriptor)
+        try:
+            save_file(tensors, temporary, metadata={"densnet": json.dumps(header)})
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def load(path: Path | str, device: str = "cpu") -> Predictor:
+    """The model in a file written by `Predictor.save`. Raises `CheckpointError`; nothing in the file is guessed or ignored."""
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"model file {path} does not exist.")
+    try:
+        with safe_open(path, "pt", device=device) as file:
+            header = json.loads((file.metadata() or {})["densnet"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, KeyError, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} is not a densnet model, or it is damaged ({type(error).__name__}: {error}); copy or train it again.") from None
+    if header["format"] > FORMAT:
+        raise CheckpointError(
+            f"{path} has checkpoint format {header['format']}, this densnet {densnet.__version__} reads up to {FORMAT}; please upgrade densnet."
+        )
+    settings = parse(ModelSettings, header["settings"], f"{path.name}: settings")
+    predictor = Predictor(settings, DensityBasis.from_dict(header["basis"]), header["neighbours"], header["provenance"])
+    expected = predictor.state_dict()
+    wrong = sorted(set(expected) ^ set(tensors)) or [n for n, t in tensors.items() if t.shape != expected[n].shape]
+    if wrong:
+        raise CheckpointError(f"{path} does not fit its own settings (tensor {wrong[0]!r}); the file is damaged or from another densnet.")
+    predictor.to(next(t.dtype for n, t in tensors.items() if n.endswith("embedding")))
+    predictor.load_state_dict(tensors)
+    predictor.energy_network.set_statistics(header["reference_energies"], header["energy_scale"])
+    return predictor.to(device).eval()

@@ -1,0 +1,115 @@
+"""The training loop, read from top to bottom: density in its basis, density in space, then energy and forces on the frozen density."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from densnet.density.basis import DensityBasis
+from densnet.model.predictor import ModelSettings, Predictor
+from densnet.training import checkpoint
+from densnet.training.examples import Example
+from densnet.training.settings import StageSettings, TrainSettings
+from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
+from densnet.training.statistics import initialise
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step reports: the phase, the step out of how many, the losses by name, validation metrics when there are some."""
+
+    phase: str
+    step: int
+    steps: int
+    seconds: float
+    losses: dict[str, float]
+    metrics: dict[str, float]
+
+
+Report = Callable[[Progress], None]
+
+
+def train(
+    training: list[Example], validation: list[Example], settings: TrainSettings, model: ModelSettings, basis: DensityBasis,
+    folder: Path, report: Report = lambda progress: None,
+) -> Predictor:  # fmt: skip
+    """Train both networks; ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly."""
+    torch.manual_seed(settings.seed)
+    predictor = initialise(training, model, basis).to(settings.device)
+    makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))
+    for phase, make in makers:
+        plan: StageSettings = getattr(settings, phase)
+        if plan.steps and not checkpoint.finished(folder, phase, predictor):
+            stage = make(predictor, training, validation, settings)
+            optimise(stage, plan, settings.seed, folder, report)
+            checkpoint.finish(folder, phase, predictor)
+    return predictor.eval()
+
+
+def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report: Report) -> None:
+    """Minimise ``stage.loss`` by Adam (AMSGrad); leaves the best averaged weights in ``stage.network``."""
+    weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
+    average = {name: p.detach().clone() for name, p in weights.items()}
+    optimiser = torch.optim.Adam(weights.values(), lr=plan.learning_rate, amsgrad=True)
+    run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
+    began = time.monotonic() - run.seconds
+    for step in range(run.step, plan.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, plan)
+        losses = stage.loss(batch_at(step, plan.batch, stage.count, seed), step)
+        optimiser.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        nn.utils.clip_grad_norm_(weights.values(), plan.clip)
+        optimiser.step()
+        decay = min(plan.average, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(average.values()), [p.detach() for p in weights.values()], 1 - decay)
+        metrics: dict[str, float] = {}
+        last = step + 1 == plan.steps
+        if last or (step + 1) % plan.validate_every == 0:
+            metrics = validated(stage, weights, average)
+            run = run.after(step + 1, time.monotonic() - began, metrics["score"], average)
+            checkpoint.save(folder, stage.name, run, weights, average, optimiser)
+            checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)
+        if metrics or step % 10 == 0:
+            report(Progress(stage.name, step + 1, plan.steps, time.monotonic() - began, {n: v.item() for n, v in losses.items()}, metrics))
+        if plan.patience and run.stale >= plan.patience:
+            break
+    with torch.no_grad():
+        for name, parameter in weights.items():
+            parameter.copy_(run.best[name])
+
+
+def learning_rate(step: int, plan: StageSettings) -> float:
+    """Linear warm-up, then a cosine from the full rate to 1 % of it at the last step."""
+    if step < plan.warmup:
+        return plan.learning_rate * (step + 1) / plan.warmup
+    progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return plan.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def batch_at(step: int, size: int, count: int, seed: int) -> list[int]:
+    """Indices of the frames of a step: each epoch is a fresh permutation that depends on the seed and the epoch only."""
+    size = min(size, count)
+    per_epoch = count // size
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + step // per_epoch)
+    start = step % per_epoch * size
+    return torch.randperm(count, generator=generator)[start : start + size].tolist()
+
+
+def validated(stage: Stage, weights: dict[str, Tensor], average: dict[str, Tensor]) -> dict[str, float]:
+    """The stage's validation metrics with the averaged weights in place of the current ones."""
+    kept = {name: p.detach().clone() for name, p in weights.items()}
+    with torch.no_grad():
+        for name, parameter in weights.items():
+            parameter.copy_(average[name])
+    metrics = stage.validate()
+    with torch.no_grad():
+        for name, parameter in weights.items():
+            parameter.copy_(kept[name])
+    return metrics

@@ -1,0 +1,39 @@
+"""Settings of training: its phases, the weights of its losses."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from densnet.settings import Section
+
+
+class StageSettings(Section):
+    """One phase of training; zero steps leave it out."""
+
+    steps: int = Field(2000, ge=0, description="gradient steps")
+    batch: int = Field(16, ge=1, description="frames a step")
+    learning_rate: float = Field(3e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
+    warmup: int = Field(100, ge=0, description="steps over which the learning rate rises")
+    average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is what is kept")
+    clip: float = Field(10.0, gt=0, description="largest norm of the gradient")
+    validate_every: int = Field(200, ge=1, description="steps between validations (and checkpoints)")
+    patience: int = Field(0, ge=0, description="validations without improvement after which the phase ends; 0 = never")
+
+
+class TrainSettings(Section):
+    """Phases, weights of the losses, seed and device."""
+
+    density: StageSettings = Field(default_factory=StageSettings, description="Coulomb metric on fitted coefficients")
+    points: StageSettings = Field(
+        default_factory=lambda: StageSettings(steps=1000, learning_rate=1e-3), description="real space, flexible exponents"
+    )
+    energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
+    joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
+    dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error beside the density's")
+    energy_weight: float = Field(100.0, ge=0, description="weight of (energy error per atom)^2, 1/bohr^2, beside the squared force error")
+    density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
+    points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
+    seed: int = Field(1, ge=0, description="of weights and batches")
+    device: str = Field("cpu", description="cpu or cuda")
+    threads: int = Field(0, ge=0, description="threads of PyTorch; 0 = all cores")
