@@ -46,7 +46,7 @@ def spectrum(
     write_csv(output / "infrared.csv", found)
     write_jcamp(output / "infrared.jdx", found, f"{trajectory.stem}, infrared from dynamics")
     write_bands(output / "bands.csv", bands, dict(found.header))
-    draw_spectrum(output / "infrared.png", found, references=[(path.stem, other) for path, other in zip(experiment or [], measured)])
+    draw_spectrum(output / "infrared.png", found, references=measured)
 
     console = Console()
     console.print(_band_table(bands))
