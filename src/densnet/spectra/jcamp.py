@@ -31,7 +31,7 @@ def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
         "JCAMP-DX": "4.24",
         "DATA TYPE": "INFRARED SPECTRUM",
         "ORIGIN": "densnet",
-        "OWNER": "public domain",
+        "OWNER": "not stated",
         "XUNITS": "1/CM",
         "YUNITS": spectrum.unit.upper(),
         "RESOLUTION": spectrum.header.get("resolution_cm-1", ""),
