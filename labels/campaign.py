@@ -1,0 +1,63 @@
+"""Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
+
+    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>
+    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from densnet.dataset import store
+from densnet.dataset.dataset import Dataset
+from densnet.reference import campaign
+
+HERE = Path(__file__).parent
+ORDER = [
+    ("ethanol/training_500K", 200),
+    ("ethanol/heldout_300K", 0),
+    ("ethanol/training_500K", 0),
+    ("ethanethiol/training_300-500K", 300),
+    ("ethanethiol/heldout_300K", 0),
+    ("ethanethiol/training_300-500K", 0),
+    ("resorcinol/training_300-500K", 100),
+    ("resorcinol/heldout_300K", 0),
+    ("resorcinol/training_300-500K", 0),
+]
+"""Frame list and how many frames of it (0 = all): an early share of each training list, then what it is tested on, then the rest."""
+
+
+def label(folder: Path) -> None:
+    """Go through the order until every list is there and done."""
+    missing = True
+    while missing:
+        missing = False
+        for name, frames in ORDER:
+            frames_file = HERE / f"{name}.extxyz"
+            if not frames_file.exists():
+                missing = True
+                continue
+            settings = campaign.LabelSettings(workers=1, frames=frames)
+            tally = campaign.label(settings, frames_file, folder / name, store.save_label)
+            print(time.strftime("%F %T"), name, tally, flush=True)
+        if missing:
+            time.sleep(60)
+
+
+def seal(folder: Path) -> None:
+    """What no shard holds yet becomes one more shard."""
+    for name in sorted({name for name, _ in ORDER}):
+        if not (folder / name).is_dir():
+            continue
+        target = HERE / name
+        shards = sorted(target.parent.glob(f"{target.name}.*.h5"))
+        sealed = {label.identity for label in store.read(*shards)}
+        new = Dataset(label for label in store.read(folder / name) if label.identity not in sealed)
+        if len(new):
+            path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
+            store.seal(new, path, provenance=f"frames of labels/{name}.extxyz")
+            print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
+
+
+if __name__ == "__main__":
+    {"label": label, "seal": seal}[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,108 @@
+"""Dataset: labelled frames in memory, each with its trajectory and where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.properties import MissingProperty, Properties
+
+
+class DatasetError(ValueError):
+    """Data that cannot be read or used; the message names the file, what is wrong, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One labelled frame.
+
+    properties   of a single molecule
+    trajectory   number of the trajectory it is of, within its molecule; splits go by it
+    temperature  K, NaN if unknown
+    identity     hash of geometry and level, "" if unknown
+    source       the file it was read from
+    level        level of theory and settings, empty if unknown
+    """
+
+    properties: Properties
+    trajectory: int
+    temperature: float
+    identity: str
+    source: str
+    level: dict
+
+
+class Dataset(Sequence[Label]):
+    """A sequence of labels; of different molecules if need be, of one level of theory."""
+
+    def __init__(self, labels: Iterable[Label]):
+        self.labels = tuple(labels)
+        self.level = _common_level(self.labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Label:
+        return self.labels[index]
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self.labels)
+
+    def __add__(self, other: Dataset) -> Dataset:
+        return Dataset(self.labels + other.labels)
+
+    def select(self, indices: Iterable[int]) -> Dataset:
+        """The labels at ``indices``, in that order."""
+        return Dataset(self.labels[int(i)] for i in indices)
+
+    @cached_property
+    def trajectories(self) -> list[tuple[str, int]]:
+        """(formula, trajectory number) of each label: what belongs together when the data are split."""
+        return [(formula(label.properties.molecules.numbers), label.trajectory) for label in self.labels]
+
+    def properties(self, indices: Iterable[int] | None = None, require: Sequence[str] = ()) -> Properties:
+        """The labels at ``indices`` (all by default) as one batch; a property that some of them lack is None.
+
+        Raises `MissingProperty` if that is one of ``require`` ("energy", "forces", "dipole", "orbitals").
+        """
+        chosen = self.labels if indices is None else [self.labels[int(i)] for i in indices]
+        for name in require:
+            if lacking := [label for label in chosen if getattr(label.properties, name) is None]:
+                where = f"{len(lacking)} of {len(chosen)} frames hold no {name}, the first in {lacking[0].source}"
+                raise MissingProperty(f"{where}; this step needs it: add it there, or leave these frames out.")
+        parts = [label.properties for label in chosen]
+        return Properties(
+            Molecules.concatenate([part.molecules for part in parts]),
+            energy=_joined([part.energy for part in parts]),
+            forces=_joined([part.forces for part in parts]),
+            dipole=_joined([part.dipole for part in parts]),
+            orbitals=None if any(part.orbitals is None for part in parts) else tuple(part.orbitals[0] for part in parts),
+        )
+
+
+def formula(numbers: Tensor) -> str:
+    """Hill-like formula with the elements by atomic number, such as "H6C2O"."""
+    counts = torch.bincount(numbers)
+    return "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in enumerate(counts.tolist()) if n)
+
+
+def _joined(tensors: list[Tensor | None]) -> Tensor | None:
+    return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
+
+
+def _common_level(labels: Sequence[Label]) -> dict:
+    """The level of theory of all labels that state one; two different ones are an error."""
+    known = [label for label in labels if label.level]
+    for label in known[1:]:
+        for key in sorted(label.level.keys() | known[0].level.keys()):
+            if label.level.get(key) != known[0].level.get(key):
+                raise DatasetError(
+                    f"{known[0].source} has {key} = {known[0].level.get(key)!r} and {label.source} has {label.level.get(key)!r}; "
+                    "labels of different levels of theory are not mixed."
+                )
+    return known[0].level if known else {}

@@ -1,0 +1,225 @@
+"""Sealed HDF5 shards of labels, and the small files of a growing campaign: written all or nothing, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+import densnet
+from densnet.dataset import extxyz
+from densnet.dataset.dataset import Dataset, DatasetError, Label
+from densnet.density.orbitals import Orbitals
+from densnet.molecules import Molecules
+from densnet.properties import Properties
+from densnet.units import ANGSTROM
+
+FORMAT = "densnet-dataset"
+FORMAT_VERSION = 1
+UNITS = {
+    "numbers": "atomic number",
+    "positions": "bohr",
+    "energy": "hartree",
+    "forces": "hartree/bohr",
+    "dipole": "e bohr, about the origin",
+    "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
+    "trajectory": "number of the trajectory",
+    "temperature": "K",
+    "identity": "hash of elements, positions and level",
+    "order": "place of the frame in the file's sequence",
+}
+"""Atomic units: what is read is to the last bit what was calculated, except orbitals, which are float32."""
+
+
+def read(*paths: Path) -> Dataset:
+    """All labels of one or more files: shards of ours, folders of a (growing) campaign, extxyz, or foreign HDF5.
+
+    A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
+    `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`).
+    Raises `DatasetError` for files that are missing, empty, truncated, damaged or of a newer format.
+    """
+    return Dataset(label for path in paths for label in _labels(Path(path)))
+
+
+def _labels(path: Path) -> list[Label]:
+    if not path.exists():
+        raise DatasetError(f"dataset {path} does not exist.")
+    if path.is_dir():
+        return [_read_label(file) for file in sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))]
+    if path.suffix in (".xyz", ".extxyz"):
+        return extxyz.read(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return _read_shard(file, path) if file.attrs.get("format") == FORMAT else _read_foreign(file, path)
+    except OSError as error:
+        raise DatasetError(f"{path} is not a readable HDF5 file; it is empty, truncated or of another kind ({error}).") from error
+
+
+# ------------------------------------------------------------------------------------------------- one label, one small file
+
+
+def save_label(path: Path, properties: Properties, about: dict) -> None:
+    """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
+    record = {name: array for name, array in _arrays(properties).items() if array is not None}
+    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        np.savez(file, header=json.dumps(header), **record)
+        _settle(file)
+    os.replace(part, path)
+
+
+def _read_label(path: Path) -> Label:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"label {path} is damaged ({error}); delete it and label the frame again.") from error
+    _check_version(header["format_version"], path)
+    return _label(arrays, header, header["level"], str(path))
+
+
+def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
+    def plain(tensor):
+        return None if tensor is None else tensor.detach().cpu().numpy()
+
+    orbitals = properties.orbitals and properties.orbitals[0].coefficients.float()
+    return {
+        "numbers": plain(properties.molecules.numbers),
+        "positions": plain(properties.molecules.positions.double()),
+        "energy": None if properties.energy is None else plain(properties.energy.double())[0],
+        "forces": plain(properties.forces),
+        "dipole": None if properties.dipole is None else plain(properties.dipole)[0],
+        "occupied_orbitals": plain(orbitals),
+    }
+
+
+def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
+    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
+    values = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+    orbitals = values.get("occupied_orbitals")
+    properties = Properties(
+        molecule,
+        energy=None if "energy" not in values else values["energy"].double()[None],
+        forces=values.get("forces"),
+        dipole=None if "dipole" not in values else values["dipole"][None],
+        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals, basis=level["basis"]),),
+    )
+    return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
+
+
+def _settle(file) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _check_version(version: int, path: Path) -> None:
+    if version > FORMAT_VERSION:
+        raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
+
+
+# --------------------------------------------------------------------------------------------------------------------- shards
+
+
+def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
+    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements, compressed, with a checksum.
+
+    ``provenance`` is a sentence on where the frames are from. Labels that differ in what they hold are refused with `DatasetError`.
+    """
+    if not len(labels):
+        raise DatasetError(f"there are no labels to seal into {path}.")
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, label in enumerate(labels):
+        groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with h5py.File(part, "w") as file:
+        for number, (elements, indices) in enumerate(groups.items()):
+            columns = _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
+            _write_group(file.create_group(f"molecule_{number}"), columns)
+        file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, densnet=densnet.__version__, frames=len(labels))
+        file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
+    rows = [_arrays(label.properties) for label in labels]
+    columns = {}
+    for name in ("positions", "energy", "forces", "dipole", "occupied_orbitals"):
+        known = [row[name] for row in rows if row[name] is not None]
+        if known and len(known) < len(rows):
+            raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
+        if known:
+            columns[name] = np.stack(known)
+    columns["trajectory"] = np.array([label.trajectory for label in labels])
+    columns["temperature"] = np.array([label.temperature for label in labels])
+    columns["identity"] = np.array([label.identity.encode() for label in labels], dtype="S16")
+    return columns
+
+
+def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
+    for name, values in columns.items():
+        packed = {"compression": "gzip", "shuffle": True} if values.ndim > 1 else {}
+        data = group.create_dataset(name, data=values, **packed)
+        data.attrs["unit"] = UNITS[name]
+
+
+def _checksum(file: h5py.File) -> str:
+    digest = hashlib.sha256()
+    for group in sorted(file):
+        for name in sorted(file[group]):
+            digest.update(f"{group}/{name}".encode())
+            digest.update(file[group][name][()].tobytes())
+    return digest.hexdigest()
+
+
+def _read_shard(file: h5py.File, path: Path) -> list[Label]:
+    _check_version(int(file.attrs["format_version"]), path)
+    if _checksum(file) != file.attrs["sha256"]:
+        raise DatasetError(f"{path} is damaged: its content does not match its checksum; fetch it again.")
+    level = json.loads(file.attrs["level"])
+    labels: dict[int, Label] = {}
+    for group in file.values():
+        columns = {name: data[()] for name, data in group.items()}
+        numbers, order = columns.pop("numbers"), columns.pop("order")
+        for row, place in enumerate(order):
+            values = {name: column[row] for name, column in columns.items()}
+            about = {name: values.pop(name) for name in ("trajectory", "temperature", "identity")}
+            about["identity"] = about["identity"].decode()
+            labels[int(place)] = _label({"numbers": numbers, **values}, about, level, str(path))
+    return [labels[place] for place in sorted(labels)]
+
+
+def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
+    if missing := {"numbers", "positions"} - set(file):
+        raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
+    if "occupied_orbitals" in file and "basis" not in file.attrs:
+        raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
+    numbers, positions = file["numbers"][()], file["positions"][()] * ANGSTROM
+    names = [name for name in ("energy", "forces", "dipole", "occupied_orbitals") if name in file]
+    columns = {name: file[name][()] for name in names} | {"positions": positions}
+    if wrong := [name for name, column in columns.items() if len(column) != len(positions)]:
+        raise DatasetError(f"{path}: {wrong[0]} has {len(columns[wrong[0]])} frames, positions {len(positions)}; the file is incomplete.")
+    trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
+    temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
+    level = _foreign_level(dict(file.attrs))
+    return [
+        _label({"numbers": numbers, **{n: c[i] for n, c in columns.items()}},
+               {"trajectory": trajectory[i], "temperature": temperature[i], "identity": ""}, level, str(path))
+        for i in range(len(positions))
+    ]  # fmt: skip
+
+
+def _foreign_level(attributes: dict) -> dict:
+    """The attributes as plain data, without the sentence on units."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items() if name != "units"}

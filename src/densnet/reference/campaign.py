@@ -1,0 +1,191 @@
+"""Many calculations: processes side by side, one small file a label, resumable after any interruption."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+
+import densnet
+from densnet.molecules import Molecules
+from densnet.properties import Properties
+from densnet.reference import geometries, scf, workers
+from densnet.reference.geometries import Frame, Progress
+from densnet.reference.scf import NotConverged, ScfSettings
+from densnet.settings import Section
+
+FORMAT = "densnet-campaign"
+FORMAT_VERSION = 1
+
+Calculate = Callable[[Molecules], Properties]
+Save = Callable[[Path, Properties, dict], None]
+"""Writes one label to a path, all or nothing; the dictionary says where the frame is from and at which level it was labelled."""
+
+
+class CampaignError(ValueError):
+    """A campaign that cannot start or go on; the message says why and what to do."""
+
+
+class LabelSettings(Section):
+    """How frames are labelled."""
+
+    scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
+    workers: int = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
+    frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What came of a campaign: numbers of frames `labelled` in all, `new` ones of them, and those set `aside` as unconverged."""
+
+    labelled: int
+    new: int
+    aside: int
+
+
+def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress | None = None) -> Tally:
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``; see `run`."""
+    frames = geometries.read(frames_file)[: settings.frames or None]
+    calculate = partial(scf.calculate, settings=settings.scf)
+    return run(frames, calculate, save, folder, level=settings.scf.level(), processes=settings.workers, progress=progress)
+
+
+def run(
+    frames: list[Frame],
+    calculate: Calculate,
+    save: Save,
+    folder: Path,
+    *,
+    level: dict,
+    processes: int = 0,
+    progress: Progress | None = None,
+) -> Tally:
+    """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
+
+    The identity is a hash of elements, positions and ``level``: labels of other geometries or of another level are refused, never
+    mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed twice, is set aside in
+    ``aside/INDEX-IDENTITY.json`` with the reason, and not tried again until that file is deleted.
+    ``calculate`` and ``save`` are importable functions, or partials of such; ``processes`` work side by side (0 = all cores).
+    Raises `CampaignError`; OSError where the folder cannot be written.
+    """
+    folder = Path(folder)
+    names = {i: identity(frame.molecule, level) for i, frame in enumerate(frames)}
+    with _locked(folder):
+        _check_header(folder, level)
+        labelled, aside = _known(folder / "frames", names), _known(folder / "aside", names)
+        jobs = [_job(i, names[i], frame) for i, frame in enumerate(frames) if i not in labelled | aside]
+        before = len(frames) - len(jobs)
+        new = 0
+        if progress:
+            progress(before, len(frames))
+        work = partial(_label, calculate, save, folder / "frames", level)
+        for done, (job, problem) in enumerate(workers.results(jobs, work, processes), start=1):
+            if problem is None:
+                new += 1
+            else:
+                about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                _write_json(folder / "aside" / f"{job[0]}.json", about)
+            if progress:
+                progress(before + done, len(frames))
+    return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
+
+
+_Job = tuple[str, dict, np.ndarray, np.ndarray]
+"""Stem of the file, what is known of the frame, its elements and positions: plain arrays, since tensors travel by shared memory."""
+
+
+def _job(index: int, name: str, frame: Frame) -> _Job:
+    about = {"index": index, "identity": name, "trajectory": frame.trajectory, "temperature": frame.temperature}
+    return f"{index:06d}-{name}", about, frame.molecule.numbers.numpy(), frame.molecule.positions.numpy()
+
+
+def _label(calculate: Calculate, save: Save, folder: Path, level: dict, job: _Job) -> None:
+    torch.set_num_threads(1)
+    stem, about, numbers, positions = job
+    save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
+
+
+def _reason(index: int, problem: Exception) -> str:
+    """Why a frame is set aside; anything but an unconverged SCF or a killed process ends the campaign."""
+    if isinstance(problem, NotConverged):
+        return str(problem)
+    if isinstance(problem, workers.Died) and problem.args[0] < 0:
+        return f"its process was killed twice by signal {-problem.args[0]}, most likely for lack of memory; fewer `workers` need less."
+    if isinstance(problem, OSError):
+        raise problem
+    raise CampaignError(f"frame {index} could not be labelled: {type(problem).__name__}: {problem}") from problem
+
+
+def identity(molecule: Molecules, level: dict) -> str:
+    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit) or the level."""
+    digest = hashlib.sha256(molecule.numbers.numpy().tobytes())
+    digest.update(np.ascontiguousarray(molecule.positions.double().numpy()).tobytes())
+    digest.update(json.dumps(level, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One campaign a folder; the lock goes with the process, however that ends."""
+    try:
+        for part in ("frames", "aside"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")
+    except OSError as error:
+        raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder or check its permissions.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.") from None
+        yield
+
+
+def _check_header(folder: Path, level: dict) -> None:
+    file = folder / "campaign.json"
+    if not file.exists():
+        _write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})
+        return
+    there = json.loads(file.read_text())
+    if there["format_version"] > FORMAT_VERSION:
+        raise CampaignError(f"{file} has format {there['format_version']}, this densnet knows {FORMAT_VERSION}; please upgrade densnet.")
+    for key in level:
+        if there["level"].get(key) != level[key]:
+            raise CampaignError(
+                f"{folder} holds labels with {key} = {there['level'].get(key)!r}, not {level[key]!r}; "
+                "labels of two levels are never mixed: choose another folder."
+            )
+
+
+def _known(folder: Path, todo: dict[int, str]) -> set[int]:
+    """Indices that have a file; a file of another geometry under one of our indices is an error."""
+    known = set()
+    for file in (*folder.glob("*.npz"), *folder.glob("*.json")):
+        index, name = int(file.stem[:6]), file.stem[7:]
+        if index in todo and todo[index] != name:
+            raise CampaignError(
+                f"{file} belongs to another geometry or level than frame {index} of this list; the list was changed after labelling "
+                "began: choose another folder, or bring the old list back."
+            )
+        if index in todo:
+            known.add(index)
+    return known
+
+
+def _write_json(path: Path, content: dict) -> None:
+    part = path.with_name(path.name + ".part")
+    with open(part, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)

@@ -1,0 +1,219 @@
+"""Which geometries are worth a calculation: GFN2-xTB trajectories from given conformers, or the user's own frames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import ase
+import ase.io
+import numpy as np
+import torch
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from pydantic import Field, field_validator
+from torch import Tensor
+
+import densnet
+from densnet.molecules import SYMBOLS, Molecules, check_geometry
+from densnet.reference import workers
+from densnet.settings import Section
+from densnet.units import ANGSTROM
+
+FORMAT = "densnet-frames"
+FORMAT_VERSION = 1
+Progress = Callable[[int, int], None]
+"""Told of every step done: how many, of how many."""
+
+
+class GeometryError(ValueError):
+    """Geometries that cannot be read or sampled; the message names the file, the frame and the remedy."""
+
+
+class SampleSettings(Section):
+    """Where the geometries to be labelled come from."""
+
+    geometries: Path = Field(description="xyz file, Angstrom: starting conformers, or the frames themselves")
+    method: Literal["gfn2-xtb", "as given"] = Field("gfn2-xtb", description="trajectories from the conformers, or the frames of the file")
+    temperature: tuple[float, ...] = Field((500.0,), description="K; one, or several that the trajectories take in turn")
+    frames: int = Field(250, gt=0, description="how many frames in all (with `as given`: at most)")
+    trajectories: int = Field(10, gt=0, description="independent trajectories the frames are shared among; conformers take turns")
+    interval_fs: float = Field(50.0, gt=0, description="fs between two frames of a trajectory")
+    timestep_fs: float = Field(0.5, gt=0, le=2.0, description="fs")
+    friction_per_ps: float = Field(10.0, gt=0, description="Langevin friction, 1/ps")
+    equilibration_fs: float = Field(500.0, ge=0, description="fs at the start of each trajectory that give no frames")
+    minimum_distance: float = Field(0.002, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
+    first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
+    seed: int = Field(0, ge=0, description="the same seed gives the same frames")
+    workers: int = Field(0, ge=0, description="processes side by side; 0 = all cores")
+
+    @field_validator("temperature", mode="before")
+    @classmethod
+    def _one_or_several(cls, value):
+        values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        if not values or any(not isinstance(t, (int, float)) or t <= 0 for t in values):
+            raise ValueError("must be a positive temperature in K, or a list of them")
+        return values
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One geometry: a single `molecule`, the `trajectory` it is of, and the `temperature` (K, NaN if unknown) of that."""
+
+    molecule: Molecules
+    trajectory: int
+    temperature: float
+
+
+def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress | None = None) -> list[Frame]:
+    """Frames by ``settings`` in random order, written to ``out`` (extxyz, Angstrom) and given back.
+
+    The order is a seeded permutation over all trajectories, so any prefix of the list is a fair sample.
+    ``root`` is the folder that a relative ``settings.geometries`` starts from.
+    Raises `GeometryError` for files that cannot be used and `molecules.MoleculeError` for molecules that cannot.
+    """
+    given = read(root / settings.geometries)
+    frames = given if settings.method == "as given" else _trajectories(given, settings, progress)
+    shuffled = [frames[i] for i in np.random.default_rng([settings.seed, 2]).permutation(len(frames))]
+    kept = drop_duplicates(shuffled, settings.minimum_distance * ANGSTROM)[: settings.frames]
+    write(out, kept, settings.model_dump(mode="json", exclude={"workers"}))
+    return kept
+
+
+def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress | None) -> list[Frame]:
+    share, rest = divmod(settings.frames, settings.trajectories)
+    temperatures = settings.temperature
+    jobs = []
+    for k in range(settings.trajectories):
+        start = conformers[k % len(conformers)].molecule
+        temperature = temperatures[k // len(conformers) % len(temperatures)]
+        frames = share + (k < rest)
+        jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, temperature, settings.first_trajectory + k, frames))
+    collected: dict[int, list[Frame]] = {}
+    for job, found in workers.results(jobs, partial(_trajectory, settings=settings), settings.workers):
+        if isinstance(found, Exception):
+            raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
+        molecules = [Molecules.single(job.numbers, positions * ANGSTROM) for positions in found]
+        collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
+        if progress:
+            progress(sum(map(len, collected.values())), settings.frames)
+    return [frame for number in sorted(collected) for frame in collected[number]]
+
+
+@dataclass(frozen=True)
+class _Job:
+    numbers: np.ndarray
+    start: np.ndarray
+    temperature: float
+    number: int
+    frames: int
+
+
+def _trajectory(job: _Job, settings: SampleSettings) -> np.ndarray:
+    """[frames, atoms, 3] Angstrom: Langevin dynamics on the GFN2-xTB surface, centre of mass at the origin, orientation kept."""
+    from tblite.ase import TBLite
+
+    rng = np.random.default_rng([settings.seed, 1, job.number])
+    atoms = ase.Atoms(job.numbers, job.start)
+    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=job.temperature, rng=rng)
+    friction = settings.friction_per_ps / (1000 * ase.units.fs)
+    dynamics = Langevin(atoms, settings.timestep_fs * ase.units.fs, temperature_K=job.temperature, friction=friction, fixcm=False, rng=rng)
+    bonds = _bonds(atoms.get_all_distances(), job.numbers)
+    dynamics.run(round(settings.equilibration_fs / settings.timestep_fs))
+    frames = []
+    for _ in range(job.frames):
+        dynamics.run(round(settings.interval_fs / settings.timestep_fs))
+        if (atoms.get_all_distances() > 1.7 * bonds)[bonds > 0].any():
+            raise GeometryError(f"a bond broke at {job.temperature:g} K; choose a lower `temperature`.")
+        frames.append(np.round(atoms.positions - atoms.get_center_of_mass(), 10))
+    return np.array(frames)
+
+
+def _bonds(distances: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """[atoms, atoms] sum of the covalent radii (Angstrom) where two atoms are bonded, else zero."""
+    radii = ase.data.covalent_radii[numbers]
+    sums = radii[:, None] + radii
+    return np.where((distances < 1.3 * sums) & ~np.eye(len(numbers), dtype=bool), sums, 0.0)
+
+
+def distance_vector(molecule: Molecules) -> Tensor:
+    """[atoms (atoms - 1) / 2] interatomic distances in bohr, the same for every orientation and position."""
+    return torch.pdist(molecule.positions.double())
+
+
+def drop_duplicates(frames: list[Frame], threshold: float) -> list[Frame]:
+    """Of frames whose interatomic distances differ by less than ``threshold`` (bohr, rms) only the first is kept."""
+    kept: list[Frame] = []
+    seen: dict[tuple, list[Tensor]] = {}
+    for frame in frames:
+        vectors = seen.setdefault(tuple(frame.molecule.numbers.tolist()), [])
+        new = distance_vector(frame.molecule)
+        if not vectors or (torch.stack(vectors) - new).square().mean(1).min() >= threshold**2:
+            vectors.append(new)
+            kept.append(frame)
+    return kept
+
+
+def read(path: Path) -> list[Frame]:
+    """The frames of an xyz or extxyz file (Angstrom), each checked; `trajectory` and `temperature` from the comment line if there.
+
+    Raises `GeometryError` (empty, truncated, not an xyz file, unknown symbol, charge or spin given) and
+    `molecules.MoleculeError` (unsupported element, odd electrons, overlapping atoms).
+    """
+    return [_frame(atoms, f"{path}, frame {i + 1}") for i, atoms in enumerate(_read_atoms(Path(path)))]
+
+
+def _read_atoms(path: Path) -> list[ase.Atoms]:
+    if not path.is_file():
+        raise GeometryError(f"geometry file {path} does not exist.")
+    try:
+        images = ase.io.read(path, index=":", format="extxyz")
+    except KeyError as error:
+        raise GeometryError(f"{path}: {error} is not the symbol of an element; check the first column.") from error
+    except (ValueError, IndexError, StopIteration, ase.io.extxyz.XYZError) as error:
+        raise GeometryError(f"{path} is not a complete xyz file (truncated?): {str(error).removeprefix('ase.io.extxyz: ')}.") from error
+    if not images or any(len(atoms) == 0 for atoms in images):
+        raise GeometryError(f"{path} is empty: it holds no geometry.")
+    return images
+
+
+def _frame(atoms: ase.Atoms, name: str) -> Frame:
+    for key, neutral in (("charge", (0,)), ("spin", (0, 1)), ("multiplicity", (1,))):
+        if (value := atoms.info.get(key, neutral[0])) not in neutral:
+            raise GeometryError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
+    molecule = Molecules.single(atoms.numbers, atoms.positions * ANGSTROM)
+    check_geometry(molecule.numbers, molecule.positions, name)
+    return Frame(molecule, int(atoms.info.get("trajectory", 0)), float(atoms.info.get("temperature", "nan")))
+
+
+def header(path: Path) -> dict | None:
+    """What `write` said of the file (format version, units, settings); None if it is not one of ours."""
+    text = _read_atoms(Path(path))[0].info.get("header")
+    return text if isinstance(text, dict) else None
+
+
+def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
+    """Extended xyz, Angstrom, 10 decimals; the first comment line carries the header. All or nothing: a temporary file is renamed."""
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__,
+             "units": {"positions": "Angstrom", "temperature": "K"}, "settings": settings}  # fmt: skip
+    lines = []
+    for i, frame in enumerate(frames):
+        first = " header='_JSON " + json.dumps(about) + "'" if i == 0 else ""
+        lines.append(f"{len(frame.molecule.numbers)}")
+        lines.append(f'Properties=species:S:1:pos:R:3 trajectory={frame.trajectory} temperature={frame.temperature:g}{first} pbc="F F F"')
+        for number, position in zip(frame.molecule.numbers.tolist(), (frame.molecule.positions / ANGSTROM).tolist()):
+            lines.append(f"{SYMBOLS[number]:2s} " + " ".join(f"{x:15.10f}" for x in position))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = path.with_name(path.name + ".part")
+    with open(partial_file, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial_file, path)

@@ -1,0 +1,102 @@
+"""One converged Kohn-Sham calculation: energy, forces, dipole and occupied orbitals of one molecule."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field, field_validator
+from pyscf import dft, gto, lib
+from pyscf.data.elements import ELEMENTS
+
+from densnet.density.orbitals import Orbitals
+from densnet.molecules import Molecules, check_geometry
+from densnet.properties import Properties
+from densnet.reference.exchange import ExchangeCorrelation
+from densnet.settings import Section
+
+
+class NotConverged(ValueError):
+    """The SCF did not reach its threshold; the message says how far it came."""
+
+
+class ScfSettings(Section):
+    """Level of theory of the labels: a generalised-gradient functional, Coulomb by density fitting, all electrons, closed shell."""
+
+    xc: str = Field("PBE", description="functional, a GGA by its PySCF name")
+    basis: str = Field("aug-cc-pvdz", description="orbital basis")
+    coulomb_basis: str = Field("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
+    radial_points: int = Field(40, ge=20, description="radial grid points of every element")
+    angular_points: int = Field(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
+    conv_tol: float = Field(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
+    max_cycle: int = Field(60, gt=0, description="SCF cycles before a frame is set aside")
+    memory_mb: int = Field(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
+
+    @field_validator("xc")
+    @classmethod
+    def _is_gga(cls, name: str) -> str:
+        try:
+            kind = dft.libxc.xc_type(name)
+        except KeyError:
+            kind = "unknown"
+        if kind != "GGA" or dft.libxc.is_hybrid_xc(name):
+            raise ValueError("must be a pure GGA functional such as PBE or BLYP; hybrids and meta-GGAs are not supported yet")
+        return name
+
+    def level(self) -> dict:
+        """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
+        return {**self.model_dump(exclude={"max_cycle", "memory_mb"}), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+
+
+def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
+    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the origin) and occupied orbitals of a single ``molecule``.
+
+    The forces hold the response of the grid, so that they sum to zero. The SCF starts from superposed atoms, never from
+    another frame: a label does not depend on the order of the work.
+    Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
+    """
+    check_geometry(molecule.numbers, molecule.positions, "this molecule")
+    field, exchange = _converge(molecule, settings)
+    gradient = field.nuc_grad_method()
+    gradient.grid_response = True
+    occupied = field.mo_coeff[:, field.mo_occ > 0]
+
+    def response(mol, density_matrix):
+        coulomb = gradient.get_j(mol, density_matrix)
+        return lib.tag_array(coulomb, exc1_grid=exchange.gradient(occupied), aux=coulomb.aux.sum((0, 1)))
+
+    gradient.get_veff = response
+    return Properties(
+        molecule,
+        energy=torch.tensor([field.e_tot], dtype=torch.float64),
+        forces=torch.from_numpy(-gradient.kernel()),
+        dipole=torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None],
+        orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
+    )
+
+
+def _converge(molecule: Molecules, settings: ScfSettings):
+    """The converged mean field of PySCF and its exchange-correlation."""
+    atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
+    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
+    field = dft.RKS(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
+    field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
+    field.grids.prune = dft.gen_grid.nwchem_prune
+    field.grids.build()
+    field.with_df.build()
+    exchange = ExchangeCorrelation(mol, field.grids, settings.xc, 0.8 * settings.memory_mb)
+
+    def effective_potential(mol, density_matrix, *_previous, hermi=1):
+        energy, potential = exchange.potential(np.asarray(density_matrix))
+        coulomb = field.get_j(mol, density_matrix)
+        repulsion = 0.5 * np.einsum("ij,ji", density_matrix, coulomb)
+        return lib.tag_array(potential + coulomb, ecoul=repulsion, exc=energy, vj=coulomb, vk=None)
+
+    field.get_veff = effective_potential
+    field.conv_tol, field.max_cycle = settings.conv_tol, settings.max_cycle
+    field.kernel()
+    if not field.converged:
+        raise NotConverged(
+            f"the SCF did not converge to {settings.conv_tol:g} hartree in {settings.max_cycle} cycles (energy {field.e_tot:.6f} hartree); "
+            "raise `max_cycle`, or look at the geometry."
+        )
+    return field, exchange
