@@ -12,12 +12,12 @@ def simulate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; several frames are conformers, dealt to the replicas in turn.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")] = Path("simulation"),
-    settings: Annotated[Path | None, typer.Option(help="TOML file whose [simulate] section has all settings; options overrule it.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="K  [default: 300]")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Independent trajectories, run as one batch  [default: 32]")] = None,
-    duration_ps: Annotated[float | None, typer.Option(help="ps of recorded dynamics, after thermalisation  [default: 10]")] = None,
-    timestep_fs: Annotated[float | None, typer.Option(help="fs  [default: 0.5]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the initial velocities and the thermostat  [default: 0]")] = None,
+    settings: Annotated[Path | None, typer.Option(help="TOML file whose \\[simulate] section has all settings; options win.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="K; 300 unless set.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Independent trajectories, run as one batch; 32 unless set.")] = None,
+    duration_ps: Annotated[float | None, typer.Option(help="ps of recorded dynamics, after thermalisation; 10 unless set.")] = None,
+    timestep_fs: Annotated[float | None, typer.Option(help="fs; 0.5 unless set.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial velocities and the thermostat; 0 unless set.")] = None,
 ) -> None:
     """Run molecular dynamics of one molecule, many replicas at once, and record positions, velocities, energies and dipoles.
 

@@ -1,0 +1,68 @@
+"""`densnet simulate` at the command line, with springs in the place of a model."""
+
+import os
+import signal
+
+import pytest
+from springs import WATER, Springs
+from typer.testing import CliRunner
+
+from densnet import units
+from densnet.cli.main import build
+from densnet.model import predictor
+from densnet.simulation.run import read_trajectory
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a geometry and a settings file, where `load` gives springs."""
+    lines = [f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in zip("OHH", (WATER.positions / units.ANGSTROM).tolist())]
+    (tmp_path / "water.xyz").write_text("\n".join(["3", "water", *lines]) + "\n")
+    (tmp_path / "run.toml").write_text("[simulate]\ntemperature = 100\nthermalise_ps = 0.01\nduration_ps = 0.02\nreplicas = 5\n")
+    monkeypatch.setattr(predictor, "load", lambda name: Springs(WATER))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(*arguments):
+    return CliRunner().invoke(build(), ["simulate", "springs", "water.xyz", *arguments])
+
+
+def test_settings_come_from_the_file_and_options_overrule_them(folder):
+    done = call("--settings", "run.toml", "--replicas", "2", "--out", "here")
+    assert done.exit_code == 0, done.output
+    assert "2 replicas, mean temperature" in done.output and "meV/atom/ps" in done.output and "written: here" in done.output
+    found = read_trajectory(folder / "here")
+    assert found.potential.shape == (2, 11)
+    assert found.settings["temperature"] == 100 and found.header["provenance"] == {"model": "springs"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--replicas", "0"], "`simulate.replicas` is 0"),
+        (["--settings", "none.toml"], "none.toml does not exist"),
+        (["--settings", "empty.toml"], "no .simulate. section"),
+        (["--settings", "wrong.toml"], "did you mean `temperature`"),
+    ],
+)
+def test_wrong_settings_are_explained(folder, arguments, words):
+    (folder / "empty.toml").write_text("")
+    (folder / "wrong.toml").write_text("[simulate]\ntemprature = 1\n")
+    with pytest.raises(ValueError, match=words):
+        raise call(*arguments).exception
+
+
+def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(folder, monkeypatch):
+    springs = Springs(WATER)
+
+    def interrupting(molecules):
+        if springs.calls == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return springs(molecules)
+
+    monkeypatch.setattr(predictor, "load", lambda name: interrupting)
+    assert call("--settings", "run.toml").exit_code == 130
+    assert not read_trajectory(folder / "simulation").header["complete"]
+    assert call("--settings", "run.toml").exit_code == 0
+    assert read_trajectory(folder / "simulation").header["complete"]
