@@ -55,8 +55,9 @@ def test_electrons_and_dipole_of_a_dft_density(orbitals):
 
 
 def test_integral_of_an_absolute_difference_is_converged(orbitals):
-    """A kinked integrand, like a density error (worse: its nodal planes meet in the nuclei): the default grid against one six times as large."""
-    moved = Orbitals(WATER.at(WATER.positions + torch.tensor([[0.004, -0.003, 0.002], [0.0, 0.006, 0.0], [0.003, 0.0, -0.005]])), orbitals.coefficients)
+    """A kinked integrand, worse than a density error (nodal planes through the nuclei): the default grid against one six times as large."""
+    shift = torch.tensor([[0.004, -0.003, 0.002], [0.0, 0.006, 0.0], [0.003, 0.0, -0.005]])
+    moved = Orbitals(WATER.at(WATER.positions + shift), orbitals.coefficients)
     values = []
     for grid in (molecular_grid(WATER), molecular_grid(WATER, radial=110, angular=974)):
         values.append(float(grid.integral((moved.values(grid.points) - orbitals.values(grid.points)).abs())))

@@ -46,9 +46,10 @@ class Grid:
 
 
 def molecular_grid(molecule: Molecules, radial: int = 40, angular: int = 434) -> Grid:
-    """A grid for one molecule, float64, ``radial`` shells of ``angular`` (a Lebedev number) points on each atom; negligible weights dropped.
+    """A grid for one molecule, float64: ``radial`` shells of ``angular`` (a Lebedev number) points on each atom.
 
-    The inner half of the shells, where a density is nearly round, takes fewer points.
+    The innermost shells, where a density is nearly round, take fewer points; negligible weights are dropped. With the default a density
+    integrates to 1e-5 electrons and the absolute value of a density difference to 1e-3 of itself.
     """
     if molecule.count != 1:
         raise GridError(f"a grid belongs to one molecule, not to a batch of {molecule.count}; split the batch first.")
@@ -84,7 +85,10 @@ def _coarser(angular: int) -> int:
 
 
 def treutler_radii(count: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Radii and their weights [count]: integral f dr = sum w f(r), by r(x) = scale / ln 2 (1 + x)^0.6 ln(2 / (1 - x)) and Chebyshev points x."""
+    """Radii and their weights [count]: integral f dr = sum w f(r), at Chebyshev points x mapped by
+
+    r(x) = scale / ln 2 (1 + x)^0.6 ln(2 / (1 - x)), ``scale`` in bohr.
+    """
     angle = torch.arange(1, count + 1, dtype=torch.float64) * math.pi / (count + 1)
     x, weight = torch.cos(angle), math.pi / (count + 1) * torch.sin(angle)
     stretch, log = scale / math.log(2) * (1 + x) ** 0.6, torch.log(2 / (1 - x))

@@ -71,7 +71,7 @@ def shipped_orbital_bases() -> list[str]:
 
 @lru_cache
 def orbital_basis(name: str) -> dict[int, Shells]:
-    """The shells by atomic number of a shipped basis, or of a JSON file (a ``name`` ending in .json) written by `reference.orbital_bases`."""
+    """The shells by atomic number of a shipped basis, or of a JSON file (``name`` ends in .json), see `reference.orbital_bases`."""
     path = Path(name) if name.endswith(".json") else _SHIPPED / f"{name.lower()}.json"
     if not path.is_file():
         raise OrbitalError(
