@@ -39,7 +39,7 @@ class RunError(ValueError):
 class Stage:
     """One step of a run.
 
-    settings  what decides its result, as plain data; ``needs`` names the stages whose results it reads
+    settings  what decides its result, as plain data, by section; ``needs`` names the stages whose results it reads
     files     input files of the user's; their content is part of the key
     work      does it, in the folder it is given, resuming whatever it finds there
     """
@@ -59,6 +59,7 @@ class Mark:
     key: str
     settings: dict
     needs: dict[str, str]
+    begun: float = field(default_factory=time.time)
     seconds: float = 0.0
     finished: bool = False
     versions: dict[str, str] = field(default_factory=dict)
@@ -146,6 +147,19 @@ def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -
             tell(Event("finished", stage, mark.seconds))
         seconds[stage.name] = mark.seconds
     return seconds
+
+
+def pending(folder: Path, stages: Sequence[Stage]) -> Iterator[tuple[Stage, str]]:
+    """What `walk` would do with every stage, in words."""
+    found = keys(stages)
+    for stage in stages:
+        mark = Mark.read(folder / stage.name)
+        if mark is None:
+            yield stage, "to be done"
+        elif mark.key != found[stage.name]:
+            yield stage, f"to be done again: {_difference(mark, stage)}"
+        else:
+            yield stage, "done" if mark.finished else "interrupted, to be finished"
 
 
 def _timed(stage: Stage, place: Path, mark: Mark) -> None:

@@ -48,18 +48,18 @@ class Run:
     @cached_property
     def spectrum(self) -> Spectrum | None:
         """Infrared spectrum of the dynamics."""
-        path = self.folder / "spectrum" / "infrared.csv"
+        path = self.folder / "spectrum" / "spectrum.csv"
         return read_csv(path) if path.exists() else None
 
     @cached_property
     def reference(self) -> Sticks | None:
         """Harmonic lines of the reference level."""
-        return _sticks(self.json("hessian/modes.json"))
+        return read_sticks(self.folder / "hessian" / "modes.json")
 
     @cached_property
     def model(self) -> Sticks | None:
         """Harmonic lines of the model."""
-        return _sticks(self.json("validate/modes.json"))
+        return read_sticks(self.folder / "validate" / "modes.json")
 
     @cached_property
     def level(self) -> str:
@@ -69,8 +69,12 @@ class Run:
         return f"{scf.get('xc', '?')}/{basis}"
 
 
-def _sticks(modes: dict | None) -> Sticks | None:
-    return modes and Sticks(np.array(modes["frequencies_per_cm"]), np.array(modes["intensities_km_per_mol"]))
+def read_sticks(path: Path) -> Sticks | None:
+    """The harmonic lines in a ``modes.json``, None where there is no such file."""
+    if not path.exists():
+        return None
+    modes = json.loads(path.read_text(encoding="utf-8"))
+    return Sticks(np.array(modes["frequencies_per_cm"]), np.array(modes["intensities_km_per_mol"]))
 
 
 def report(run: Run) -> str:
@@ -127,7 +131,7 @@ def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
 
 
 def _grouped(first: Sticks, second: Sticks, gap: float = 200.0) -> list[tuple[float, float, float, float]]:
-    """Lines of ``first`` nearer than ``gap`` (cm^-1) as one band: lowest and highest line, intensity, and that of these lines in ``second``."""
+    """Lines of ``first`` nearer than ``gap`` (cm^-1) as one band: lowest line, highest line, intensity in ``first`` and in ``second``."""
     starts = np.flatnonzero(np.diff(first.frequencies, prepend=-np.inf) > gap)
     sums = (np.add.reduceat(sticks.intensities, starts) for sticks in (first, second))
     ends = np.append(starts[1:], len(first.frequencies)) - 1
@@ -229,9 +233,20 @@ def _training(run: Run) -> list[str]:
         parts.append(page.figure(svg(figures.parity(shown)), caption))
     path = run.folder / "train" / "training.jsonl"
     if path.exists():
-        history = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        history = _history([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
         parts.append(page.figure(svg(figures.learning_curves(history)), "Errors on validation frames during training, logarithmic."))
     return [page.section("Training", *parts)] if parts else []
+
+
+def _history(lines: list[dict]) -> list[dict]:
+    """Lines of training.jsonl, whose clock starts at zero in every phase, with a clock that goes on from phase to phase."""
+    history, before, last = [], 0.0, 0.0
+    for line, previous in zip(lines, [None, *lines]):
+        if previous and line["phase"] != previous["phase"]:
+            before += last
+        last = line["seconds"]
+        history.append({"phase": line["phase"], "seconds": before + last, **line["metrics"]})
+    return history
 
 
 def _dynamics(run: Run) -> list[str]:

@@ -17,12 +17,13 @@ from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, Sticks
 WAVENUMBER = "wavenumber / cm$^{-1}$"
 _CYCLE = (BLUE, RED, GREEN, VIOLET, ORANGE)
 _ABSOLUTE = "absorption / km mol$^{-1}$ per cm$^{-1}$"
-_STAGES = {"density": BLUE, "energy": GREEN, "joint": RED}
+_PHASES = {"density": BLUE, "points": VIOLET, "energy": GREEN, "joint": RED}
 
 
-def draw_spectrum(path: Path, spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "") -> None:
-    """Writes ``spectrum`` with its error band and named ``references`` to ``path`` (png, svg or pdf)."""
-    save(spectrum_figure(spectrum, references, title), path)
+def draw_spectrum(path: Path, spectrum: Spectrum, references: Sequence[Spectrum] = (), title: str = "") -> None:
+    """Writes ``spectrum`` with its error band and measured ``references``, named by their header, to ``path`` (png, svg or pdf)."""
+    named = [(str(r.header.get("title") or r.header.get("file") or "reference"), r) for r in references]
+    save(spectrum_figure(spectrum, named, title), path)
 
 
 @styled
@@ -98,9 +99,9 @@ def butterfly(
 
 @styled
 def learning_curves(history: Sequence[dict]) -> Figure:
-    """Validation errors against training time, one colour a training stage.
+    """Validation errors against training time, one colour a phase of training.
 
-    ``history``: one record an epoch with ``stage``, ``seconds`` (since the start) and the validation errors under the names of `evaluate`.
+    ``history``: one record a validation with ``phase``, ``seconds`` (since the start) and errors under the names that `evaluate` uses.
     """
     wanted = {
         "density_error_percent": "density error / %",
@@ -111,10 +112,10 @@ def learning_curves(history: Sequence[dict]) -> Figure:
     held = {key: title for key, title in wanted.items() if any(record.get(key) is not None for record in history)}
     figure, axes = panels(max(len(held), 1), height=2.5)
     for panel, (key, title) in zip(axes, held.items()):
-        for stage in dict.fromkeys(record["stage"] for record in history):
-            rows = [(r["seconds"] / 60, r[key]) for r in history if r["stage"] == stage and r.get(key) is not None]
+        for phase in dict.fromkeys(record["phase"] for record in history):
+            rows = [(r["seconds"] / 60, r[key]) for r in history if r["phase"] == phase and r.get(key) is not None]
             if rows:
-                panel.plot(*zip(*rows), color=_STAGES.get(stage, VIOLET), marker=".", ms=3, label=stage)
+                panel.plot(*zip(*rows), color=_PHASES.get(phase, ORANGE), marker=".", ms=3, label=phase)
         panel.set(yscale="log", xlabel="training time / min", title=title)
         panel.grid(True, which="major", axis="y")
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

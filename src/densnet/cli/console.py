@@ -1,0 +1,38 @@
+"""What the user sees: lines and one progress bar, on the error stream, so that results on the output stream can be piped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def say(text: str) -> None:
+    """A line for the user; [bold] and the like are understood."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+
+
+@contextmanager
+def activity(title: str) -> Iterator[Callable[..., None]]:
+    """A progress bar with elapsed and remaining time while something is done; yields ``progress(done, total, title=None)``."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("  {task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def progress(done: int, total: int, text: str | None = None) -> None:
+            bar.update(task, completed=done, total=total, description=text or title)
+
+        yield progress
+
+
+def duration(seconds: float) -> str:
+    """3.2 min, 12.0 s, 1.5 h."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,71 @@
+"""`densnet evaluate`: a model against labels it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from densnet.training.objective import Evaluation
+
+TITLES = {
+    "frames": "frames",
+    "energy_mae_meV": "energy MAE, meV per molecule",
+    "force_mae_meV_per_A": "force MAE, meV/A, over components",
+    "dipole_mae_D": "dipole MAE, D, length of the error vector",
+    "density_error_percent": "density error, % of the electrons",
+    "density_error_percent_of_promolecule": "density error, % of that of free atoms",
+}
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
+    data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    density_frames: Annotated[int | None, typer.Option(help="Only so many frames for the density.")] = None,
+) -> None:
+    """Print the errors of a model on labelled frames: energy, forces, dipole and electron density, the latter against the exact DFT density.
+
+    What the data do not hold is left out (null in the JSON file).
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from densnet.cli.console import activity
+    from densnet.cli.runfolder import write_json
+    from densnet.dataset import store
+    from densnet.model.predictor import load
+    from densnet.training import objective
+
+    predictor = load(model)
+    frames = [label.properties for label in store.read(data)]
+    with activity("evaluating") as progress:
+        done = objective.evaluate(predictor, frames, density_frames=density_frames, progress=lambda n: progress(n, len(frames)))
+    found = done.summary()
+    table = Table(title=f"{model} on {data}")
+    table.add_column("")
+    table.add_column("value", justify="right")
+    for key, value in found.items():
+        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
+    Console().print(table)
+    if json is not None:
+        write_json(json, found)
+
+
+def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
+    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D)."""
+    import numpy as np
+
+    from densnet import units
+    from densnet.cli.runfolder import write_json
+
+    pairs = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
+    arrays = {}
+    for name, (values, unit) in pairs.items():
+        if values.size:
+            origin = values[..., 0].mean() if name == "energy" else 0.0
+            arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
+    np.savez(folder / "evaluation.npz", **arrays)
+    write_json(folder / "evaluation.json", {**found.summary(), **extra})

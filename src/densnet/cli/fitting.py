@@ -1,0 +1,47 @@
+"""Between labels and a trained model, for the verb and for a run: fitted examples, one bar for all phases of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from densnet.cli.prepare import prepare
+from densnet.dataset.dataset import Dataset
+from densnet.density.basis import DensityBasis
+from densnet.model.predictor import ModelSettings, Predictor
+from densnet.training import fit
+from densnet.training.examples import Example
+from densnet.training.settings import TrainSettings
+
+PHASES = ("density", "points", "energy", "joint")
+
+
+def examples_of(labels: Dataset, basis: DensityBasis, folder: Path, points: int, progress: Callable[[int, int], None]) -> list[Example]:
+    """`prepare` with all cores."""
+    return prepare(labels, basis, folder, points=points, progress=progress)
+
+
+def train_on(
+    parts: list[list[Example]], settings: tuple[TrainSettings, ModelSettings], basis: DensityBasis, folder: Path, progress: Callable
+) -> Predictor:
+    """A model trained on the first of ``parts`` and validated on the second; ``progress`` is told (step, steps, what is going on)."""
+    plan, model = settings
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+    steps = [getattr(plan, phase).steps for phase in PHASES]
+    before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
+    metrics: dict[str, float] = {}
+
+    def report(now: fit.Progress) -> None:
+        metrics.update(now.metrics)
+        progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}")
+
+    return fit.train(parts[0], parts[1], plan, model, basis, folder, report)
+
+
+def _short(metrics: dict[str, float]) -> str:
+    known = {"density_error_percent": "density {:.2f} %", "dipole_mae_D": "dipole {:.4f} D", "force_mae_meV_per_A": "forces {:.1f} meV/A"}
+    told = [text.format(metrics[key]) for key, text in known.items() if key in metrics]
+    return f" ({', '.join(told)})" if told else ""

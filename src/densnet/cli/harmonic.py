@@ -1,0 +1,156 @@
+"""Harmonic analysis in a run: the reference level's, displaced geometry by displaced geometry, and the model's; and the cold run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from scipy.linalg import hadamard
+from torch import Tensor
+
+from densnet import units
+from densnet.cli.runfolder import write_json
+from densnet.dataset import store
+from densnet.density.promolecule import shipped
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.observables.vibrations import Modes, normal_modes, relax
+from densnet.properties import Properties
+from densnet.reference import campaign, scf
+from densnet.reference.campaign import LabelSettings
+from densnet.reference.geometries import Frame
+from densnet.settings import Section
+from densnet.simulation import integrators
+from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.spectrum import Spectrum
+
+Progress = Callable[[int, int], None]
+ForceFunction = Callable[[Molecules], Properties]
+
+
+class HarmonicSettings(Section):
+    """Finite differences of forces and dipoles at the relaxed geometry."""
+
+    step: float = Field(0.02, gt=0, le=0.1, description="bohr, displacement of each coordinate to both sides")
+    tolerance: float = Field(1e-5, gt=0, description="hartree/bohr, largest force at the relaxed geometry")
+
+
+class ColdSettings(Section):
+    """A check of the dynamics against the harmonic analysis of the same model."""
+
+    temperature: float = Field(10.0, gt=0, description="K")
+    timestep_fs: float = Field(0.5, gt=0, le=2, description="fs")
+    duration_ps: float = Field(3.0, gt=0, description="ps")
+    sample_every: int = Field(2, gt=0, description="steps between samples of the dipole")
+    depth: float = Field(1600.0, gt=0, description="fs, window on the correlation function")
+
+
+def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> ForceFunction:
+    """The reference level as a force function that keeps every label in ``folder`` and computes none twice.
+
+    A batch is labelled by processes side by side, a single molecule by this process with all cores.
+    """
+    calculate = partial(scf.calculate, settings=settings.scf)
+    level = settings.scf.level()
+
+    def force_function(molecules: Molecules) -> Properties:
+        singles = molecules.split()
+        names = [campaign.identity(single, level) for single in singles]
+        if len(singles) == 1:
+            place = folder / "relaxation" / names[0]
+            about = {"index": 0, "identity": names[0], "trajectory": 0, "temperature": float("nan"), "level": level}
+            if not (place / "label.npz").exists():
+                place.mkdir(parents=True, exist_ok=True)
+                store.save_label(place / "label.npz", calculate(singles[0]), about)
+        else:
+            place = folder / f"displaced-{hashlib.sha256(''.join(names).encode()).hexdigest()[:8]}"
+            frames = [Frame(single, 0, float("nan")) for single in singles]
+            tally = campaign.run(frames, calculate, store.save_label, place, level=level, processes=settings.workers, progress=progress)
+            if tally.aside:
+                raise scf.NotConverged(f"{tally.aside} displaced geometries did not converge; the reasons are in {place / 'aside'}.")
+        return store.read(place).properties(require=("energy", "forces", "dipole"))
+
+    return force_function
+
+
+def analyse(force_function: ForceFunction, start: Molecules, settings: HarmonicSettings) -> Modes:
+    """Relaxed geometry and normal modes of a single molecule."""
+    relaxed = relax(force_function, start, tolerance=settings.tolerance)
+    return normal_modes(force_function, relaxed, step=settings.step)
+
+
+def write_modes(path: Path, modes: Modes, about: dict) -> None:
+    """JSON: wavenumbers (cm^-1), intensities (km/mol), the geometry (Angstrom)."""
+    molecule = modes.molecule
+    symbols = [SYMBOLS[n] for n in molecule.numbers.tolist()]
+    content = {
+        **about,
+        "formula": formula(symbols),
+        "frequencies_per_cm": modes.frequencies.tolist(),
+        "intensities_km_per_mol": modes.intensities.tolist(),
+        "symbols": symbols,
+        "positions_Angstrom": (molecule.positions / units.ANGSTROM).tolist(),
+    }
+    write_json(path, content)
+
+
+def formula(symbols: list[str]) -> str:
+    """Hill's order: carbon, hydrogen, then the alphabet; without carbon the alphabet alone."""
+    first = ["C", "H"] if "C" in symbols else []
+    order = first + sorted(set(symbols) - set(first))
+    counts = [(s, symbols.count(s)) for s in order if s in symbols]
+    return "".join(s + (str(n) if n > 1 else "") for s, n in counts)
+
+
+def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:
+    """Infrared spectrum of dynamics in which every mode starts at the minimum with the kinetic energy k_B T.
+
+    The velocities sum_k +-sqrt(2 k_B T) dR/dQ_k carry no rotation; the signs of the replicas are orthogonal (Hadamard), so that
+    cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic intensity exactly.
+    """
+    velocities = _kicks(modes, settings.temperature * units.KELVIN)
+    start = Molecules.replicas(modes.molecule.numbers, modes.molecule.positions.expand(len(velocities), -1, -1))
+    timestep = settings.timestep_fs * units.FEMTOSECOND
+    state = integrators.init(force_function, start, velocities.reshape(-1, 3))
+    step = integrators.velocity_verlet(force_function, state.masses, timestep)
+    steps = round(1000 * settings.duration_ps / settings.timestep_fs)
+    dipoles, kinetic = [state.dipole], []
+    for number in range(1, steps + 1):
+        state = step(state)
+        kinetic.append(state.kinetic)
+        if number % settings.sample_every == 0:
+            dipoles.append(state.dipole)
+            progress(number, steps)
+    temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
+    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature))
+    return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=InfraredSettings(depth=settings.depth))
+
+
+def _kicks(modes: Modes, temperature: float) -> Tensor:
+    """[replicas, atoms, 3] velocities; the number of replicas is the power of two above that of modes."""
+    count = len(modes.eigenvalues)
+    signs = torch.as_tensor(hadamard(2 ** max(1, count.bit_length())), dtype=torch.float64)[:, 1 : count + 1]
+    return (2 * temperature) ** 0.5 * torch.einsum("rk,kai->rai", signs, modes.displacements.double())
+
+
+def write_slices(path: Path, label: Properties, predicted: Properties, points: int = 141, margin: float = 1.4) -> None:
+    """npz: DFT and model density less that of free atoms (electrons / bohr^3) on a square in the plane that fits the atoms best."""
+    molecule = label.molecules
+    positions = molecule.positions.double()
+    centre = positions.mean(0)
+    axes = torch.linalg.svd(positions - centre, full_matrices=True).Vh[:2]
+    places = (positions - centre) @ axes.T
+    extent = float(places.abs().max()) + margin * units.ANGSTROM
+    line = torch.linspace(-extent, extent, points, dtype=torch.float64)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    grid = centre + x.reshape(-1, 1) * axes[0] + y.reshape(-1, 1) * axes[1]
+    with torch.no_grad():
+        exact = label.orbitals[0].values(grid) - shipped().values(molecule, grid)
+        model = predicted.density.to(dtype=torch.float64).values(grid)
+    symbols = np.array([SYMBOLS[n] for n in molecule.numbers.tolist()])
+    maps = {"reference": exact.reshape(points, points).numpy(), "model": model.reshape(points, points).numpy()}
+    np.savez(path, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)

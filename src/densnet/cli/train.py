@@ -1,0 +1,73 @@
+"""`densnet train`: labels -> one file that holds both networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from densnet.dataset.dataset import Dataset
+
+
+class SplitError(ValueError):
+    """Labels that cannot be split by trajectory."""
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(help="Labels: shards (.h5) or folders of `densnet label`, or HDF5 with occupied orbitals.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and what is needed to go on.")] = Path("model"),
+    settings: Annotated[Path | None, typer.Option(help="TOML file; its sections [density], [model] and [train] are used.")] = None,
+) -> None:
+    """Train the density network and the energy network on labelled frames.
+
+    Part of the trajectories ([train] validation_fraction) watches over the training. Ctrl-C loses nothing but the steps since the last
+    validation: the same command goes on. Judge the result with `densnet evaluate` on labels that were not given here.
+    """
+    from densnet.cli.console import activity, say
+    from densnet.cli.fitting import examples_of, train_on
+    from densnet.cli.runfile import DensitySettings, read_sections
+    from densnet.dataset import store
+    from densnet.density.basis import DensityBasis
+    from densnet.model.predictor import ModelSettings
+    from densnet.training.settings import TrainSettings
+
+    chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
+    labels = store.read(*data)
+    basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels))
+    known, watched = held_out(labels, chosen["train"].validation_fraction, chosen["train"].seed)
+    out.mkdir(parents=True, exist_ok=True)
+    say(f"{len(known)} frames to train on, {len(watched)} to validate")
+    with activity("fitting densities") as progress:
+        parts = [examples_of(part, basis, out / "examples", chosen["density"].points, progress) for part in (known, watched)]
+    with activity("training") as progress:
+        predictor = train_on(parts, (chosen["train"], chosen["model"]), basis, out, progress)
+    predictor.save(out / "model.safetensors")
+    say(f"written: {out / 'model.safetensors'}")
+
+
+def elements_of(labels: Dataset) -> list[int]:
+    """Atomic numbers of all elements in ``labels``, ascending."""
+    return sorted({z for label in labels for z in label.properties.molecules.numbers.tolist()})
+
+
+def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames, drawn by ``seed``.
+
+    Raises `SplitError` where all frames are of one trajectory.
+    """
+    import numpy as np
+
+    names = np.array([f"{formula} {number}" for formula, number in labels.trajectories])
+    groups, sizes = np.unique(names, return_counts=True)
+    if len(groups) < 2:
+        raise SplitError(
+            f"all {len(names)} frames are of one trajectory, so none can be held out; label frames of several trajectories, "
+            "or number them (`trajectory=...` in the comment line of an extxyz file)."
+        )
+    order = np.random.default_rng(seed).permutation(len(groups))
+    filled = np.cumsum(sizes[order])
+    count = min(max(1, int(np.searchsorted(filled, fraction * len(names), side="left")) + 1), len(groups) - 1)
+    apart = np.isin(names, groups[order[:count]])
+    return labels.select(np.flatnonzero(~apart)), labels.select(np.flatnonzero(apart))
