@@ -47,7 +47,7 @@ class SampleSettings(Section):
     timestep_fs: float = Field(0.5, gt=0, le=2.0, description="fs")
     friction_per_ps: float = Field(10.0, gt=0, description="Langevin friction, 1/ps")
     equilibration_fs: float = Field(500.0, ge=0, description="fs at the start of each trajectory that give no frames")
-    minimum_distance: float = Field(0.002, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
+    minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
     first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
     seed: int = Field(0, ge=0, description="the same seed gives the same frames")
     workers: int = Field(0, ge=0, description="processes side by side; 0 = all cores")

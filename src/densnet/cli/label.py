@@ -1,0 +1,66 @@
+"""`densnet label`: reference calculations of many frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from densnet.cli.runfolder import Event
+
+
+class LabelError(ValueError):
+    """Nothing could be labelled; the message says where the reasons are."""
+
+
+def label(
+    settings: Annotated[Path, typer.Argument(help="TOML file; its section [label] is used. examples/water.toml is one, with comments.")],
+    *,
+    frames: Annotated[
+        Path | None, typer.Option(help="Label the frames of this (ext)xyz file, Angstrom, not those of the run.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="With --frames: folder of the labels and of dataset.h5.")] = Path("labels"),
+) -> None:
+    """Label frames by DFT: energy, forces, dipole and the occupied orbitals, from which the exact density follows.
+
+    One process per core; each label is a file of its own at once, and all are sealed into one dataset.h5 at the end. Whatever stops the
+    work, the same command goes on and repeats nothing. Frames whose calculation does not converge are set aside with the reason, in
+    the sub-folder `aside`, and never enter a dataset.
+    """
+    if frames is None:
+        stages_until("label", settings)
+        return
+    from densnet.cli.console import activity, say
+    from densnet.cli.runfile import read_sections
+    from densnet.dataset import store
+    from densnet.reference import campaign
+
+    chosen = read_sections(settings, {"label": campaign.LabelSettings})["label"]
+    with activity("labelling") as progress:
+        tally = campaign.label(chosen, frames, out, store.save_label, progress=progress)
+    if tally.aside:
+        say(f"{tally.aside} frames are set aside; the reasons are in {out / 'aside'}")
+    if not tally.labelled:
+        raise LabelError(f"no frame of {frames} could be labelled; the reasons are in {out / 'aside'}.")
+    store.seal(store.read(out), out / "dataset.h5", f"frames of {frames.name}")
+    say(f"{tally.labelled} labels in {out / 'dataset.h5'}")
+
+
+def stages_until(last: str, settings: Path) -> None:
+    """The stages of a run up to ``last``, in the folder of the run, where `densnet run` finds them done."""
+    from densnet.cli.chain import Chain
+    from densnet.cli.console import activity, say
+    from densnet.cli.runfile import read_runfile
+    from densnet.cli.runfolder import only_one, walk
+
+    def tell(event: Event) -> None:
+        words = {"skipped": "was done before", "started": "...", "resumed": "goes on ...", "replaced": "is done again", "finished": "done"}
+        say(f"  {event.stage.about} {words[event.kind]}")
+
+    chosen = read_runfile(settings)
+    with only_one(chosen.run.folder), activity("starting") as progress:
+        stages = Chain(chosen, settings.parent, progress).stages()
+        walk(chosen.run.folder, stages[: [stage.name for stage in stages].index(last) + 1], tell)
+    say(f"results are in {chosen.run.folder / last}")

@@ -1,0 +1,78 @@
+"""Splits by trajectory, never by frame, and how far test frames are from the training frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from densnet.dataset.dataset import Dataset, DatasetError
+from densnet.molecules import Molecules
+
+
+def split(dataset: Dataset, fractions: tuple[float, ...], seed: int) -> list[Dataset]:
+    """Parts that hold about ``fractions`` (positive, summing to 1) of the frames, no trajectory in two of them.
+
+    Whole trajectories, in an order drawn by ``seed``, go each to the part that is furthest behind its share.
+    Raises `DatasetError` if there are fewer trajectories than parts.
+    """
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise DatasetError(f"`fractions` are {fractions} but must be positive and sum to 1.")
+    members: dict[tuple[str, int], list[int]] = {}
+    for i, trajectory in enumerate(dataset.trajectories):
+        members.setdefault(trajectory, []).append(i)
+    if len(members) < len(fractions):
+        raise DatasetError(
+            f"{len(dataset)} frames of {len(members)} trajectories cannot be split into {len(fractions)} parts, since a trajectory stays "
+            "whole; label frames of more trajectories, or number them (`trajectory=...` in the comment line of an extxyz file)."
+        )
+    names = sorted(members)
+    parts: list[list[int]] = [[] for _ in fractions]
+    for name in np.random.default_rng(seed).permutation(len(names)):
+        behind = [len(part) / (fraction * len(dataset)) for part, fraction in zip(parts, fractions)]
+        parts[int(np.argmin(behind))] += members[names[name]]
+    return [dataset.select(sorted(part)) for part in parts]
+
+
+def hold_out(dataset: Dataset, trajectories: set[int]) -> tuple[Dataset, Dataset]:
+    """``dataset`` without and with the frames of these ``trajectories`` (numbers, of whichever molecule)."""
+    if unknown := trajectories - {number for _, number in dataset.trajectories}:
+        raise DatasetError(f"no frame is of trajectory {min(unknown)}; there are {sorted({n for _, n in dataset.trajectories})}.")
+    apart = [number in trajectories for _, number in dataset.trajectories]
+    return dataset.select(np.flatnonzero(np.logical_not(apart))), dataset.select(np.flatnonzero(apart))
+
+
+def nearest(test: Dataset, training: Dataset) -> Tensor:
+    """[test frames] distance of each test frame to the nearest training frame of the same composition, bohr; inf if there is none.
+
+    The distance of two frames is the rms difference of their interatomic distances, sorted within each pair of elements: the same
+    for every orientation and every numbering of the atoms.
+    """
+    known: dict[tuple, list[Tensor]] = {}
+    for label in training:
+        key, fingerprint = _fingerprint(label.properties.molecules)
+        known.setdefault(key, []).append(fingerprint)
+    stacked = {key: torch.stack(fingerprints) for key, fingerprints in known.items()}
+    distances = torch.full((len(test),), torch.inf, dtype=torch.float64)
+    for i, label in enumerate(test):
+        key, fingerprint = _fingerprint(label.properties.molecules)
+        if key in stacked:
+            distances[i] = (stacked[key] - fingerprint).square().mean(1).min().sqrt()
+    return distances
+
+
+def _fingerprint(molecule: Molecules) -> tuple[tuple, Tensor]:
+    """Composition, and the interatomic distances ordered by pair of elements, then by length."""
+    numbers = molecule.numbers
+    i, j = torch.triu_indices(len(numbers), len(numbers), 1)
+    pair = torch.minimum(numbers[i], numbers[j]) * 1000 + torch.maximum(numbers[i], numbers[j])
+    lengths = torch.pdist(molecule.positions.detach().double())
+    order = np.lexsort((lengths.numpy(), pair.numpy()))
+    return tuple(sorted(numbers.tolist())), lengths[torch.from_numpy(order)]
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices 0..count-1 in random order, ``size`` at a time; the last batch may be smaller."""
+    yield from torch.randperm(count, generator=generator).split(size)
