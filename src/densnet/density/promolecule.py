@@ -1,7 +1,7 @@
 """The promolecule: superposed free atoms, the zeroth density, tabulated and never learned.
 
 Each atom is a sum of s-Gaussians, sum_i q_i (a_i / pi)^(3/2) exp(-a_i r^2), with sum_i q_i = Z: the spherical, spin-free, fractionally
-occupied PBE atom in aug-cc-pVDZ within 8e-4 electrons (L1). Neutral spheres: no charge, dipole or quadrupole with their nuclei.
+occupied PBE atom in aug-cc-pVDZ within 9e-4 electrons (L1). Neutral spheres: no charge, dipole or quadrupole with their nuclei.
 """
 
 from __future__ import annotations

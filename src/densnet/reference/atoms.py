@@ -3,18 +3,19 @@
 Promolecule
     Spin-free PBE atoms in aug-cc-pVDZ (the basis of the labels, so that cores cancel), open shells occupied fractionally and alike for
     every m (PySCF's `AtomSphAverageRKS`, ground-state configurations), each fitted by the fewest s-Gaussians that stay positive and
-    within 8e-4 electrons (L1).
+    within 9e-4 electrons (L1).
 
 Density bases
     default   aug-cc-pVQZ-JKFIT, uncontracted (PySCF's library has the augmented set for all seven elements)
     small     aug-cc-pVDZ-JKFIT, uncontracted
-    large     even-tempered, ratio 1.8, l <= 5 (hydrogen l <= 4)
+    large     even-tempered, ratio 2, l <= 5 (hydrogen l <= 4); no steep functions, which a correction to the promolecule hardly needs
 """
 
 from __future__ import annotations
 
 import json
 from importlib import resources
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 DATA = Path(str(resources.files("densnet"))) / "data"
 
 _LARGE = {
-    "H": [(0.08, 20.0), (0.12, 8.0), (0.18, 6.0), (0.25, 4.0), (0.4, 2.5)],
-    "second row": [(0.08, 3000.0), (0.12, 150.0), (0.14, 60.0), (0.2, 25.0), (0.3, 12.0), (0.5, 6.0)],
-    "third row": [(0.06, 10000.0), (0.08, 600.0), (0.1, 150.0), (0.14, 40.0), (0.2, 12.0), (0.4, 5.0)],
+    "H": [(0.08, 8.0), (0.12, 5.0), (0.18, 4.0), (0.25, 3.0), (0.4, 1.5)],
+    "second row": [(0.08, 150.0), (0.12, 60.0), (0.14, 30.0), (0.2, 12.0), (0.3, 8.0), (0.5, 4.0)],
+    "third row": [(0.06, 600.0), (0.08, 300.0), (0.1, 100.0), (0.14, 30.0), (0.2, 12.0), (0.4, 4.0)],
 }
 """Smallest and largest exponent of each l = 0, 1, ... (1 / bohr^2)."""
 
@@ -53,7 +54,7 @@ def even_tempered(smallest: float, largest: float, ratio: float) -> list[float]:
     return [float(f"{a:.6g}") for a in exponents]
 
 
-def large_set(ratio: float = 1.8) -> dict[str, list[tuple[int, float]]]:
+def large_set(ratio: float = 2.0) -> dict[str, list[tuple[int, float]]]:
     """Even-tempered Gaussians over the ranges of `_LARGE`: symbol -> (l, exponent)."""
     rows = {"H": "H", "S": "third row", "Cl": "third row"}
     return {
@@ -83,11 +84,12 @@ def atomic_density(symbol: str, radii: np.ndarray, basis: str = "aug-cc-pvdz") -
     return (atom.eval_gto("GTOval_sph", points) @ orbitals) ** 2 @ occupations
 
 
-def fit_atom(density: np.ndarray, electrons: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_atom(density: np.ndarray, electrons: int, count: int, smallest: float = 0.08) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``count`` s-Gaussians for a ``density`` on `radial_grid`: exponents, electrons in each (their sum is exact), fitted density.
 
     Minimises integral (difference)^2 / (density + 1e-6), whose root bounds the L1 error, over the exponents; for given exponents the
-    contents follow from linear least squares. Neighbouring exponents stay a factor 1.4 apart, which keeps contents small.
+    contents follow from linear least squares. Neighbouring exponents stay a factor 1.4 apart, which keeps contents small. The search
+    starts even-tempered from ``smallest``.
     """
     radii, volumes = radial_grid()
     weights = np.sqrt(volumes / (density + 1e-6))
@@ -101,7 +103,7 @@ def fit_atom(density: np.ndarray, electrons: int, count: int) -> tuple[np.ndarra
         return exponents, content, shapes @ content
 
     largest = 20.0 if electrons <= 2 else 50.0 * electrons**2
-    start = np.array([np.log(0.08), *[np.log(largest / 0.08) / (count - 1)] * (count - 1)])
+    start = np.array([np.log(smallest), *[np.log(largest / smallest) / (count - 1)] * (count - 1)])
     lower = np.log([0.02] + [1.4] * (count - 1))
     upper = np.log([1.0] + [12.0] * (count - 1))
     start = start.clip(lower + 1e-3, upper - 1e-3)
@@ -109,13 +111,13 @@ def fit_atom(density: np.ndarray, electrons: int, count: int) -> tuple[np.ndarra
     return contents(best.x)
 
 
-def promolecule_table(tolerance: float = 8e-4) -> dict[str, dict[str, list[float]]]:
+def promolecule_table(tolerance: float = 9e-4) -> dict[str, dict[str, list[float]]]:
     """Symbol -> ``exponents`` (1 / bohr^2) and ``electrons`` of each Gaussian, H to Cl, each within ``tolerance`` electrons (L1)."""
     radii, volumes = radial_grid()
     table = {}
     for number in range(1, 18):
         density = atomic_density(SYMBOLS[number], radii)
-        fits = (fit_atom(density, number, count) for count in range(6, 31))
+        fits = (fit_atom(density, number, *start) for start in product(range(6, 31), (0.08, 0.14)))
         exponents, content, _ = next(fit for fit in fits if fit[2].min() >= 0 and volumes @ np.abs(fit[2] - density) <= tolerance)
         exponents, content = [float(f"{a:.8g}") for a in exponents], [round(float(c), 10) for c in content]
         content[-1] = round(number - sum(content[:-1]), 10)
