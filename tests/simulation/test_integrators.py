@@ -154,15 +154,16 @@ def test_langevin_gives_every_atom_its_share():
         within(shares[:, atom], 1.5 * temperature)
 
 
-def test_velocity_rescaling_is_canonical():
+@pytest.mark.parametrize("every", [1, 10])
+def test_velocity_rescaling_is_canonical(every):
     """Three stiff springs without rotation: <K> = <U> = 3 kT/2, var K = 3/2 (kT)^2, from a start with no potential energy at all."""
     temperature, force = kelvin(50), Springs(WATER)
     state = moving(WATER, 400, 25, force, rotation=False)
     freedom = initial.degrees_of_freedom(state.molecules, translation=False, rotation=False)
-    rescaling = integrators.Rescaling(freedom, temperature, exp(-0.5 / 20), generator(5))
-    step = integrators.velocity_rescaling(force, state.masses, 0.2 * FEMTOSECOND, rescaling)
+    rescaling = integrators.Rescaling(freedom, temperature, exp(-0.2 * every / 8), generator(5))
+    step = integrators.velocity_rescaling(force, state.masses, 0.2 * FEMTOSECOND, rescaling, every)
     first = state.conserved
-    kinetic, potential, state = sample(state, step, 400, 20, 80)
+    kinetic, potential, state = sample(state, step, 300, 20, 60)
     within(kinetic, 1.5 * temperature)
     within(potential, 1.5 * temperature)
     within((kinetic - 1.5 * temperature).square(), 1.5 * temperature**2)

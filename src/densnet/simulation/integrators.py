@@ -118,7 +118,7 @@ class Rescaling:
 
     freedom       [molecules] degrees of freedom that carry kinetic energy
     temperature   k_B T, hartree
-    memory        exp(-dt / time constant)
+    memory        exp(-t / time constant), t the time between two rescalings
     """
 
     freedom: Tensor
@@ -141,15 +141,17 @@ class Rescaling:
         return squared.clamp(min=0).sqrt() * torch.sign(first + (self.memory / share).sqrt())
 
 
-def velocity_rescaling(force_function: ForceFunction, masses: Tensor, timestep: float, rescaling: Rescaling) -> Step:
-    """Velocity Verlet followed by one global `Rescaling` a molecule: canonical, and gentle on line shapes.
+def velocity_rescaling(force_function: ForceFunction, masses: Tensor, timestep: float, rescaling: Rescaling, every: int = 1) -> Step:
+    """Velocity Verlet and, after each ``every`` steps, one global `Rescaling` a molecule: canonical, and gentle on line shapes.
 
-    Momentum and angular momentum that are zero stay zero.
+    The memory of ``rescaling`` is that over ``every`` steps. Momentum and angular momentum that are zero stay zero.
     """
     newton = velocity_verlet(force_function, masses, timestep)
 
     def step(state: State) -> State:
         state = newton(state)
+        if state.step % every:
+            return state
         kinetic = state.kinetic
         factors = rescaling.factors(kinetic)
         return replace(

@@ -27,6 +27,9 @@ from densnet.simulation.watch import SimulationStopped, Watch
 
 __all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajectory", "simulate"]
 
+RESCALE_EVERY = 10
+"""Steps between two rescalings with ensemble = "svr": canonical at any interval, and cheaper than every step."""
+
 Progress = Callable[[int, int], None]
 """Told now and then how many steps are done, of how many (thermalisation included)."""
 
@@ -181,8 +184,9 @@ def _produce(
         return integrators.langevin(
             force_function, masses, settings.timestep, temperature, settings.friction / units.PICOSECOND, generator
         )
-    rescaling = Rescaling(freedom, temperature, exp(-settings.timestep_fs / settings.time_constant_fs), generator)
-    return integrators.velocity_rescaling(force_function, masses, settings.timestep, rescaling)
+    memory = exp(-RESCALE_EVERY * settings.timestep_fs / settings.time_constant_fs)
+    rescaling = Rescaling(freedom, temperature, memory, generator)
+    return integrators.velocity_rescaling(force_function, masses, settings.timestep, rescaling, RESCALE_EVERY)
 
 
 def _watch(replicas: Molecules, settings: SimulateSettings) -> Watch:
