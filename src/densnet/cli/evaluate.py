@@ -24,9 +24,9 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
-    density_frames: Annotated[int | None, typer.Option(help="Only so many frames for the density.")] = None,
+    density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density.")] = None,
 ) -> None:
-    """Print the errors of a model on labelled frames: energy, forces, dipole and electron density, the latter against the exact DFT density.
+    """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
     What the data do not hold is left out (null in the JSON file).
     """

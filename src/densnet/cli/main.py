@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -12,9 +10,17 @@ from typing import Annotated
 import typer
 
 from densnet import __version__
+from densnet.cli.evaluate import evaluate
+from densnet.cli.label import label
+from densnet.cli.report import report
+from densnet.cli.run import run
+from densnet.cli.sample import sample
+from densnet.cli.simulate import simulate
+from densnet.cli.spectrum import spectrum
+from densnet.cli.train import train
 
-VERBS = ("sample", "label", "train", "evaluate", "simulate", "spectrum", "report", "run")
-"""In the order of the work. Each stands in the module of its name, which imports torch or PySCF only when the verb is called."""
+VERBS = (sample, label, train, evaluate, simulate, spectrum, report, run)
+"""In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = """Infrared spectra from machine-learned electron densities.
 
@@ -41,11 +47,8 @@ def build() -> typer.Typer:
     """The command-line application with every verb registered."""
     application = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
     application.callback(help=INTRODUCTION)(_introduce)
-    for name in VERBS:
-        if importlib.util.find_spec(f"densnet.cli.{name}") is None:
-            continue
-        module = importlib.import_module(f"densnet.cli.{name}")
-        application.command(name)(getattr(module, name))
+    for verb in VERBS:
+        application.command(verb.__name__)(verb)
     return application
 
 

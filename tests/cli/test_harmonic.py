@@ -1,0 +1,63 @@
+"""The cold run gives the harmonic intensities, band by band, without any model."""
+
+import numpy as np
+import pytest
+import torch
+
+from densnet import units
+from densnet.cli.harmonic import ColdSettings, HarmonicSettings, analyse, cold_run, formula
+from densnet.molecules import Molecules
+from densnet.properties import Properties
+from densnet.report.content import band_rows, bands_around
+from densnet.spectra.infrared import from_modes
+
+WATER = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64))
+REST = torch.tensor([1.803, 1.803, 2.86], dtype=torch.float64)
+STIFFNESS = torch.tensor([0.4, 0.4, 0.12], dtype=torch.float64)
+CHARGES = torch.tensor([-0.6, 0.3, 0.3], dtype=torch.float64)
+
+
+def springs(molecules: Molecules) -> Properties:
+    """Water of three springs and three charges."""
+    i, j = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2])
+    x = molecules.positions.reshape(molecules.count, 3, 3)
+    arms = x[:, i] - x[:, j]
+    length = arms.norm(dim=-1)
+    pull = -(STIFFNESS * (length - REST) / length)[..., None] * arms
+    forces = torch.zeros_like(x).index_add(1, i, pull).index_add(1, j, -pull)
+    energy = 0.5 * (STIFFNESS * (length - REST) ** 2).sum(1)
+    return Properties(molecules, energy, forces.reshape(-1, 3), (CHARGES[:, None] * x).sum(1))
+
+
+@pytest.fixture(scope="module")
+def modes():
+    return analyse(springs, WATER, HarmonicSettings(tolerance=1e-9, step=0.005))
+
+
+def test_cold_run_integrates_to_the_harmonic_intensities(modes):
+    sticks = from_modes(modes)
+    assert 1300 < sticks.frequencies[0] < 1500 and 3000 < sticks.frequencies[1] < 4000
+    told = []
+    spectrum = cold_run(springs, modes, ColdSettings(temperature=1.0, duration_ps=1.2, depth=800.0), lambda *now: told.append(now))
+    bands = bands_around(sticks)
+    assert len(bands) == 3
+    rows = band_rows(spectrum.bands(bands), sticks)
+    np.testing.assert_allclose([r["integral"] for r in rows], [r["harmonic"] for r in rows], rtol=5e-3)
+    assert told[-1] == (2400, 2400)
+
+
+def test_cold_run_knows_its_temperature(modes):
+    spectrum = cold_run(springs, modes, ColdSettings(temperature=5.0, duration_ps=0.6, depth=500.0), lambda *_: None)
+    assert spectrum.header["temperature_K"] == pytest.approx(5.0, rel=0.03)
+    assert spectrum.header["replicas"] == 4
+
+
+def test_formula_is_hills():
+    assert formula(["O", "H", "H"]) == "H2O"
+    assert formula(["C", "C", "O", *"HHHHHH"]) == "C2H6O"
+    assert formula(["Cl", "H"]) == "ClH"
+
+
+def test_displacements_do_not_move_the_centre_of_mass(modes):
+    momentum = (modes.displacements * modes.molecule.masses[None, :, None]).sum(1)
+    assert momentum.abs().max() < 1e-10 * units.AMU
