@@ -8,6 +8,7 @@ Only true tensors appear (paths with l1 + l2 + l3 even), hence inversion symmetr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -110,6 +111,8 @@ class Paths:
 class Product(nn.Module):
     """Channel-wise tensor product of two features of one atom, then mixing: ``a``, ``b`` -> [atoms, components, channels']."""
 
+    typical = 0.5
+
     def __init__(self, l_max: tuple[int, int, int], channels: int, outputs: int, *, symmetric: bool = False):
         super().__init__()
         self.paths = Paths(*l_max, symmetric=symmetric)
@@ -156,6 +159,8 @@ class Messages(nn.Module):
 
     m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path
     """
+
+    typical = 1.0
 
     def __init__(self, l_in: int, l_out: int, sizes: Sizes):
         super().__init__()
@@ -209,6 +214,29 @@ class Interaction(nn.Module):
             return x + gates
         gates = torch.cat([gates[:, :1], torch.sigmoid(gates[:, 1:])], dim=1)[:, self.degree]
         return torch.cat([x[:, :1] + gates[:, :1], x[:, 1:] * gates[:, 1:]], dim=1)
+
+
+def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
+    """Scale the mixing weights of all messages and products so that, in ``run`` (a forward pass over training frames), their outputs
+
+    have a root mean square of 1 (messages) or 1/2 (products) for each l: layer-sequential unit variance (Mishkin, Matas 2016). Without
+    it, products of products grow or vanish with the density of neighbours.
+    """
+
+    def rescale(module: Messages | Product, inputs: tuple, output: Tensor) -> Tensor:
+        blocks = []
+        for l, weight in enumerate(module.mix.weights):
+            x = output[:, symmetry.block(l)]
+            factor = module.typical / x.square().mean().sqrt().clamp(min=1e-6)
+            weight.mul_(factor)
+            blocks.append(x * factor)
+        return torch.cat(blocks, dim=1)
+
+    hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product)]
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
 
 
 class ElementLinear(nn.Module):

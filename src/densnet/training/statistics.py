@@ -7,6 +7,8 @@ from torch import Tensor
 
 from densnet import units
 from densnet.density.basis import DensityBasis
+from densnet.model.density_network import DensityOutput
+from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import all_pairs
 from densnet.properties import Properties
@@ -24,6 +26,11 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     references = reference_energies(labels, element, len(basis.elements))
     force = float(labels.forces.double().square().mean().sqrt())
     predictor.energy_network.set_statistics(tuple(references.tolist()), force)
+    few = Properties.concatenate([e.properties for e in training[:32]])
+    geometry = predictor.geometry(few.molecules)
+    labelled = DensityOutput(few.density.coefficients.float(), torch.zeros_like(few.density.exponents, dtype=torch.float32))
+    calibrate(predictor.density_network, lambda: predictor.density_network(geometry))
+    calibrate(predictor.energy_network, lambda: predictor.energy_network(labelled, geometry))
     return predictor
 
 

@@ -1,0 +1,121 @@
+"""Training: it learns, resumes to the bit, and its short cuts equal the long way."""
+
+import json
+
+import pytest
+import torch
+
+from densnet.model.density_network import DensityNetworkSettings
+from densnet.model.energy_network import EnergyNetworkSettings
+from densnet.model.predictor import ModelSettings
+from densnet.properties import Properties
+from densnet.training import fit, objective, stages
+from densnet.training.examples import collate
+from densnet.training.settings import StageSettings, TrainSettings
+from densnet.training.statistics import initialise
+from tests.training.labels import examples
+
+MODEL = ModelSettings(density=DensityNetworkSettings(channels=8, head_channels=4), energy=EnergyNetworkSettings(channels=8, density_channels=4))
+
+
+def plan(steps, **changes):
+    phase = StageSettings(steps=steps, batch=4, warmup=5, validate_every=4, learning_rate=5e-3)
+    return TrainSettings(density=phase, points=phase, energy=phase, joint=phase, points_per_frame=100, **changes)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    made = examples(16)
+    return made[:12], made[12:]
+
+
+@pytest.fixture(scope="module")
+def trained(frames, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    basis = frames[0][0].properties.density.basis
+    return fit.train(*frames, plan(12), MODEL, basis, folder), folder
+
+
+def test_every_phase_lowers_its_score(trained):
+    lines = [json.loads(line) for line in (trained[1] / "training.jsonl").read_text().splitlines()]
+    for phase in ("density", "points", "energy", "joint"):
+        scores = [line["metrics"]["score"] for line in lines if line["phase"] == phase]
+        assert len(scores) == 3 and min(scores[1:]) < scores[0]
+
+
+def test_interrupted_training_ends_in_the_same_bits(frames, trained, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def stop_at(phase, step):
+        def report(progress):
+            if progress.phase == phase and progress.step >= step and progress.metrics:
+                raise Interrupted
+
+        return report
+
+    basis = frames[0][0].properties.density.basis
+    for stop in (("density", 8), ("points", 4), ("energy", 4), ("joint", 8)):
+        with pytest.raises(Interrupted):
+            fit.train(*frames, plan(12), MODEL, basis, tmp_path, stop_at(*stop))
+    resumed = fit.train(*frames, plan(12), MODEL, basis, tmp_path)
+    for (name, one), other in zip(resumed.state_dict().items(), trained[0].state_dict().values()):
+        assert torch.equal(one, other), name
+
+
+def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):
+    """Energy and forces with the precomputed Jacobian equal those differentiated through both networks."""
+    predictor = trained[0].double()
+    molecules = [e.properties.molecules for e in frames[1]]
+    target = Properties.concatenate([e.properties for e in frames[1]])
+    energy, forces = stages.energy_on_frozen(predictor, target, [stages.freeze(predictor, m) for m in molecules])
+    whole = predictor(target.molecules)
+    predictor.float()
+    assert torch.allclose(energy, whole.energy, atol=1e-10)
+    assert torch.allclose(forces, whole.forces, atol=1e-10)
+
+
+def test_statistics_bring_targets_to_order_one(frames):
+    labels = Properties.concatenate([e.properties for e in frames[0]])
+    basis = labels.density.basis
+    predictor = initialise(frames[0], MODEL, basis)
+    network = predictor.density_network
+    element = predictor.element_of[labels.molecules.numbers]
+    rows = labels.density.coefficients.clone()
+    rows[:, : basis.counts[0]] -= network.mean[element]
+    ratio = (rows / network.scale[element][:, network.columns].clamp(min=1e-12))[basis.mask(labels.molecules.numbers)]
+    assert 0.5 < ratio.square().mean().sqrt() < 1.01
+    counts = torch.nn.functional.one_hot(element, 2).double()
+    references = torch.tensor(predictor.energy_network.reference, dtype=torch.float64)
+    assert torch.allclose((labels.molecules.total(counts) @ references).mean(), labels.energy.mean())
+
+
+def test_perfect_predictions_have_no_loss(frames):
+    batch = collate(frames[0])
+    own = batch.properties
+    assert objective.coulomb_error(own.density, own.density, batch.metrics).max() == 0
+    assert objective.point_error(own.density, batch).max() < 1e-4
+    assert objective.force_error(own.forces, own.forces) == 0
+    assert objective.energy_error(own.energy, own.energy, own.molecules.sizes) == 0
+
+
+def test_batches_are_epochs_of_a_permutation():
+    seen = sum((fit.batch_at(step, 3, 12, seed=1) for step in range(4)), [])
+    assert sorted(seen) == list(range(12)) and seen != sum((fit.batch_at(step, 3, 12, seed=1) for step in range(4, 8)), [])
+    assert fit.batch_at(7, 3, 12, seed=1) == fit.batch_at(7, 3, 12, seed=1) != fit.batch_at(7, 3, 12, seed=2)
+    assert len(fit.batch_at(0, 64, 12, seed=1)) == 12
+
+
+def test_metrics_of_a_known_error(frames):
+    """A predictor that is wrong by known amounts gets exactly these as its mean absolute errors."""
+    from densnet import units
+
+    def wrong(molecules):
+        frame = next(e.properties for e in frames[1] if torch.equal(e.properties.molecules.positions, molecules.positions))
+        shift = torch.tensor([0.0, 0.03, 0.04], dtype=torch.float64) * units.DEBYE
+        return frame.replace(energy=frame.energy + 2 * units.MEV, forces=frame.forces - 3 * units.MEV_PER_ANGSTROM, dipole=frame.dipole + shift)
+
+    found = objective.evaluate(wrong, [e.properties for e in frames[1]]).summary()
+    assert found["frames"] == 4 and found["density_error_percent"] is None
+    assert found["energy_mae_meV"] == pytest.approx(2.0) and found["force_mae_meV_per_A"] == pytest.approx(3.0)
+    assert found["dipole_mae_D"] == pytest.approx(0.05)
