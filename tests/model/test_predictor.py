@@ -77,7 +77,7 @@ def test_broken_files_are_refused(saved, tmp_path):
     for name in ("empty", "cut", "text"):
         with pytest.raises(CheckpointError, match="not a densnet model, or it is damaged"):
             load(tmp_path / name)
-    with pytest.raises(CheckpointError, match="does not exist"):
+    with pytest.raises(CheckpointError, match="neither a file nor the name"):
         load(tmp_path / "nowhere")
 
 

@@ -17,6 +17,7 @@ import densnet
 from densnet import units
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
 from densnet.model.layers import Geometry, geometry
@@ -147,11 +148,15 @@ class Predictor(nn.Module):
             raise
 
 
-def load(path: Path | str, device: str = "cpu") -> Predictor:
-    """The model in a file written by `Predictor.save`. Raises `CheckpointError`; nothing in the file is guessed or ignored."""
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"model file {path} does not exist.")
+def load(model: Path | str, device: str = "cpu") -> Predictor:
+    """The model in a file written by `Predictor.save`, or the shipped one of that name.
+
+    Raises `CheckpointError`; nothing in the file is guessed or ignored.
+    """
+    try:
+        path = shipped.find(model)
+    except FileNotFoundError as error:
+        raise CheckpointError(str(error)) from None
     try:
         with safe_open(path, "pt", device=device) as file:
             header = json.loads((file.metadata() or {})["densnet"])
