@@ -35,7 +35,7 @@ ARROWS = {
 DOORS = {
     "pyscf": ("reference/", "interfaces/"),
     "matplotlib": ("report/",),
-    "h5py": ("dataset/store.py", "simulation/run.py"),
+    "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
     "ase": ("reference/", "interfaces/", "dataset/"),
     "jcamp": ("spectra/",),

@@ -16,8 +16,6 @@ def simulate(
     temperature: Annotated[float | None, typer.Option(help="K; 300 unless set.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Independent trajectories, run as one batch; 32 unless set.")] = None,
     duration_ps: Annotated[float | None, typer.Option(help="ps of recorded dynamics, after thermalisation; 10 unless set.")] = None,
-    timestep_fs: Annotated[float | None, typer.Option(help="fs; 0.5 unless set.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the initial velocities and the thermostat; 0 unless set.")] = None,
 ) -> None:
     """Run molecular dynamics of one molecule, many replicas at once, and record positions, velocities, energies and dipoles.
 
@@ -33,7 +31,7 @@ def simulate(
     from densnet.simulation.run import SimulateSettings, read_trajectory
     from densnet.simulation.run import simulate as run
 
-    options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps, "timestep_fs": timestep_fs, "seed": seed}
+    options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps}
     values = _section(settings) | {name: value for name, value in options.items() if value is not None}
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
