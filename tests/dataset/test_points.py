@@ -98,3 +98,14 @@ def test_density_error_is_the_integral_of_the_absolute_difference(orbitals):
     assert error.percent == pytest.approx(10 * expected, rel=1e-12)
     assert error.percent / error.percent_of_promolecule == pytest.approx(float((grid.weights * exact.abs()).sum()) / 10, rel=1e-12)
     assert density_error(wrong.to(dtype=torch.float32), orbitals, grid).percent == pytest.approx(error.percent, rel=1e-4)
+
+
+def test_a_subset_estimates_the_same_integral(orbitals):
+    points = sample(orbitals, 400, torch.Generator().manual_seed(3))
+    whole = float((points.weights * points.correction.abs()).sum())
+    generator = torch.Generator().manual_seed(4)
+    parts = [points.subset(100, generator) for _ in range(400)]
+    values = torch.stack([(part.weights * part.correction.abs()).sum() for part in parts])
+    assert all(len(part.weights) == 100 for part in parts)
+    assert abs(float(values.mean()) - whole) < 3 * float(values.std()) / 20
+    torch.testing.assert_close(points.subset(1000, generator).weights.sum(), points.weights.sum())
