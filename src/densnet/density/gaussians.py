@@ -26,6 +26,9 @@ from densnet.symmetry import block, components, couples, gaunt, solid_harmonics
 Radial = Callable[[int, int, Tensor, Tensor, Tensor], Tensor]
 """(L, k, a, b, R^2) -> S_LM(grad) (grad^2)^k f(R^2) / S_LM(R) of two s-Gaussians exp(-a r^2), exp(-b r^2)."""
 
+_SMALLEST_POWER = -60.0
+"""exp(-60) = 1e-26 stands for zero in `values`: an exponential that underflows takes ten to forty times as long."""
+
 AtomFunction = Callable[[Tensor], Tensor]
 """Vectors from the atom to its points [atoms, points, 3] -> a value at each [atoms, points]."""
 
@@ -217,7 +220,7 @@ def _solid_moments(basis: DensityBasis, l: int, coefficients: Tensor, exponents:
 def values(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors: Tensor) -> Tensor:
     """Density of each atom's functions at its own points, [atoms, points]; ``vectors`` [atoms, points, 3] from atom to point."""
     vectors = vectors.to(coefficients.dtype)
-    radial = torch.exp(-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True))
+    radial = torch.exp((-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True)).clamp(min=_SMALLEST_POWER))
     scaled = coefficients * norms(degrees(basis, exponents), exponents)[:, basis.column_slots(exponents.device)]
     return _expand(basis, scaled, radial, vectors)
 
