@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, field_validator
 from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
+from pyscf.df.grad.rks import Gradients
 
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules, check_geometry
@@ -55,43 +56,49 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
     """
     check_geometry(molecule.numbers, molecule.positions, "this molecule")
-    field, exchange = _converge(molecule, settings)
-    gradient = field.nuc_grad_method()
-    gradient.grid_response = True
+    field = _converged(molecule, settings)
     occupied = field.mo_coeff[:, field.mo_occ > 0]
-
-    def response(mol, density_matrix):
-        coulomb = gradient.get_j(mol, density_matrix)
-        return lib.tag_array(coulomb, exc1_grid=exchange.gradient(occupied), aux=coulomb.aux.sum((0, 1)))
-
-    gradient.get_veff = response
     return Properties(
         molecule,
         energy=torch.tensor([field.e_tot], dtype=torch.float64),
-        forces=torch.from_numpy(-gradient.kernel()),
+        forces=torch.from_numpy(-_Gradient(field).kernel()),
         dipole=torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None],
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
     )
 
 
-def _converge(molecule: Molecules, settings: ScfSettings):
-    """The converged mean field of PySCF and its exchange-correlation."""
+class _KohnSham(dft.rks.RKS):
+    """PySCF's restricted Kohn-Sham with our integration of exchange and correlation."""
+
+    _keys = {"exchange"}
+    exchange: ExchangeCorrelation | None = None
+
+    def get_veff(self, mol=None, dm=None, dm_last=None, vhf_last=None, hermi=1):
+        energy, potential = self.exchange.potential(np.asarray(dm))
+        coulomb = self.get_j(mol, dm)
+        return lib.tag_array(potential + coulomb, ecoul=0.5 * np.einsum("ij,ji", dm, coulomb), exc=energy, vj=coulomb, vk=None)
+
+
+class _Gradient(Gradients):
+    """Its slope along the nuclei: PySCF's for the fitted Coulomb energy, ours (grid response included) for the rest."""
+
+    grid_response = True
+
+    def get_veff(self, mol=None, dm=None):
+        field = self.base
+        coulomb = self.get_j(mol, dm)
+        return lib.tag_array(coulomb, exc1_grid=field.exchange.gradient(field.mo_coeff[:, field.mo_occ > 0]), aux=coulomb.aux.sum((0, 1)))
+
+
+def _converged(molecule: Molecules, settings: ScfSettings) -> _KohnSham:
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
     mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
-    field = dft.RKS(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
+    field = _KohnSham(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
     field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
     field.grids.prune = dft.gen_grid.nwchem_prune
     field.grids.build()
     field.with_df.build()
-    exchange = ExchangeCorrelation(mol, field.grids, settings.xc, 0.8 * settings.memory_mb)
-
-    def effective_potential(mol, density_matrix, *_previous, hermi=1):
-        energy, potential = exchange.potential(np.asarray(density_matrix))
-        coulomb = field.get_j(mol, density_matrix)
-        repulsion = 0.5 * np.einsum("ij,ji", density_matrix, coulomb)
-        return lib.tag_array(potential + coulomb, ecoul=repulsion, exc=energy, vj=coulomb, vk=None)
-
-    field.get_veff = effective_potential
+    field.exchange = ExchangeCorrelation(mol, field.grids, settings.xc, 0.8 * settings.memory_mb)
     field.conv_tol, field.max_cycle = settings.conv_tol, settings.max_cycle
     field.kernel()
     if not field.converged:
@@ -99,4 +106,4 @@ def _converge(molecule: Molecules, settings: ScfSettings):
             f"the SCF did not converge to {settings.conv_tol:g} hartree in {settings.max_cycle} cycles (energy {field.e_tot:.6f} hartree); "
             "raise `max_cycle`, or look at the geometry."
         )
-    return field, exchange
+    return field
