@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -28,7 +29,7 @@ class RunSettings(Section):
 class DensitySettings(Section):
     """The functions that the density is expanded in."""
 
-    basis: str = Field("default", description="small, default or large")
+    basis: Literal["small", "default", "large"] = Field("default", description="how many functions an atom has")
     points: int = Field(4000, ge=100, description="points a frame, in space, at which the exact density is kept for training")
 
 
