@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,8 +69,3 @@ def _fingerprint(molecule: Molecules) -> tuple[tuple, Tensor]:
     lengths = torch.pdist(molecule.positions.detach().double())
     order = np.lexsort((lengths.numpy(), pair.numpy()))
     return tuple(sorted(numbers.tolist())), lengths[torch.from_numpy(order)]
-
-
-def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices 0..count-1 in random order, ``size`` at a time; the last batch may be smaller."""
-    yield from torch.randperm(count, generator=generator).split(size)

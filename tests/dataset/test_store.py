@@ -1,0 +1,214 @@
+"""What is sealed comes back bit for bit, damaged or foreign files are refused with a sentence, units are converted at the door."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from densnet.dataset import store
+from densnet.dataset.dataset import Dataset, DatasetError, Label, formula
+from densnet.density.orbitals import Orbitals
+from densnet.molecules import MoleculeError, Molecules
+from densnet.properties import MissingProperty, Properties
+from densnet.units import ANGSTROM, E_ANGSTROM, EV, EV_PER_ANGSTROM
+
+LEVEL = {"basis": "aug-cc-pvdz", "xc": "PBE"}
+WATER = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.43, 1.11], [0.0, -1.43, 1.11]], dtype=torch.float64)
+HF = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.74]], dtype=torch.float64)
+
+
+def label(numbers, positions, index: int, *, orbitals: bool = True) -> Label:
+    generator = torch.Generator().manual_seed(index)
+    molecule = Molecules.single(numbers, positions + 0.05 * torch.randn(positions.shape, generator=generator, dtype=torch.float64))
+    width = 23 + 9 * (len(numbers) - 1)
+    known = Orbitals(molecule=molecule, coefficients=torch.randn(width, 5, generator=generator), basis="aug-cc-pvdz")
+    properties = Properties(
+        molecule,
+        energy=torch.randn(1, generator=generator, dtype=torch.float64),
+        forces=torch.randn(positions.shape, generator=generator, dtype=torch.float64),
+        dipole=torch.randn(1, 3, generator=generator, dtype=torch.float64),
+        orbitals=(known,) if orbitals else None,
+    )
+    return Label(properties, index // 3, 300.0, f"{index:016x}", "made here", LEVEL)
+
+
+@pytest.fixture
+def mixed() -> Dataset:
+    """Two molecules, by turns."""
+    return Dataset(label([8, 1, 1], WATER, i) if i % 3 else label([9, 1], HF, i) for i in range(9))
+
+
+def same(one: Dataset, other: Dataset) -> bool:
+    a, b = one.properties(), other.properties()
+    tensors = [(getattr(a, name), getattr(b, name)) for name in ("energy", "forces", "dipole")]
+    tensors += [(a.molecules.positions, b.molecules.positions), (a.molecules.numbers, b.molecules.numbers)]
+    tensors += [(x.coefficients, y.coefficients) for x, y in zip(a.orbitals, b.orbitals, strict=True)]
+    about = [[(x.trajectory, x.temperature, x.identity, x.level) for x in data] for data in (one, other)]
+    return about[0] == about[1] and all(torch.equal(x, y) for x, y in tensors)
+
+
+def test_a_shard_gives_back_every_bit_in_the_same_order(mixed, tmp_path):
+    store.seal(mixed, tmp_path / "deep" / "data.h5", "made here")
+    assert same(mixed, store.read(tmp_path / "deep" / "data.h5"))
+    assert not list((tmp_path / "deep").glob("*.part"))
+
+
+def test_a_shard_states_units_level_version_and_provenance(mixed, tmp_path):
+    store.seal(mixed, tmp_path / "data.h5", "a sentence")
+    with h5py.File(tmp_path / "data.h5") as file:
+        assert file.attrs["format_version"] == store.FORMAT_VERSION and file.attrs["frames"] == 9
+        assert '"xc": "PBE"' in file.attrs["level"] and file.attrs["provenance"] == "a sentence"
+        for group in file.values():
+            assert group["forces"].attrs["unit"] == "hartree/bohr" and group["occupied_orbitals"].dtype == np.float32
+            assert all(data.attrs["unit"] for data in group.values())
+
+
+def test_small_files_of_a_campaign_read_the_same_and_can_be_sealed(mixed, tmp_path):
+    (tmp_path / "frames").mkdir()
+    for i, one in enumerate(mixed):
+        about = {"index": i, "identity": one.identity, "trajectory": one.trajectory, "temperature": 300.0, "level": LEVEL}
+        store.save_label(tmp_path / "frames" / f"{i:06d}-{one.identity}.npz", one.properties, about)
+    (tmp_path / "frames" / "000009-00.npz.part").write_bytes(b"being written")
+    assert same(mixed, store.read(tmp_path))
+    store.seal(store.read(tmp_path), tmp_path / "data.h5")
+    assert same(mixed, store.read(tmp_path / "data.h5"))
+
+
+def test_several_files_become_one_dataset(mixed, tmp_path):
+    store.seal(mixed.select(range(4)), tmp_path / "a.h5")
+    store.seal(mixed.select(range(4, 9)), tmp_path / "b.h5")
+    assert same(mixed, store.read(tmp_path / "a.h5", tmp_path / "b.h5"))
+
+
+def test_levels_of_theory_are_not_mixed(mixed):
+    other = Label(**{**mixed[0].__dict__, "level": LEVEL | {"xc": "BLYP"}, "source": "elsewhere"})
+    with pytest.raises(DatasetError, match="elsewhere has 'BLYP'"):
+        mixed + Dataset([other])
+
+
+def test_properties_batch_what_every_frame_knows_and_name_what_is_missing(mixed):
+    batch = mixed.properties([4, 0])
+    assert batch.molecules.sizes.tolist() == [3, 2] and batch.energy.shape == (2,) and batch.forces.shape == (5, 3)
+    assert torch.equal(batch.dipole[1], mixed[0].properties.dipole[0]) and len(batch.orbitals) == 2
+    partly = mixed + Dataset([label([8, 1, 1], WATER, 20, orbitals=False)])
+    assert partly.properties().orbitals is None
+    with pytest.raises(MissingProperty, match="1 of 10 frames hold no orbitals"):
+        partly.properties(require=("energy", "orbitals"))
+    with pytest.raises(DatasetError, match="hold no occupied_orbitals"):
+        store.seal(partly, "nowhere.h5")
+
+
+def test_damage_is_noticed(mixed, tmp_path):
+    path = tmp_path / "data.h5"
+    store.seal(mixed, path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"not HDF5" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(DatasetError, match="not a readable HDF5"):
+            store.read(path)
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        file["molecule_0/energy"][0] += 1e-9
+    with pytest.raises(DatasetError, match="checksum"):
+        store.read(path)
+
+
+def test_a_newer_format_asks_for_an_upgrade(mixed, tmp_path):
+    store.seal(mixed, tmp_path / "data.h5")
+    with h5py.File(tmp_path / "data.h5", "a") as file:
+        file.attrs["format_version"] = store.FORMAT_VERSION + 1
+    with pytest.raises(DatasetError, match="please upgrade densnet"):
+        store.read(tmp_path / "data.h5")
+
+
+def test_missing_and_empty_things_are_named(tmp_path):
+    with pytest.raises(DatasetError, match="nothing.h5 does not exist"):
+        store.read(tmp_path / "nothing.h5")
+    with pytest.raises(DatasetError, match="no labels to seal"):
+        store.seal(Dataset([]), tmp_path / "data.h5")
+    (tmp_path / "000000-00.npz").write_bytes(b"half")
+    with pytest.raises(DatasetError, match="is damaged"):
+        store.read(tmp_path)
+
+
+def foreign(path, **changes) -> None:
+    rng = np.random.default_rng(1)
+    content = {
+        "numbers": np.array([8, 1, 1]),
+        "positions": WATER.numpy() / ANGSTROM + rng.normal(0, 0.02, (4, 3, 3)),
+        "energy": rng.normal(size=4),
+        "forces": rng.normal(size=(4, 3, 3)),
+        "trajectory": np.array([0, 0, 1, 1]),
+        "occupied_orbitals": rng.normal(size=(4, 41, 5)).astype("f4"),
+    }
+    with h5py.File(path, "w") as file:
+        for name, values in (content | changes).items():
+            if values is not None:
+                file[name] = values
+        file.attrs.update(basis="aug-cc-pvdz", conv_tol=1e-9, units="positions Angstrom")
+
+
+def test_foreign_hdf5_is_read_with_positions_in_angstrom(tmp_path):
+    foreign(tmp_path / "foreign.h5")
+    labels = store.read(tmp_path / "foreign.h5")
+    with h5py.File(tmp_path / "foreign.h5") as file:
+        properties = labels.properties()
+        assert np.array_equal(properties.molecules.positions.reshape(4, 3, 3), file["positions"][()] * ANGSTROM)
+        assert np.array_equal(properties.forces.reshape(4, 3, 3), file["forces"][()])
+        assert np.array_equal(properties.orbitals[2].coefficients, file["occupied_orbitals"][2])
+    assert [x.trajectory for x in labels] == [0, 0, 1, 1]
+    assert properties.dipole is None
+    with pytest.raises(MissingProperty, match="hold no dipole"):
+        labels.properties(require=("dipole",))
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [({"numbers": None}, "it has no numbers"), ({"energy": np.zeros(3)}, "energy has 3 frames, positions 4")],
+)
+def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
+    foreign(tmp_path / "foreign.h5", **changes)
+    with pytest.raises(DatasetError, match=words):
+        store.read(tmp_path / "foreign.h5")
+
+
+FRAME = """3
+Properties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy=-10.0 REF_dipole="0.1 0.2 0.3" trajectory=4
+O 0.0 0.0 0.0 0.1 0.2 0.3
+H 0.0 0.76 0.59 0.0 0.0 1.0
+H 0.0 -0.76 0.59 -0.1 -0.2 -1.3
+"""
+
+
+def test_extxyz_comes_in_as_electronvolts_and_angstroms(tmp_path):
+    (tmp_path / "ref.extxyz").write_text(FRAME + FRAME.replace("REF_", ""))
+    labels = store.read(tmp_path / "ref.extxyz")
+    for one in labels:
+        assert one.trajectory == 4
+        assert float(one.properties.energy) == pytest.approx(-10.0 * EV, rel=1e-15)
+        assert one.properties.forces[1].tolist() == pytest.approx([0, 0, EV_PER_ANGSTROM], rel=1e-15)
+        assert one.properties.dipole[0].tolist() == pytest.approx([0.1 * E_ANGSTROM, 0.2 * E_ANGSTROM, 0.3 * E_ANGSTROM], rel=1e-15)
+        assert float(one.properties.molecules.positions[1, 1]) == pytest.approx(0.76 * ANGSTROM, rel=1e-15)
+    with pytest.raises(MissingProperty, match="hold no orbitals, the first in .*frame 1"):
+        labels.properties(require=("orbitals",))
+
+
+@pytest.mark.parametrize(
+    "text, error, words",
+    [
+        ("", DatasetError, "is empty"),
+        (FRAME[:-30], DatasetError, "truncated"),
+        (FRAME.replace("O ", "Xq "), DatasetError, "'Xq' is not the symbol"),
+        (FRAME.replace("O ", "N "), MoleculeError, "odd number"),
+        (FRAME.replace("trajectory=4", "charge=1"), DatasetError, "frame 1: charge is 1"),
+    ],
+)
+def test_bad_extxyz_is_refused(tmp_path, text, error, words):
+    (tmp_path / "bad.extxyz").write_text(text)
+    with pytest.raises(error, match=words):
+        store.read(tmp_path / "bad.extxyz")
+
+
+def test_formulas_name_what_belongs_together(mixed):
+    assert formula(torch.tensor([6, 6, 8, 1, 1, 1, 1, 1, 1])) == "H6C2O"
+    assert set(mixed.trajectories) == {(name, number) for name in ("H2O", "HF") for number in range(3)}
