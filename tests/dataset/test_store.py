@@ -86,7 +86,7 @@ def test_levels_of_theory_are_not_mixed(mixed):
         mixed + Dataset([other])
 
 
-def test_properties_batch_what_every_frame_knows_and_name_what_is_missing(mixed):
+def test_properties_batch_what_every_frame_knows_and_name_what_is_missing(mixed, tmp_path):
     batch = mixed.properties([4, 0])
     assert batch.molecules.sizes.tolist() == [3, 2] and batch.energy.shape == (2,) and batch.forces.shape == (5, 3)
     assert torch.equal(batch.dipole[1], mixed[0].properties.dipole[0]) and len(batch.orbitals) == 2
@@ -95,7 +95,8 @@ def test_properties_batch_what_every_frame_knows_and_name_what_is_missing(mixed)
     with pytest.raises(MissingProperty, match="1 of 10 frames hold no orbitals"):
         partly.properties(require=("energy", "orbitals"))
     with pytest.raises(DatasetError, match="hold no occupied_orbitals"):
-        store.seal(partly, "nowhere.h5")
+        store.seal(partly, tmp_path / "data.h5")
+    assert not list(tmp_path.iterdir()), "a refused seal leaves nothing behind"
 
 
 def test_damage_is_noticed(mixed, tmp_path):

@@ -139,11 +139,14 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
     for i, label in enumerate(labels):
         groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
     path = Path(path)
+    contents = [
+        _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
+        for elements, indices in groups.items()
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with h5py.File(part, "w") as file:
-        for number, (elements, indices) in enumerate(groups.items()):
-            columns = _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
+        for number, columns in enumerate(contents):
             _write_group(file.create_group(f"molecule_{number}"), columns)
         file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, densnet=densnet.__version__, frames=len(labels))
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
