@@ -1,10 +1,11 @@
 """A run does what is missing, goes on where it was stopped, and never deletes a result."""
 
 import json
+import shutil
 
 import pytest
 
-from densnet.cli.runfolder import Mark, RunError, Stage, keys, only_one, walk
+from densnet.cli.runfolder import Mark, RunError, Stage, keys, only_one, pending, walk
 
 
 class Workshop:
@@ -59,6 +60,16 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_keeps_the_old(tmp_path)
     assert "sample.frames: 3 -> 4" in told["sample"] and "made from" in told["train"]
     assert sorted(p.name for p in (tmp_path / "replaced").iterdir()) == ["sample-1", "train-1", "train-2"]
     assert (tmp_path / "replaced" / "train-1" / "steps").read_text() == "x"
+
+
+def test_a_lost_result_is_made_again_with_all_that_came_from_it(tmp_path):
+    Workshop(tmp_path).walk()
+    shutil.rmtree(tmp_path / "sample")
+    workshop = Workshop(tmp_path)
+    told = ["to be done", "to be done again: what it is made from has changed"]
+    assert [state for _, state in pending(tmp_path, workshop.stages)] == told
+    assert workshop.walk() == ["sample", "train"]
+    assert [state for _, state in pending(tmp_path, workshop.stages)] == ["done", "done"]
 
 
 def test_speed_settings_change_no_result(tmp_path):

@@ -5,8 +5,8 @@
     runs/water/<stage>/mark.json   key, settings, versions, wall time, finished or not
     runs/water/replaced/           results that newer settings have replaced; never deleted by us
 
-A stage's key is a hash of its own settings and of the keys of the stages it needs. A finished stage of the same key is skipped, an
-unfinished one of the same key goes on, one of another key is moved to `replaced` and done anew.
+A stage's key is a hash of its own settings and of the keys of the stages it needs; its mark also names the very pieces of work that it was
+made from. A finished stage that fits is skipped, an unfinished one that fits goes on, any other is moved to `replaced` and done anew.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,11 +55,15 @@ class Stage:
 
 @dataclass
 class Mark:
-    """The content of ``mark.json``; ``seconds`` of wall time add up over interruptions."""
+    """The content of ``mark.json``; ``seconds`` of wall time add up over interruptions.
+
+    work   names this piece of work; ``needs``: name of a stage -> the piece of work of it that this one reads
+    """
 
     key: str
     settings: dict
     needs: dict[str, str]
+    work: str = field(default_factory=lambda: secrets.token_hex(8))
     begun: float = field(default_factory=time.time)
     seconds: float = 0.0
     finished: bool = False
@@ -129,11 +134,11 @@ class Event:
 
 def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -> dict[str, float]:
     """Does in order what is not done yet; wall seconds of every stage, over all starts."""
-    found, seconds = keys(stages), {}
+    found, seconds, works = keys(stages), {}, {}
     for stage in stages:
-        place = folder / stage.name
+        place, needs = folder / stage.name, {name: works[name] for name in stage.needs}
         mark = Mark.read(place)
-        if mark and mark.key != found[stage.name]:
+        if mark and (mark.key, mark.needs) != (found[stage.name], needs):
             kept = _set_aside(folder, stage.name)
             tell(Event("replaced", stage, detail=f"{_difference(mark, stage)}; the former result is kept in {kept}"))
             mark = None
@@ -141,22 +146,25 @@ def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -
             tell(Event("skipped", stage, mark.seconds))
         else:
             tell(Event("resumed" if mark else "started", stage))
-            mark = mark or Mark(found[stage.name], json.loads(json.dumps(stage.settings)), {n: found[n] for n in stage.needs})
+            mark = mark or Mark(found[stage.name], json.loads(json.dumps(stage.settings)), needs)
             mark.versions = versions()
             _timed(stage, place, mark)
             tell(Event("finished", stage, mark.seconds))
-        seconds[stage.name] = mark.seconds
+        seconds[stage.name], works[stage.name] = mark.seconds, mark.work
     return seconds
 
 
 def pending(folder: Path, stages: Sequence[Stage]) -> Iterator[tuple[Stage, str]]:
     """What `walk` would do with every stage, in words."""
-    found = keys(stages)
+    found, fresh = keys(stages), set()
     for stage in stages:
         mark = Mark.read(folder / stage.name)
+        stale = mark and (mark.key != found[stage.name] or fresh & set(stage.needs))
+        if mark is None or stale or not mark.finished:
+            fresh.add(stage.name)
         if mark is None:
             yield stage, "to be done"
-        elif mark.key != found[stage.name]:
+        elif stale:
             yield stage, f"to be done again: {_difference(mark, stage)}"
         else:
             yield stage, "done" if mark.finished else "interrupted, to be finished"
