@@ -67,34 +67,34 @@ class DensityNetwork(nn.Module):
 
     def forward(self, geometry: Geometry) -> DensityOutput:
         element = geometry.element
-        h = self.embedding[element].unsqueeze(1)
+        h = self.embedding.index_select(0, element).unsqueeze(0)
         for layer in self.layers:
             h = layer(h, geometry)
         bonded = 1 - torch.exp(-5 * geometry.gather(geometry.envelope)).unsqueeze(-1)
         widths = self._widths(h, element)
-        rows = self.head(h, geometry) * self.scale[element][:, self.columns]
+        rows = self.head(h, geometry) * self.scale.index_select(1, self.columns).index_select(0, element)
         s_count = self.basis.counts[0]
-        s, rest = rows[:, :s_count] + self.mean[element], rows[:, s_count:]
-        s = self._neutral(s * bonded, widths[:, :s_count], self.transfer(h[:, 0], geometry), element)
+        s, rest = rows[:, :s_count] + self.mean.index_select(0, element), rows[:, s_count:]
+        s = self._neutral(s * bonded, widths[:, :s_count], self.transfer(h[0], geometry), element)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
 
     def exponents_at(self, element: Tensor, widths: Tensor) -> Tensor:
         """[atoms, slots] current exponents alpha0 exp(w), 1 / bohr^2."""
-        return self.exponents[element] * torch.exp(widths)
+        return self.exponents.index_select(0, element) * torch.exp(widths)
 
     def _widths(self, h: Tensor, element: Tensor) -> Tensor:
         if not self.settings.flexible:
-            return torch.zeros(len(h), len(self.basis.slots), dtype=h.dtype, device=h.device)
+            return torch.zeros(len(element), len(self.basis.slots), dtype=h.dtype, device=h.device)
         limit = self.settings.exponent_range
-        raw = self.widths(h[:, :1], element).squeeze(1)
-        return limit * torch.tanh(raw / limit) * self.slot_mask[element]
+        raw = self.widths(h[:1], element).squeeze(1)
+        return limit * torch.tanh(raw / limit) * self.slot_mask.index_select(0, element)
 
     def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, element: Tensor) -> Tensor:
         """s coefficients changed least (in units of their spread) so that each atom's correction integrates to ``charge`` [atoms]."""
         count = self.basis.counts[0]
-        exponents = self.exponents[element][:, :count] * torch.exp(widths)
-        integrals = charges(self.basis, exponents) * self.slot_mask[element][:, :count]
-        direction = self.scale[element][:, :count].square() * integrals
+        exponents, mask, scale = (table[:, :count].index_select(0, element) for table in (self.exponents, self.slot_mask, self.scale))
+        integrals = charges(self.basis, exponents * torch.exp(widths)) * mask
+        direction = scale.square() * integrals
         excess = (s * integrals).sum(-1) - charge
         return s - direction * (excess / (direction * integrals).sum(-1)).unsqueeze(-1)
 
@@ -112,7 +112,8 @@ class Transfer(nn.Module):
         """``scalars`` [atoms, channels] -> [atoms] electrons gained."""
         a, b = self.donor(scalars), self.acceptor(scalars)
         i, j = geometry.receiver, geometry.sender
-        return geometry.gather(((a[i] * b[j] - a[j] * b[i]) * (geometry.radial @ self.radial)).sum(-1))
+        flow = a.index_select(0, i) * b.index_select(0, j) - a.index_select(0, j) * b.index_select(0, i)
+        return geometry.gather((flow * (geometry.radial @ self.radial)).sum(-1))
 
 
 class Head(nn.Module):
@@ -124,27 +125,26 @@ class Head(nn.Module):
     def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, sizes: Sizes):
         super().__init__()
         self.l_max, self.l_hidden, self.width = basis.l_max, min(settings.l_max, basis.l_max), settings.head_channels
-        width = self.width
         self.scale = sizes.neighbours**-0.5
-        self.receiver = nn.Linear(sizes.channels, width)
-        self.sender = nn.Linear(sizes.channels, width)
-        self.radial = Radial(sizes, (self.l_max + 1) * width)
-        self.low = Mix(1, sizes.channels, width)
-        self.product = Product((1, self.l_max, self.l_max), width, width)
-        inputs = [2 * width + (sizes.channels if l <= self.l_hidden else 0) for l in range(self.l_max + 1)]
+        self.receiver = nn.Linear(sizes.channels, self.width)
+        self.sender = nn.Linear(sizes.channels, self.width)
+        self.radial = Radial(sizes, (self.l_max + 1) * self.width)
+        self.low = Mix(1, sizes.channels, self.width)
+        self.product = Product(1, self.l_max, self.l_max)
+        low = [sizes.channels if l <= self.l_hidden else 0 for l in range(self.l_max + 1)]
+        inputs = [(1 + n) * self.width + c for n, c in zip(self.product.paths.counts, low)]
         self.out = nn.ModuleList(ElementLinear(sizes.elements, n, c, zero=True) for n, c in zip(inputs, basis.counts))
         self.register_buffer("degree", torch.tensor(symmetry.degrees(self.l_max)), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        pairs = len(geometry.receiver)
-        strength = self.receiver(h[:, 0])[geometry.receiver] * self.sender(h[:, 0])[geometry.sender]
-        weights = self.radial(geometry).view(pairs, self.l_max + 1, self.width) * strength.unsqueeze(1)
+        strength = self.receiver(h[0]).index_select(0, geometry.receiver) * self.sender(h[0]).index_select(0, geometry.sender)
+        weights = self.radial(geometry).unflatten(1, (self.l_max + 1, self.width)) * strength.unsqueeze(1)
         directions = geometry.harmonics[:, : len(self.degree)].unsqueeze(-1)
-        a = geometry.gather(directions * weights[:, self.degree]) * self.scale
-        x = torch.cat([a, self.product(self.low(h[:, :4]), a)], dim=-1)
+        a = geometry.gather(directions * weights.index_select(1, self.degree)).transpose(0, 1) * self.scale
+        products = self.product(self.low(h[:4]), a)
         rows = []
-        for l, out in enumerate(self.out):
+        for l, (out, product) in enumerate(zip(self.out, products)):
             block = symmetry.block(l)
-            features = torch.cat([x[:, block], h[:, block]], dim=-1) if l <= self.l_hidden else x[:, block]
-            rows.append(out(features, geometry.element).transpose(1, 2).flatten(1))
+            parts = [a[block], product, h[block]] if l <= self.l_hidden else [a[block], product]
+            rows.append(out(torch.cat(parts, dim=-1), geometry.element).transpose(1, 2).flatten(1))
         return torch.cat(rows, dim=1)

@@ -55,7 +55,7 @@ class EnergyNetwork(nn.Module):
         learned = 0.0
         for layer, first, last in zip(self.layers, self.first, self.last):
             h = layer(h, geometry)
-            learned = learned + last(silu(first(h[:, 0])))
+            learned = learned + last(silu(first(h[0])))
         reference = torch.tensor(self.reference, dtype=torch.float64, device=h.device)
         return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
 
@@ -87,12 +87,13 @@ class ReadDensity(nn.Module):
 
     def forward(self, density: DensityOutput, element: Tensor) -> Tensor:
         s_count = self.basis.counts[0]
-        rows = torch.cat([density.coefficients[:, :s_count] - self.mean[element], density.coefficients[:, s_count:]], dim=1)
-        rows = rows * self.scale[element][:, self.columns]
-        blocks = [rows[:, self.basis.block(l)].view(len(rows), -1, 2 * l + 1).transpose(1, 2) for l in range(self.basis.l_max + 1)]
-        d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1)
-        power = (self.sum_m @ (self.left(d) * self.right(d))).flatten(1)
-        h = self.up(d[:, : symmetry.components(self.l_out)])
-        widths = self.widths(density.widths.unsqueeze(1), element).squeeze(1)
-        scalars = h[:, 0] + self.embedding[element] + self.invariants(power) + widths
-        return torch.cat([scalars.unsqueeze(1), h[:, 1:]], dim=1)
+        s = density.coefficients[:, :s_count] - self.mean.index_select(0, element)
+        rows = torch.cat([s, density.coefficients[:, s_count:]], dim=1)
+        rows = rows * self.scale.index_select(1, self.columns).index_select(0, element)
+        blocks = [rows[:, self.basis.block(l)].unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l in range(self.basis.l_max + 1)]
+        d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1).transpose(0, 1).contiguous()
+        power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
+        h = self.up(d[: symmetry.components(self.l_out)])
+        widths = self.widths(density.widths.unsqueeze(0), element).squeeze(1)
+        scalars = h[0] + self.embedding.index_select(0, element) + self.invariants(power.transpose(0, 1).flatten(1)) + widths
+        return torch.cat([scalars.unsqueeze(0), h[1:]])

@@ -1,7 +1,7 @@
 """Equivariant building blocks shared by both networks.
 
-Features are ``[atoms, components, channels]`` with components = (l, m) packed and channels last. A tensor product over components is a
-matrix product with a constant table, channel mixing is one GEMM per l, so that few large operations do all the work.
+Features are ``[components, atoms, channels]`` with components = (l, m) packed: the components of one l are one contiguous block, so that a
+tensor product is one matrix product with a constant table and channel mixing is one GEMM per l. Few large operations do all the work.
 Only true tensors appear (paths with l1 + l2 + l3 even), hence inversion symmetry holds by construction.
 """
 
@@ -64,19 +64,26 @@ def silu(x: Tensor) -> Tensor:
 
 
 class Mix(nn.Module):
-    """Channel mixing per l: ``[atoms, (l_max + 1)^2, channels] -> [..., channels']``; rows of one l share a weight."""
+    """Channel mixing per l: ``[components, atoms, channels] -> [components, atoms, channels']``; components of one l share a weight."""
 
-    def __init__(self, l_max: int, inputs: tuple[int, ...] | int, outputs: int):
+    def __init__(self, l_max: int, inputs: int, outputs: int):
         super().__init__()
-        inputs = (inputs,) * (l_max + 1) if isinstance(inputs, int) else inputs
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, outputs) / math.sqrt(max(n, 1))) for n in inputs)
-
-    def blocks(self, blocks: list[Tensor]) -> Tensor:
-        """``blocks`` of one l each, [atoms, 2l + 1, channels_l] -> packed [atoms, components, channels']."""
-        return torch.cat([x @ w for x, w in zip(blocks, self.weights)], dim=1)
+        self.weight = nn.Parameter(torch.randn(l_max + 1, inputs, outputs) / math.sqrt(inputs))
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(l_max)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks([x[:, symmetry.block(l)] for l in range(len(self.weights))])
+        return torch.bmm(x, self.weight.index_select(0, self.degree))
+
+
+class MixPaths(nn.Module):
+    """Mixing of paths and channels per l: for each l ``[2l + 1, atoms, inputs_l]`` -> packed ``[components, atoms, channels']``."""
+
+    def __init__(self, inputs: tuple[int, ...], outputs: int):
+        super().__init__()
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, outputs) / math.sqrt(n)) for n in inputs)
+
+    def forward(self, blocks: list[Tensor]) -> Tensor:
+        return torch.cat([x @ weight for x, weight in zip(blocks, self.weights)])
 
 
 class Paths:
@@ -107,23 +114,34 @@ class Paths:
             table[:, path, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
         return table.flatten(0, 1)
 
+    def split(self, rows: Tensor, dim: int) -> list[Tensor]:
+        """Rows of all l3 along ``dim`` -> per l3, that axis split in two: (m3, path)."""
+        sizes = [(2 * l + 1, count) for l, count in enumerate(self.counts)]
+        return [part.unflatten(dim, size) for part, size in zip(rows.split([m * p for m, p in sizes], dim), sizes)]
+
 
 class Product(nn.Module):
-    """Channel-wise tensor product of two features of one atom, then mixing: ``a``, ``b`` -> [atoms, components, channels']."""
+    """Channel-wise tensor product of two features of one atom: ``a``, ``b`` [components, atoms, channels] -> per l3 [2 l3 + 1, atoms, inputs].
+
+    Inputs = paths x channels, to be mixed by `MixPaths`. Scaled by constants (`calibrate`) to a typical size of 1/2.
+    """
 
     typical = 0.5
 
-    def __init__(self, l_max: tuple[int, int, int], channels: int, outputs: int, *, symmetric: bool = False):
+    def __init__(self, l1_max: int, l2_max: int, l3_max: int, *, symmetric: bool = False):
         super().__init__()
-        self.paths = Paths(*l_max, symmetric=symmetric)
-        self.mix = Mix(l_max[2], tuple(n * channels for n in self.paths.counts), outputs)
+        self.paths = Paths(l1_max, l2_max, l3_max, symmetric=symmetric)
+        self.register_buffer("scale", torch.ones(l3_max + 1))
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        outer = (a.unsqueeze(2) * b.unsqueeze(1)).flatten(1, 2)
+    def forward(self, a: Tensor, b: Tensor) -> list[Tensor]:
         tables = self.paths.tables(a)
-        rows = torch.cat([table.flatten(1) for table in tables]) @ outer
-        blocks = rows.split([len(table) for table in tables], dim=1)
-        return self.mix.blocks([x.reshape(len(a), 2 * l + 1, -1) for l, x in enumerate(blocks)])
+        if len(tables) == 1:  # scalar products alone need no off-diagonal element
+            table, outer = tables[0].diagonal(dim1=1, dim2=2) * self.scale[0], a * b
+        else:
+            table = torch.cat([t.flatten(1) * s for t, s in zip(tables, self.scale)])
+            outer = (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1)
+        rows = (table @ outer.flatten(1)).unflatten(1, a.shape[1:])
+        return [x.transpose(1, 2).flatten(2) for x in self.paths.split(rows, 0)]
 
 
 @dataclass(frozen=True)
@@ -150,36 +168,36 @@ class Radial(nn.Module):
         self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
 
     def forward(self, geometry: Geometry) -> Tensor:
-        modulation = 1 + self.receiver[geometry.element][geometry.receiver] + self.sender[geometry.element][geometry.sender]
+        own = self.receiver.index_select(0, geometry.element).index_select(0, geometry.receiver)
+        modulation = 1 + own + self.sender.index_select(0, geometry.element).index_select(0, geometry.sender)
         return silu((geometry.radial @ self.first) * modulation) @ self.last
 
 
 class Messages(nn.Module):
     """Sum over neighbours of (features of the neighbour) x (harmonics of the direction), weighted by learned radial functions.
 
-    m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path
+    m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path, for each l: [2l + 1, atoms, paths x channels]. Scaled by constants
+    (`calibrate`) to a typical size of 1.
     """
 
     typical = 1.0
 
     def __init__(self, l_in: int, l_out: int, sizes: Sizes):
         super().__init__()
-        self.l_out, self.scale = l_out, 1 / math.sqrt(sizes.neighbours)
+        self.l_out = l_out
         self.paths = Paths(l_out, l_in, l_out)
         self.radial = Radial(sizes, sum(self.paths.counts) * sizes.channels)
-        self.mix = Mix(l_out, tuple(n * sizes.channels for n in self.paths.counts), sizes.channels)
+        self.register_buffer("scale", torch.full((l_out + 1,), 1 / math.sqrt(sizes.neighbours)))
 
-    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        pairs, (_, components, channels) = len(geometry.receiver), h.shape
-        weights = self.radial(geometry).split([n * channels for n in self.paths.counts], dim=1)
+    def forward(self, h: Tensor, geometry: Geometry) -> list[Tensor]:
+        pairs, (components, atoms, channels) = len(geometry.receiver), h.shape
+        weights = self.radial(geometry).unflatten(1, (-1, channels)).split(self.paths.counts, dim=1)
+        table = torch.cat([t * s for t, s in zip(self.paths.tables(h), self.scale)])
         directions = geometry.harmonics[:, : symmetry.components(self.l_out)]
-        neighbour = h[geometry.sender]
-        blocks = []
-        for l, (table, weight) in enumerate(zip(self.paths.tables(h), weights)):
-            rotated = (directions @ table.transpose(0, 1).flatten(1)).view(pairs, len(table), components)
-            rows = (rotated @ neighbour).view(pairs, 2 * l + 1, weight.shape[1]) * weight.unsqueeze(1)
-            blocks.append(geometry.gather(rows) * self.scale)
-        return self.mix.blocks(blocks)
+        rotated = (directions @ table.transpose(0, 1).flatten(1)).view(pairs, len(table), components)
+        rows = torch.bmm(rotated, h.index_select(1, geometry.sender).transpose(0, 1))
+        parts = [geometry.gather(x * w.unsqueeze(1)) for x, w in zip(self.paths.split(rows, 1), weights)]
+        return [x.transpose(0, 1).flatten(2) for x in parts]
 
 
 class Interaction(nn.Module):
@@ -193,44 +211,41 @@ class Interaction(nn.Module):
         channels, self.kept = sizes.channels, symmetry.components(min(l_in, l_out))
         self.up = Mix(l_in, channels, channels)
         self.messages = Messages(l_in, l_mid, sizes)
-        self.pair = Product((l_mid,) * 3, channels, channels, symmetric=True)
-        self.triple = Product((l_mid, l_mid, l_out), channels, channels)
+        self.mix_messages = MixPaths(tuple(n * channels for n in self.messages.paths.counts), channels)
+        self.pair = Product(l_mid, l_mid, l_mid, symmetric=True)
+        self.mix_pair = MixPaths(tuple(n * channels for n in self.pair.paths.counts), channels)
+        self.triple = Product(l_mid, l_mid, l_out)
+        self.out = MixPaths(tuple((2 + n) * channels for n in self.triple.paths.counts), channels)
         self.skip = Mix(min(l_in, l_out), channels, channels)
-        self.out = Mix(l_out, 3 * channels, channels)
         self.element = nn.Parameter(torch.randn(sizes.elements, channels) * 0.3)
         self.hidden = nn.Linear(channels, channels)
         self.last = nn.Linear(channels, (l_out + 1) * channels)
         self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        a = self.messages(self.up(h), geometry)
-        aa = self.pair(a, a)
-        size = len(self.degree)
-        x = self.out(torch.cat([a[:, :size], aa[:, :size], self.triple(aa, a)], dim=-1))
-        x = torch.cat([x[:, : self.kept] + self.skip(h[:, : self.kept]), x[:, self.kept :]], dim=1)
-        scalars = x[:, 0] + self.element[geometry.element]
-        gates = self.last(silu(self.hidden(scalars))).view(len(x), -1, x.shape[-1])
-        if size == 1:
-            return x + gates
-        gates = torch.cat([gates[:, :1], torch.sigmoid(gates[:, 1:])], dim=1)[:, self.degree]
-        return torch.cat([x[:, :1] + gates[:, :1], x[:, 1:] * gates[:, 1:]], dim=1)
+        a = self.mix_messages(self.messages(self.up(h), geometry))
+        aa = self.mix_pair(self.pair(a, a))
+        bodies = [torch.cat([a[block], aa[block], t], dim=-1) for block, t in zip(map(symmetry.block, range(9)), self.triple(aa, a))]
+        x = self.out(bodies)
+        x = torch.cat([x[: self.kept] + self.skip(h[: self.kept]), x[self.kept :]])
+        scalars = x[0] + self.element.index_select(0, geometry.element)
+        gates = self.last(silu(self.hidden(scalars))).unflatten(1, (-1, x.shape[2])).transpose(0, 1)
+        first = x[:1] + gates[:1]
+        if len(x) == 1:
+            return first
+        return torch.cat([first, x[1:] * torch.sigmoid(gates[1:]).index_select(0, self.degree[1:] - 1)])
 
 
 def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
-    """Scale the mixing weights of all messages and products so that, in ``run`` (a forward pass over training frames), their outputs
+    """Set the constant scales of all messages and products so that in ``run``, a forward pass over training frames, each l has its typical size.
 
-    have a root mean square of 1 (messages) or 1/2 (products) for each l: layer-sequential unit variance (Mishkin, Matas 2016). Without
-    it, products of products grow or vanish with the density of neighbours.
+    Layer-sequential unit variance (Mishkin, Matas 2016): without it, products of products grow or vanish with the density of neighbours.
     """
 
-    def rescale(module: Messages | Product, inputs: tuple, output: Tensor) -> Tensor:
-        blocks = []
-        for l, weight in enumerate(module.mix.weights):
-            x = output[:, symmetry.block(l)]
-            factor = module.typical / x.square().mean().sqrt().clamp(min=1e-6)
-            weight.mul_(factor)
-            blocks.append(x * factor)
-        return torch.cat(blocks, dim=1)
+    def rescale(module: Messages | Product, inputs: tuple, output: list[Tensor]) -> list[Tensor]:
+        factors = [module.typical / x.square().mean().sqrt().clamp(min=1e-6) for x in output]
+        module.scale.mul_(torch.stack(factors))
+        return [x * factor for x, factor in zip(output, factors)]
 
     hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product)]
     with torch.no_grad():
@@ -240,7 +255,7 @@ def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
 
 
 class ElementLinear(nn.Module):
-    """Linear maps with one weight per element: ``[atoms, rows, inputs] -> [atoms, rows, outputs]``."""
+    """Linear maps with one weight per element: ``[rows, atoms, inputs] -> [atoms, rows, outputs]``."""
 
     def __init__(self, elements: int, inputs: int, outputs: int, *, zero: bool = False):
         super().__init__()
@@ -248,4 +263,4 @@ class ElementLinear(nn.Module):
         self.weight = nn.Parameter(start(elements, inputs, outputs) / math.sqrt(max(inputs, 1)))
 
     def forward(self, x: Tensor, element: Tensor) -> Tensor:
-        return torch.bmm(x, self.weight[element])
+        return torch.bmm(x.transpose(0, 1), self.weight.index_select(0, element))
