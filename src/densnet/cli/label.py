@@ -16,7 +16,7 @@ class LabelError(ValueError):
 
 
 def label(
-    settings: Annotated[Path, typer.Argument(help="TOML file; its section [label] is used. examples/water.toml is one, with comments.")],
+    settings: Annotated[Path, typer.Argument(help="TOML file; its section `label` is used. examples/water.toml is one, with comments.")],
     *,
     frames: Annotated[
         Path | None, typer.Option(help="Label the frames of this (ext)xyz file, Angstrom, not those of the run.")

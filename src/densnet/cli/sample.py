@@ -9,7 +9,7 @@ import typer
 
 
 def sample(
-    settings: Annotated[Path, typer.Argument(help="TOML file with a section [sample]; examples/water.toml is one, with comments.")],
+    settings: Annotated[Path, typer.Argument(help="TOML file with a section `sample`; examples/water.toml is one, with comments.")],
     *,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the frames to this file, not to the folder of the run.")
