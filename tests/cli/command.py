@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,27 +15,47 @@ HEAVY = ["torch", "pyscf.dft", "ase.io", "scipy.fft", "h5py", "densnet.cli.chain
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit code and what was printed."""
+    """Exit code (None: it had to be killed) and what was printed."""
 
-    code: int
+    code: int | None
     out: str
     err: str
 
 
-def densnet(*arguments: object, cwd: Path) -> Outcome:
-    """Runs ``densnet ARGUMENTS`` in ``cwd`` and waits for it."""
+@dataclass(frozen=True)
+class Running:
+    """A command at work."""
+
+    process: multiprocessing.Process
+    files: list[Path]
+
+    def outcome(self, timeout: float = 120) -> Outcome:
+        """Waits for its end."""
+        self.process.join(timeout)
+        return Outcome(self.process.exitcode, *(f.read_text() for f in self.files))
+
+
+@contextmanager
+def started(*arguments: object, cwd: Path) -> Iterator[Running]:
+    """``densnet ARGUMENTS`` in ``cwd``; killed if it still works when the block ends."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(HEAVY)
     files = [cwd / f".{name}-{os.getpid()}" for name in ("out", "err")]
     process = context.Process(target=_child, args=([str(a) for a in arguments], str(cwd), [str(f) for f in files]))
     process.start()
-    process.join(timeout=120)
-    code = process.exitcode
-    if code is None:
-        process.kill()
+    try:
+        yield Running(process, files)
+    finally:
+        if process.is_alive():
+            process.kill()
         process.join()
-    process.close()
-    return Outcome(code, *(f.read_text() for f in files))
+        process.close()
+
+
+def densnet(*arguments: object, cwd: Path) -> Outcome:
+    """Runs ``densnet ARGUMENTS`` in ``cwd`` and waits for it."""
+    with started(*arguments, cwd=cwd) as run:
+        return run.outcome()
 
 
 def _child(arguments: list[str], cwd: str, files: list[str]) -> None:

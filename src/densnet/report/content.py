@@ -151,10 +151,10 @@ def _spectrum(run: Run) -> list[str]:
     for path in (run.folder / "spectrum").glob("experiment.*"):
         references.append(("experiment", read_experiment(path)))
     temperature = float(run.spectrum.header.get("temperature_K", 0))
-    drawing = svg(figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K"))
+    drawing = svg(figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0))
     caption = (
         "Molar absorption in absolute units, from the dipole moment along classical trajectories; the shade is one standard error over "
-        "replicas. Rotation of the free molecule gives bands their contours and the absorption below 500 cm⁻¹. The spectrum is not scaled."
+        "replicas. Rotation of the free molecule gives the bands their contours; its own absorption lies below the range shown. Not scaled."
     )
     parts = [page.figure(drawing, caption)]
     if bands := run.json("spectrum/bands.json"):
@@ -178,7 +178,8 @@ def _spectrum(run: Run) -> list[str]:
 def _harmonic(run: Run) -> list[str]:
     if run.reference is None or run.model is None:
         return []
-    drawing = svg(figures.butterfly(("model", run.model), (run.level, run.reference)))
+    top = max(4100.0, 250.0 + max(*run.model.frequencies, *run.reference.frequencies))
+    drawing = svg(figures.butterfly(("model", run.model), (run.level, run.reference), span=(400.0, top)))
     caption = f"Harmonic lines of the model (up) and of {run.level} (down), each at its own minimum, Gaussian σ = 10 cm⁻¹, unscaled."
     titles = ["mode", f"{run.level} / cm⁻¹", "model / cm⁻¹", "difference", f"{run.level} / km mol⁻¹", "model / km mol⁻¹"]
     columns = run.reference.frequencies, run.model.frequencies, run.reference.intensities, run.model.intensities

@@ -28,11 +28,12 @@ def draw_spectrum(path: Path, spectrum: Spectrum, references: Sequence[Spectrum]
 
 @styled
 def spectrum_figure(
-    spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "", label: str = "dynamics"
+    spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "", label: str = "dynamics", lower: float = 0.0
 ) -> Figure:
     """A spectrum with its error band; below it, on the same axis, each reference against the same spectrum.
 
-    A reference in other units than ``spectrum`` is scaled to the same integral over the range that both cover, and says so.
+    Shown is what lies above ``lower`` (cm^-1). A reference in other units than ``spectrum`` is scaled to the same integral over the
+    range that both cover, and says so.
     """
     figure, (axes, *below) = _stacked(1 + len(references))
     _with_band(axes, spectrum, label)
@@ -43,9 +44,13 @@ def spectrum_figure(
         scale, remark = _scale(spectrum, reference)
         panel.plot(reference.axis, scale * reference.intensity, color=_CYCLE[1 + k % 4], label=name + remark)
         legend_above(panel)
+    band = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
+    axes.set_ylim(0, 1.05 * band[spectrum.axis >= lower].max() or 1.0)
+    for panel in below:
+        shown = [y[x >= lower].max() for x, y in (line.get_data() for line in panel.lines)]
+        panel.set_ylim(0, 1.15 * max(shown) or 1.0)
     for panel in (axes, *below):
-        panel.set_ylim(bottom=0)
-        panel.set_xlim(spectrum.axis[-1], spectrum.axis[0])
+        panel.set_xlim(spectrum.axis[-1], max(lower, spectrum.axis[0]))
     figure.supylabel(_ABSOLUTE if spectrum.unit == ABSOLUTE else f"absorption / {spectrum.unit}", fontsize=9, color=INK)
     (below or [axes])[-1].set_xlabel(WAVENUMBER)
     return figure
@@ -75,7 +80,7 @@ def _scale(spectrum: Spectrum, reference: Spectrum) -> tuple[float, str]:
 
 @styled
 def butterfly(
-    upper: tuple[str, Sticks], lower: tuple[str, Sticks], sigma: float = 10.0, span: tuple[float, float] = (400.0, 4000.0)
+    upper: tuple[str, Sticks], lower: tuple[str, Sticks], sigma: float = 10.0, span: tuple[float, float] = (400.0, 4100.0)
 ) -> Figure:
     """Two sets of harmonic lines (cm^-1, km/mol) broadened by the same Gaussian of ``sigma`` cm^-1, one pointing up, the other down."""
     figure, [axes] = panels(height=2.9)
@@ -110,7 +115,7 @@ def learning_curves(history: Sequence[dict]) -> Figure:
         "energy_mae_meV": "energy MAE / meV",
     }
     held = {key: title for key, title in wanted.items() if any(record.get(key) is not None for record in history)}
-    figure, axes = panels(max(len(held), 1), height=2.5)
+    figure, axes = panels(max(len(held), 1), height=2.6)
     for panel, (key, title) in zip(axes, held.items()):
         for phase in dict.fromkeys(record["phase"] for record in history):
             rows = [(r["seconds"] / 60, r[key]) for r in history if r["phase"] == phase and r.get(key) is not None]
@@ -121,8 +126,9 @@ def learning_curves(history: Sequence[dict]) -> Figure:
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         panel.yaxis.set_minor_formatter("")
-    if held:
-        axes[0].legend(loc="upper right")
+    lines = {line.get_label(): line for panel in axes for line in panel.lines}
+    phases = [phase for phase in dict.fromkeys(record["phase"] for record in history) if phase in lines]
+    figure.legend([lines[phase] for phase in phases], phases, loc="outside lower right", ncols=4)
     return figure
 
 

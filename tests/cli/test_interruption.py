@@ -1,0 +1,81 @@
+"""A run that is interrupted in every stage goes on each time, and ends with its report. The molecule is hydrogen fluoride."""
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from command import densnet, started  # noqa: E402
+
+SETTINGS = """
+[run]
+name = "hf"
+held_out = 0.3
+[sample]
+geometries = "hf.xyz"
+frames = 18
+trajectories = 6
+equilibration_fs = 50
+[label.scf]
+radial_points = 20
+angular_points = 110
+[density]
+basis = "small"
+points = 500
+[train]
+density = { steps = 60, validate_every = 5 }
+points = { steps = 10, validate_every = 5 }
+energy = { steps = 120, validate_every = 5 }
+[evaluate]
+density_frames = 1
+[cold]
+duration_ps = 0.1
+depth = 80
+[simulate]
+replicas = 2
+thermalise_ps = 0.02
+duration_ps = 0.08
+checkpoint_every = 20
+[spectrum]
+depth = 60
+"""
+STAGES = ("sample", "label", "hessian", "fit", "train", "validate", "simulate")
+
+
+def interrupt(stage: str, place: Path) -> tuple[int, str]:
+    """Start the run, press Ctrl-C when ``stage`` is at work; exit code and what was printed."""
+    log = place / "runs" / "hf" / "run.log"
+    with started("run", "hf.toml", cwd=place) as run:
+        working = re.compile(rf"^{stage} .*\.\.\.$", re.M)
+        offset = log.stat().st_size if log.exists() else 0
+        while not (log.exists() and working.search(re.sub(r"^.{21}", "", log.read_text()[offset:], flags=re.M))):
+            assert run.process.is_alive(), run.outcome()
+            time.sleep(0.02)
+        time.sleep(0.3)
+        os.kill(run.process.pid, signal.SIGINT)
+        outcome = run.outcome()
+    return outcome.code, outcome.err
+
+
+def test_ctrl_c_in_every_stage(tmp_path):
+    (tmp_path / "hf.xyz").write_text("2\n\nH 0 0 0\nF 0 0 0.93\n")
+    (tmp_path / "hf.toml").write_text(SETTINGS)
+    folder = tmp_path / "runs" / "hf"
+    for number, stage in enumerate(STAGES):
+        code, told = interrupt(stage, tmp_path)
+        assert code == 130, told
+        assert told.splitlines()[-1] == "interrupted; run the same command again to go on.", told
+        assert "Traceback" not in told
+        for before in STAGES[:number]:
+            assert json.loads((folder / before / "mark.json").read_text())["finished"], told
+    last = densnet("run", "hf.toml", cwd=tmp_path)
+    assert last.code == 0, last.err
+    assert "done before" in last.err and "is done again" not in last.err
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 7 and "not measured" not in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+    assert densnet("run", "hf.toml", cwd=tmp_path).err.count("done before") == 9
