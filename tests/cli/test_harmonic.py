@@ -34,16 +34,17 @@ def modes():
     return analyse(springs, WATER, HarmonicSettings(tolerance=1e-9, step=0.005))
 
 
-def test_cold_run_integrates_to_the_harmonic_intensities(modes):
+@pytest.mark.parametrize("timestep", [0.5, 1.0])
+def test_cold_run_integrates_to_the_harmonic_intensities(modes, timestep):
     sticks = from_modes(modes)
     assert 1300 < sticks.frequencies[0] < 1500 and 3000 < sticks.frequencies[1] < 4000
     told = []
-    spectrum = cold_run(springs, modes, ColdSettings(temperature=1.0, duration_ps=1.2, depth=800.0), lambda *now: told.append(now))
+    spectrum = cold_run(springs, modes, ColdSettings(temperature=1.0, timestep_fs=timestep, duration_ps=1.2, depth=800.0), lambda *now: told.append(now))
     bands = bands_around(sticks)
     assert len(bands) == 3
     rows = band_rows(spectrum.bands(bands), sticks)
     np.testing.assert_allclose([r["integral"] for r in rows], [r["harmonic"] for r in rows], rtol=5e-3)
-    assert told[-1] == (2400, 2400)
+    assert told[-1] == (round(1200 / timestep),) * 2
 
 
 def test_cold_run_knows_its_temperature(modes):
