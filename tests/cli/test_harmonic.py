@@ -39,7 +39,8 @@ def test_cold_run_integrates_to_the_harmonic_intensities(modes, timestep):
     sticks = from_modes(modes)
     assert 1300 < sticks.frequencies[0] < 1500 and 3000 < sticks.frequencies[1] < 4000
     told = []
-    spectrum = cold_run(springs, modes, ColdSettings(temperature=1.0, timestep_fs=timestep, duration_ps=1.2, depth=800.0), lambda *now: told.append(now))
+    settings = ColdSettings(temperature=1.0, timestep_fs=timestep, duration_ps=1.2, depth=800.0)
+    spectrum = cold_run(springs, modes, settings, lambda *now: told.append(now))
     bands = bands_around(sticks)
     assert len(bands) == 3
     rows = band_rows(spectrum.bands(bands), sticks)
