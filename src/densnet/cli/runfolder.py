@@ -156,12 +156,11 @@ def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -
 
 def pending(folder: Path, stages: Sequence[Stage]) -> Iterator[tuple[Stage, str]]:
     """What `walk` would do with every stage, in words."""
-    found, fresh = keys(stages), set()
+    found, works = keys(stages), {}
     for stage in stages:
         mark = Mark.read(folder / stage.name)
-        stale = mark and (mark.key != found[stage.name] or fresh & set(stage.needs))
-        if mark is None or stale or not mark.finished:
-            fresh.add(stage.name)
+        stale = mark and (mark.key, mark.needs) != (found[stage.name], {name: works[name] for name in stage.needs})
+        works[stage.name] = None if mark is None or stale else mark.work
         if mark is None:
             yield stage, "to be done"
         elif stale:
