@@ -123,7 +123,7 @@ def test_labels_that_training_needs(place):
     (place / "labelled.xyz").write_text(LABELLED + LABELLED.replace("REF_energy", "trajectory=1 REF_energy"))
     assert "hold no orbitals" in refused("train", "labelled.xyz", cwd=place)
     (place / "labelled.xyz").write_text(LABELLED)
-    assert "of one trajectory" in refused("train", "labelled.xyz", cwd=place)
+    assert "cannot be split" in refused("train", "labelled.xyz", cwd=place)
 
 
 def test_evaluate_leaves_out_what_the_data_lack(place, model):

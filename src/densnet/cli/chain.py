@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densnet import units
 from densnet.cli.evaluate import write_evaluation
@@ -19,6 +18,7 @@ from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
 from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
+from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor, load
@@ -118,7 +118,7 @@ class Chain:
         frames = [label.properties for label in held]
         limit = self.settings.evaluate.density_frames
         found = evaluate(self.model(), frames, density_frames=limit, progress=lambda done: self.progress(done, len(frames)))
-        write_evaluation(place, found, {"nearest_training_frame_A": nearest(known, held)})
+        write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
 
     def validate(self, place: Path) -> None:
         """Normal modes of the model, the cold run, a picture of the density: ``modes.json``, ``cold.json``, ``slices.npz``."""
@@ -183,12 +183,3 @@ class Chain:
     def basis(self, labels: Dataset) -> DensityBasis:
         """The functions for the elements of ``labels``."""
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
-
-
-def nearest(known: Dataset, held: Dataset) -> float | None:
-    """Median over held-out frames of the distance to the nearest training frame: rms of interatomic distances, Angstrom."""
-    if len({tuple(label.properties.molecules.numbers.tolist()) for label in (*known, *held)}) > 1:
-        return None
-    one, other = (torch.stack([geometries.distance_vector(label.properties.molecules) for label in part]) for part in (held, known))
-    return float(torch.cdist(one, other).min(dim=1).values.median() / one.shape[1] ** 0.5 / units.ANGSTROM)
-

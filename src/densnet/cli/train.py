@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from densnet.dataset.dataset import Dataset
 
 
-class SplitError(ValueError):
-    """Labels that cannot be split by trajectory."""
-
-
 def train(
     data: Annotated[list[Path], typer.Argument(help="Labels: shards (.h5) or folders of `densnet label`, or HDF5 with occupied orbitals.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and what is needed to go on.")] = Path("model"),
@@ -53,21 +49,8 @@ def elements_of(labels: Dataset) -> list[int]:
 
 
 def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames, drawn by ``seed``.
+    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames; see `dataset.batches.split`."""
+    from densnet.dataset.batches import split
 
-    Raises `SplitError` where all frames are of one trajectory.
-    """
-    import numpy as np
-
-    names = np.array([f"{formula} {number}" for formula, number in labels.trajectories])
-    groups, sizes = np.unique(names, return_counts=True)
-    if len(groups) < 2:
-        raise SplitError(
-            f"all {len(names)} frames are of one trajectory, so none can be held out; label frames of several trajectories, "
-            "or number them (`trajectory=...` in the comment line of an extxyz file)."
-        )
-    order = np.random.default_rng(seed).permutation(len(groups))
-    filled = np.cumsum(sizes[order])
-    count = min(max(1, int(np.searchsorted(filled, fraction * len(names), side="left")) + 1), len(groups) - 1)
-    apart = np.isin(names, groups[order[:count]])
-    return labels.select(np.flatnonzero(~apart)), labels.select(np.flatnonzero(apart))
+    known, apart = split(labels, (1 - fraction, fraction), seed)
+    return known, apart
