@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from densnet import __version__
+from densnet.cli.density import density
 from densnet.cli.evaluate import evaluate
 from densnet.cli.label import label
 from densnet.cli.report import report
@@ -19,7 +20,7 @@ from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
 
-VERBS = (sample, label, train, evaluate, simulate, spectrum, report, run)
+VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = """Infrared spectra from machine-learned electron densities.

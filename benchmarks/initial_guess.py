@@ -1,0 +1,99 @@
+"""SCF iterations from PySCF's starting points and from a predicted density: python benchmarks/initial_guess.py MODEL FRAMES.h5 [--count 20]
+
+MODEL is a model file, the name of a shipped one, or `fit`: the density fitted to the labels' own orbitals in the basis `--basis`, which
+is what a perfect model would give. FRAMES.h5 holds labels. Same level (PBE / aug-cc-pVDZ, Coulomb fitted) and threshold for every start.
+"""
+
+import argparse
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import platform
+import time
+from functools import partial
+
+import numpy as np
+import pyscf
+import torch
+from pyscf import dft, gto
+
+from densnet.dataset import store
+from densnet.density.basis import DensityBasis
+from densnet.density.expansion import Density
+from densnet.interfaces.pyscf import from_density
+from densnet.model.predictor import load
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.properties import Properties
+from densnet.reference.fitting import fit
+from densnet.reference.scf import ScfSettings
+
+THEIRS = ("minao", "atom", "huckel", "vsap")
+
+
+def processor() -> str:
+    with open("/proc/cpuinfo") as file:
+        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+
+
+def mole(molecule: Molecules, basis: str) -> gto.Mole:
+    atoms = [(SYMBOLS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
+    return gto.M(atom=atoms, unit="Bohr", basis=basis, verbose=0)
+
+
+def fitted(label: Properties, basis: str) -> Density:
+    return fit(label.orbitals[0], DensityBasis.built_in(basis, label.molecules.numbers.unique().tolist()))
+
+
+def free_atoms(density: Density) -> Density:
+    return Density(density.molecules, density.basis, torch.zeros_like(density.coefficients), density.exponents)
+
+
+def scf(mol: gto.Mole, settings: ScfSettings, guess: np.ndarray) -> tuple[int, float, float]:
+    """Iterations, energy of the first one above the converged, that one; hartree."""
+    field = dft.RKS(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
+    field.grids.level, field.conv_tol = 2, settings.conv_tol
+    energies = []
+    field.callback = lambda state: energies.append(state["e_tot"])
+    field.kernel(dm0=guess)
+    if not field.converged:
+        raise SystemExit("an SCF did not converge")
+    return len(energies), energies[0] - field.e_tot, field.e_tot
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("frames")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--basis", default="large", help="density basis of `fit`")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    settings, labels = ScfSettings(), store.read(chosen.frames)
+    predictor = None if chosen.model == "fit" else load(chosen.model)
+    picked = np.linspace(0, len(labels) - 1, min(chosen.count, len(labels))).round().astype(int)
+    print(f"{processor()}, one core; pyscf {pyscf.__version__}, torch {torch.__version__}; {settings}")
+    print(f"{len(picked)} frames of {chosen.frames}; model {chosen.model}")
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for frame in picked:
+        label = labels[frame].properties
+        mol = mole(label.molecules, settings.basis)
+        with torch.no_grad():
+            density = predictor.without_forces(label.molecules).density if predictor else fitted(label, chosen.basis)
+        starts = {name: partial(dft.RKS(mol).get_init_guess, key=name) for name in THEIRS}
+        starts |= {"free atoms": partial(from_density, mol, free_atoms(density)), "density": partial(from_density, mol, density)}
+        for name, start in starts.items():
+            began = time.perf_counter()
+            guess = start()
+            took = time.perf_counter() - began
+            found.setdefault(name, []).append((*scf(mol, settings, guess), took))
+    print(f"{'start':12s} {'iterations':>10s} {'min-max':>8s} {'first energy - converged, hartree':>36s} {'start, s':>9s}")
+    for name, rows in found.items():
+        count, above, energy, took = np.array(rows).T
+        print(f"{name:12s} {count.mean():10.2f} {count.min():4.0f}-{count.max():.0f} {above.mean():36.2e} {took.mean():9.2f}")
+    energies = np.array([[row[2] for row in rows] for rows in found.values()])
+    print(f"converged energies agree within {np.ptp(energies, axis=0).max():.1e} hartree")
+
+
+if __name__ == "__main__":
+    main()
