@@ -24,6 +24,12 @@ def block(l: int) -> slice:
     return slice(l * l, (l + 1) ** 2)
 
 
+def by_order(x: Tensor, sizes: list[int]) -> list[Tensor]:
+    """The first blocks of ``x`` [components, ...], of these ``sizes``; one operation, whose derivative is one too."""
+    rest = len(x) - sum(sizes)
+    return list(x.split([*sizes, rest] if rest else sizes)[: len(sizes)])
+
+
 @lru_cache
 def degrees(l_max: int) -> tuple[int, ...]:
     """The l of each packed component."""

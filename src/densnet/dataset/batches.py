@@ -13,7 +13,8 @@ from densnet.molecules import Molecules
 def split(dataset: Dataset, fractions: tuple[float, ...], seed: int) -> list[Dataset]:
     """Parts that hold about ``fractions`` (positive, summing to 1) of the frames, no trajectory in two of them.
 
-    Whole trajectories, in an order drawn by ``seed``, go each to the part that is furthest behind its share.
+    Composition by composition and temperature by temperature, whole trajectories in an order drawn by ``seed`` go each to the part that
+    is furthest behind its share, so that every part has its share of each.
     Raises `DatasetError` if there are fewer trajectories than parts.
     """
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
@@ -26,11 +27,18 @@ def split(dataset: Dataset, fractions: tuple[float, ...], seed: int) -> list[Dat
             f"{len(dataset)} frames of {len(members)} trajectories cannot be split into {len(fractions)} parts, since a trajectory stays "
             "whole; label frames of more trajectories, or number them (`trajectory=...` in the comment line of an extxyz file)."
         )
-    names = sorted(members)
+    strata: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for name in sorted(members):
+        strata.setdefault((name[0], str(dataset[members[name][0]].temperature)), []).append(name)
     parts: list[list[int]] = [[] for _ in fractions]
-    for name in np.random.default_rng(seed).permutation(len(names)):
-        behind = [len(part) / (fraction * len(dataset)) for part, fraction in zip(parts, fractions)]
-        parts[int(np.argmin(behind))] += members[names[name]]
+    generator = np.random.default_rng(seed)
+    for names in strata.values():
+        own = np.zeros(len(fractions))
+        for index in generator.permutation(len(names)):
+            behind = [(done / share, len(part) / share) for done, part, share in zip(own, parts, fractions)]
+            target = behind.index(min(behind))
+            parts[target] += members[names[index]]
+            own[target] += len(members[names[index]])
     return [dataset.select(sorted(part)) for part in parts]
 
 

@@ -46,11 +46,11 @@ class Density:
 
     def charges(self) -> Tensor:
         """[atoms] electrons that the functions of each atom add to it."""
-        return gaussians.multipoles(self.basis, self.coefficients, self.exponents)[0]
+        return gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)[0]
 
     def dipole(self) -> Tensor:
         """[molecules, 3] dipole of the molecule, e bohr, from - to +; about the origin, which matters only if `electrons` is not zero."""
-        charge, first, _ = gaussians.multipoles(self.basis, self.coefficients, self.exponents)
+        charge, first = gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)
         return -self.molecules.total(first + charge[:, None] * self.molecules.positions.to(charge.dtype))
 
     def quadrupole(self) -> Tensor:

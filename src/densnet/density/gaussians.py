@@ -164,7 +164,8 @@ def coulomb_matrix(basis: DensityBasis, positions: Tensor, exponents: Tensor) ->
 
 def moments(l: int, exponents: Tensor) -> Tensor:
     """integral r^l S_lm g_lm dr = N_l Gamma(l + 3/2) / (2 a^(l + 3/2)), the same for every m, about the function's centre."""
-    return norms(l, exponents) * (0.5 * math.gamma(l + 1.5)) * exponents ** (-l - 1.5)
+    gamma = math.gamma(l + 1.5)
+    return 0.5 * gamma * math.sqrt(2 * 2 ** (l + 1.5) / gamma) * exponents ** (-0.5 * l - 0.75)
 
 
 def charges(basis: DensityBasis, exponents: Tensor) -> Tensor:
@@ -200,13 +201,16 @@ def multipoles(basis: DensityBasis, coefficients: Tensor, exponents: Tensor) -> 
     Charge [atoms]; first moment [atoms, 3]; traceless second moment 1/2 integral (3 r_i r_j - r^2 delta_ij) rho dr [atoms, 3, 3]. The last
     follows from r_i r_j - r^2 delta_ij / 3 = (4 pi / 3) sum_M Gaunt(1 i, 1 j, 2 M) r^2 S_2M.
     """
-    solid = [_solid_moments(basis, l, coefficients, exponents) for l in range(3)]
+    charge, first = charge_and_dipole(basis, coefficients, exponents)
     traceless = torch.as_tensor(gaunt(1, 1, 2)[[2, 0, 1]][:, [2, 0, 1]], dtype=exponents.dtype, device=exponents.device)
-    return (
-        math.sqrt(4 * math.pi) * solid[0][..., 0],
-        math.sqrt(4 * math.pi / 3) * solid[1][..., [2, 0, 1]],
-        2 * math.pi * torch.einsum("...m,ijm->...ij", solid[2], traceless),
-    )
+    return charge, first, 2 * math.pi * torch.einsum("...m,ijm->...ij", _solid_moments(basis, 2, coefficients, exponents), traceless)
+
+
+def charge_and_dipole(basis: DensityBasis, coefficients: Tensor, exponents: Tensor) -> tuple[Tensor, Tensor]:
+    """The first two of `multipoles`: all that a dipole at every step of a trajectory needs."""
+    charge = (charges(basis, exponents) * coefficients[..., basis.block(0)]).sum(-1)
+    y_z_x = math.sqrt(4 * math.pi / 3) * _solid_moments(basis, 1, coefficients, exponents)
+    return charge, y_z_x.roll(1, dims=-1)
 
 
 def _solid_moments(basis: DensityBasis, l: int, coefficients: Tensor, exponents: Tensor) -> Tensor:

@@ -74,8 +74,9 @@ class DensityNetwork(nn.Module):
         widths = self._widths(h, element)
         rows = self.head(h, geometry) * self.scale.index_select(1, self.columns).index_select(0, element)
         s_count = self.basis.counts[0]
-        s, rest = rows[:, :s_count] + self.mean.index_select(0, element), rows[:, s_count:]
-        s = self._neutral(s * bonded, widths[:, :s_count], self.transfer(h[0], geometry), element)
+        s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
+        s = (s + self.mean.index_select(0, element)) * bonded
+        s = self._neutral(s, widths[:, :s_count], self.transfer(h[0], geometry), element)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
 
     def exponents_at(self, element: Tensor, widths: Tensor) -> Tensor:
@@ -142,9 +143,10 @@ class Head(nn.Module):
         directions = geometry.harmonics[:, : len(self.degree)].unsqueeze(-1)
         a = geometry.gather(directions * weights.index_select(1, self.degree)).transpose(0, 1) * self.scale
         products = self.product(self.low(h[:4]), a)
+        orders = [2 * l + 1 for l in range(self.l_max + 1)]
+        own, hidden = symmetry.by_order(a, orders), symmetry.by_order(h, orders[: self.l_hidden + 1])
         rows = []
-        for l, (out, product) in enumerate(zip(self.out, products)):
-            block = symmetry.block(l)
-            parts = [a[block], product, h[block]] if l <= self.l_hidden else [a[block], product]
-            rows.append(out(torch.cat(parts, dim=-1), geometry.element).transpose(1, 2).flatten(1))
+        for l, out in enumerate(self.out):
+            features = torch.cat([own[l], products[l], *hidden[l : l + 1]], dim=-1)
+            rows.append(out(features, geometry.element).transpose(1, 2).flatten(1))
         return torch.cat(rows, dim=1)

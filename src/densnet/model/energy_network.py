@@ -87,13 +87,13 @@ class ReadDensity(nn.Module):
 
     def forward(self, density: DensityOutput, element: Tensor) -> Tensor:
         s_count = self.basis.counts[0]
-        s = density.coefficients[:, :s_count] - self.mean.index_select(0, element)
-        rows = torch.cat([s, density.coefficients[:, s_count:]], dim=1)
-        rows = rows * self.scale.index_select(1, self.columns).index_select(0, element)
-        blocks = [rows[:, self.basis.block(l)].unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l in range(self.basis.l_max + 1)]
+        mean = torch.nn.functional.pad(self.mean, (0, self.basis.width - s_count)).index_select(0, element)
+        rows = (density.coefficients - mean) * self.scale.index_select(1, self.columns).index_select(0, element)
+        parts = rows.split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
+        blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
         d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1).transpose(0, 1).contiguous()
         power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
-        h = self.up(d[: symmetry.components(self.l_out)])
+        first, rest = self.up(d[: symmetry.components(self.l_out)]).split([1, symmetry.components(self.l_out) - 1])
         widths = self.widths(density.widths.unsqueeze(0), element).squeeze(1)
-        scalars = h[0] + self.embedding.index_select(0, element) + self.invariants(power.transpose(0, 1).flatten(1)) + widths
-        return torch.cat([scalars.unsqueeze(0), h[1:]])
+        scalars = first[0] + self.embedding.index_select(0, element) + self.invariants(power.transpose(0, 1).flatten(1)) + widths
+        return torch.cat([scalars.unsqueeze(0), rest])

@@ -99,13 +99,14 @@ class Paths:
         ]
         self.counts = tuple(map(len, self.per_order))
         self._shape = (symmetry.components(l1_max), symmetry.components(l2_max))
-        self._tables: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self.sizes = [(2 * l + 1) * count for l, count in enumerate(self.counts)]
 
-    def tables(self, like: Tensor) -> list[Tensor]:
-        """Per l3 the coefficients [(2 l3 + 1) x paths, components 1, components 2], in the precision and on the device of ``like``."""
+    def table(self, like: Tensor) -> Tensor:
+        """Coefficients [rows, components 1, components 2] of all l3 in turn, in the precision and on the device of ``like``."""
         key = (like.dtype, like.device)
         if key not in self._tables:
-            self._tables[key] = [self._table(l3).to(like) for l3 in range(len(self.counts))]
+            self._tables[key] = torch.cat([self._table(l3) for l3 in range(len(self.counts))]).to(like)
         return self._tables[key]
 
     def _table(self, l3: int) -> Tensor:
@@ -114,10 +115,14 @@ class Paths:
             table[:, path, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
         return table.flatten(0, 1)
 
-    def split(self, rows: Tensor, dim: int) -> list[Tensor]:
-        """Rows of all l3 along ``dim`` -> per l3, that axis split in two: (m3, path)."""
-        sizes = [(2 * l + 1, count) for l, count in enumerate(self.counts)]
-        return [part.unflatten(dim, size) for part, size in zip(rows.split([m * p for m, p in sizes], dim), sizes)]
+    def per_row(self, per_order: Tensor) -> Tensor:
+        """One number for each l3 -> one for each row."""
+        return per_order.repeat_interleave(torch.tensor(self.sizes, device=per_order.device))
+
+    def blocks(self, rows: Tensor) -> list[Tensor]:
+        """Rows [rows, atoms, channels] -> per l3 [2 l3 + 1, atoms, paths x channels]."""
+        parts = zip(rows.split(self.sizes), self.counts)
+        return [x.unflatten(0, (2 * l + 1, count)).transpose(1, 2).flatten(2) for l, (x, count) in enumerate(parts)]
 
 
 class Product(nn.Module):
@@ -131,17 +136,16 @@ class Product(nn.Module):
     def __init__(self, l1_max: int, l2_max: int, l3_max: int, *, symmetric: bool = False):
         super().__init__()
         self.paths = Paths(l1_max, l2_max, l3_max, symmetric=symmetric)
-        self.register_buffer("scale", torch.ones(l3_max + 1))
+        self.register_buffer("scale", torch.ones(sum(self.paths.sizes), 1))
 
     def forward(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        tables = self.paths.tables(a)
-        if len(tables) == 1:  # scalar products alone need no off-diagonal element
-            table, outer = tables[0].diagonal(dim1=1, dim2=2) * self.scale[0], a * b
+        table = self.paths.table(a)
+        if len(self.paths.counts) == 1:  # scalar products alone need no off-diagonal element
+            table, outer = table.diagonal(dim1=1, dim2=2), a * b
         else:
-            table = torch.cat([t.flatten(1) * s for t, s in zip(tables, self.scale)])
-            outer = (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1)
-        rows = (table @ outer.flatten(1)).unflatten(1, a.shape[1:])
-        return [x.transpose(1, 2).flatten(2) for x in self.paths.split(rows, 0)]
+            table, outer = table.flatten(1), (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1)
+        rows = (table * self.scale) @ outer.flatten(1)
+        return self.paths.blocks(rows.view(-1, *a.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -184,20 +188,21 @@ class Messages(nn.Module):
 
     def __init__(self, l_in: int, l_out: int, sizes: Sizes):
         super().__init__()
-        self.l_out = l_out
+        self.components = symmetry.components(l_out)
         self.paths = Paths(l_out, l_in, l_out)
         self.radial = Radial(sizes, sum(self.paths.counts) * sizes.channels)
-        self.register_buffer("scale", torch.full((l_out + 1,), 1 / math.sqrt(sizes.neighbours)))
+        self.register_buffer("scale", torch.full((sum(self.paths.sizes), 1), 1 / math.sqrt(sizes.neighbours)))
+        starts = [sum(self.paths.counts[:l]) for l in range(l_out + 1)]
+        path = [starts[l] + p for l, count in enumerate(self.paths.counts) for _ in range(2 * l + 1) for p in range(count)]
+        self.register_buffer("path", torch.tensor(path), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> list[Tensor]:
-        pairs, (components, atoms, channels) = len(geometry.receiver), h.shape
-        weights = self.radial(geometry).unflatten(1, (-1, channels)).split(self.paths.counts, dim=1)
-        table = torch.cat([t * s for t, s in zip(self.paths.tables(h), self.scale)])
-        directions = geometry.harmonics[:, : symmetry.components(self.l_out)]
-        rotated = (directions @ table.transpose(0, 1).flatten(1)).view(pairs, len(table), components)
-        rows = torch.bmm(rotated, h.index_select(1, geometry.sender).transpose(0, 1))
-        parts = [geometry.gather(x * w.unsqueeze(1)) for x, w in zip(self.paths.split(rows, 1), weights)]
-        return [x.transpose(0, 1).flatten(2) for x in parts]
+        pairs, channels = len(geometry.receiver), h.shape[2]
+        weights = self.radial(geometry).view(pairs, sum(self.paths.counts), channels).index_select(1, self.path)
+        table = self.paths.table(h) * self.scale.unsqueeze(2)
+        rotated = geometry.harmonics[:, : self.components] @ table.transpose(0, 1).flatten(1)
+        rows = torch.bmm(rotated.view(pairs, len(table), len(h)), h.index_select(1, geometry.sender).transpose(0, 1))
+        return self.paths.blocks(geometry.gather(rows * weights).transpose(0, 1))
 
 
 class Interaction(nn.Module):
@@ -220,20 +225,25 @@ class Interaction(nn.Module):
         self.element = nn.Parameter(torch.randn(sizes.elements, channels) * 0.3)
         self.hidden = nn.Linear(channels, channels)
         self.last = nn.Linear(channels, (l_out + 1) * channels)
-        self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)), persistent=False)
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)[1:], dtype=torch.int64) - 1, persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         a = self.mix_messages(self.messages(self.up(h), geometry))
         aa = self.mix_pair(self.pair(a, a))
-        bodies = [torch.cat([a[block], aa[block], t], dim=-1) for block, t in zip(map(symmetry.block, range(9)), self.triple(aa, a))]
-        x = self.out(bodies)
-        x = torch.cat([x[: self.kept] + self.skip(h[: self.kept]), x[self.kept :]])
-        scalars = x[0] + self.element.index_select(0, geometry.element)
-        gates = self.last(silu(self.hidden(scalars))).unflatten(1, (-1, x.shape[2])).transpose(0, 1)
-        first = x[:1] + gates[:1]
-        if len(x) == 1:
-            return first
-        return torch.cat([first, x[1:] * torch.sigmoid(gates[1:]).index_select(0, self.degree[1:] - 1)])
+        triples = self.triple(aa, a)
+        orders = [2 * l + 1 for l in range(len(triples))]
+        x = self.out([torch.cat(parts, dim=-1) for parts in zip(symmetry.by_order(a, orders), symmetry.by_order(aa, orders), triples)])
+        kept = self.skip(h if self.kept == len(h) else h[: self.kept])
+        first, rest = x.split([1, len(x) - 1])
+        first = first + kept[:1]
+        scalars = first[0] + self.element.index_select(0, geometry.element)
+        gates = self.last(silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
+        if not len(rest):
+            return first + gates
+        own, others = gates.split([1, len(gates) - 1])
+        if len(kept) > 1:
+            rest = rest + torch.nn.functional.pad(kept[1:], (0, 0, 0, 0, 0, len(x) - len(kept)))
+        return torch.cat([first + own, rest * torch.sigmoid(others).index_select(0, self.degree)])
 
 
 def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
@@ -244,7 +254,7 @@ def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
 
     def rescale(module: Messages | Product, inputs: tuple, output: list[Tensor]) -> list[Tensor]:
         factors = [module.typical / x.square().mean().sqrt().clamp(min=1e-6) for x in output]
-        module.scale.mul_(torch.stack(factors))
+        module.scale.mul_(module.paths.per_row(torch.stack(factors)).unsqueeze(1))
         return [x * factor for x, factor in zip(output, factors)]
 
     hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product)]

@@ -176,4 +176,4 @@ def load(model: Path | str, device: str = "cpu") -> Predictor:
     predictor.to(next(t.dtype for n, t in tensors.items() if n.endswith("embedding")))
     predictor.load_state_dict(tensors)
     predictor.energy_network.set_statistics(header["reference_energies"], header["energy_scale"])
-    return predictor.to(device).eval()
+    return predictor.to(device).eval().requires_grad_(False)
