@@ -41,9 +41,11 @@ class Molecules:
 
     @classmethod
     def single(cls, numbers, positions) -> Molecules:
-        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr."""
+        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
-        return cls(numbers, torch.as_tensor(positions), torch.zeros_like(numbers), 1)
+        if not torch.is_tensor(positions):
+            positions = torch.as_tensor(positions, dtype=torch.float64)
+        return cls(numbers, positions, torch.zeros_like(numbers), 1)
 
     @classmethod
     def replicas(cls, numbers, positions) -> Molecules:

@@ -14,7 +14,7 @@ from densnet.density.orbitals import Orbitals
 from densnet.density.promolecule import shipped
 from densnet.molecules import Molecules
 
-torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double_precision")
 WATER = Molecules.single([8, 1, 1], [[0.1, -0.2, 0.22], [0.15, 1.24, -0.88], [0.0, -1.66, -0.8]])
 
 

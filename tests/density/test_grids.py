@@ -12,7 +12,7 @@ from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
 from densnet.symmetry import solid_harmonics
 
-torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double_precision")
 WATER = Molecules.single([8, 1, 1], [[0.0, 0.0, 0.22], [0.1, 1.52, -0.88], [0.0, -1.43, -0.88]])
 
 

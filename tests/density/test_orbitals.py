@@ -10,7 +10,7 @@ from densnet.molecules import SUPPORTED, SYMBOLS, Molecules
 from densnet.reference.orbital_bases import export
 from densnet.symmetry import random_rotation
 
-torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double_precision")
 NUMBERS = [8, 17, 1, 16, 6, 9, 7]
 POSITIONS = 2.5 * np.random.default_rng(3).normal(size=(len(NUMBERS), 3))
 POINTS = 3.0 * np.random.default_rng(4).normal(size=(500, 3))

@@ -22,9 +22,11 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
         for parameter in predictor.parameters():
             if (parameter == 0).all():
                 parameter.normal_(0.0, 0.1)
-        predictor.density_network.scale.mul_(0.05)
+        for out in predictor.density_network.head.out:
+            out.synthesis.mul_(0.05)
         predictor.density_network.mean.normal_(0.0, 0.01).mul_(predictor.density_network.slot_mask[:, : predictor.basis.counts[0]])
-    predictor.energy_network.read.set_statistics(predictor.density_network.scale, predictor.density_network.mean)
+    for linear in predictor.energy_network.read.linear:
+        linear.analysis.mul_(20.0)
     predictor.energy_network.set_statistics(tuple(-float(n) for n in predictor.basis.elements), 0.01)
     return predictor.double().eval()
 

@@ -16,7 +16,7 @@ from densnet.reference import fitting
 from densnet.reference.fitting import FitError, fit, metric
 from densnet.symmetry import random_rotation, rotation_matrix
 
-torch.set_default_dtype(torch.float64)
+pytestmark = pytest.mark.usefixtures("double_precision")
 WATER = Molecules.single([8, 1, 1], [[0.1, -0.2, 0.22], [0.15, 1.24, -0.88], [0.0, -1.66, -0.8]])
 BASIS = DensityBasis.built_in("default", ["H", "O"])
 SMALL = DensityBasis.built_in("small", ["H", "O"])

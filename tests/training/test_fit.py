@@ -19,7 +19,7 @@ MODEL = ModelSettings(density=DensityNetworkSettings(channels=8, head_channels=4
 
 
 def plan(steps, **changes):
-    phase = StageSettings(steps=steps, batch=4, warmup=5, validate_every=4, learning_rate=5e-3)
+    phase = StageSettings(steps=steps, batch=4, warmup=5, validate_every=4, learning_rate=2e-3)
     return TrainSettings(density=phase, points=phase, energy=phase, joint=phase, points_per_frame=100, **changes)
 
 
@@ -79,12 +79,15 @@ def test_statistics_bring_targets_to_order_one(frames):
     labels = Properties.concatenate([e.properties for e in frames[0]])
     basis = labels.density.basis
     predictor = initialise(frames[0], MODEL, basis)
-    network = predictor.density_network
     element = predictor.element_of[labels.molecules.numbers]
-    rows = labels.density.coefficients.clone()
-    rows[:, : basis.counts[0]] -= network.mean[element]
-    ratio = (rows / network.scale[element][:, network.columns].clamp(min=1e-12))[basis.mask(labels.molecules.numbers)]
-    assert 0.5 < ratio.square().mean().sqrt() < 1.01
+    rows = labels.density.coefficients - torch.nn.functional.pad(predictor.density_network.mean, (0, basis.width - basis.counts[0]))[element]
+    for l, (out, linear) in enumerate(zip(predictor.density_network.head.out, predictor.energy_network.read.linear)):
+        block = rows[:, basis.block(l)].unflatten(1, (-1, 2 * l + 1)).transpose(1, 2)
+        natural = block @ linear.analysis[element]
+        assert natural[element == 1][..., 0].square().mean().sqrt() == pytest.approx(1.0, abs=1e-3)
+        largest = (natural / 1.0).abs().amax()
+        back = natural[..., :1] @ out.synthesis[element][:, :1]
+        assert largest < 10 and (back - block).norm() < block.norm()
     counts = torch.nn.functional.one_hot(element, 2).double()
     references = torch.tensor(predictor.energy_network.reference, dtype=torch.float64)
     assert torch.allclose((labels.molecules.total(counts) @ references).mean(), labels.energy.mean())

@@ -12,6 +12,7 @@ from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.training import fit
+from densnet.training.coverage import coverage
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 
@@ -38,7 +39,14 @@ def train_on(
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}")
 
-    return fit.train(parts[0], parts[1], plan, model, basis, folder, report)
+    predictor = fit.train(parts[0], parts[1], plan, model, basis, folder, report)
+    predictor.provenance = {
+        "training_frames": len(parts[0]),
+        "validation_frames": len(parts[1]),
+        "training": plan.model_dump(mode="json"),
+        "coverage": coverage(example.properties.molecules for example in parts[0]),
+    }
+    return predictor
 
 
 def _short(metrics: dict[str, float]) -> str:

@@ -24,9 +24,10 @@ Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
 
 
 def prepare(
-    labels: Dataset, basis: DensityBasis, folder: Path, *, points: int, processes: int = 0, progress: Callable[[int, int], None] = lambda done, total: None
+    labels: Dataset, basis: DensityBasis, folder: Path, *, points: int, processes: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Example]:  # fmt: skip
-    """An `Example` for each label; fitted coefficients and ``points`` sampled points a frame are kept in ``folder`` as one npz a frame.
+    """An `Example` for each label; fitted coefficients and ``points`` sampled points are kept in ``folder`` as one npz a frame.
 
     The file's name is a hash of geometry, orbitals, basis and number of points. Raises `MissingProperty` for a label without energy,
     forces, dipole or orbitals.
@@ -68,8 +69,10 @@ def _work(job: Job, *, basis: DensityBasis, points: int) -> dict[str, np.ndarray
     molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
     density = fitting.fit(orbitals, basis)
-    sampled = sample(orbitals, points, torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(positions.tobytes()).digest()[:6])))
-    arrays = {"coefficients": density.coefficients, "points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
+    seed = int.from_bytes(hashlib.sha256(positions.tobytes()).digest()[:6])
+    sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
+    arrays = {"points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
+    arrays["coefficients"] = density.coefficients
     return {key: tensor.float().numpy() for key, tensor in arrays.items()}
 
 

@@ -58,22 +58,22 @@ def nearest(test: Dataset, training: Dataset) -> Tensor:
     """
     known: dict[tuple, list[Tensor]] = {}
     for label in training:
-        key, fingerprint = _fingerprint(label.properties.molecules)
-        known.setdefault(key, []).append(fingerprint)
+        key, distances_of = fingerprint(label.properties.molecules)
+        known.setdefault(key, []).append(distances_of)
     stacked = {key: torch.stack(fingerprints) for key, fingerprints in known.items()}
     distances = torch.full((len(test),), torch.inf, dtype=torch.float64)
     for i, label in enumerate(test):
-        key, fingerprint = _fingerprint(label.properties.molecules)
+        key, distances_of = fingerprint(label.properties.molecules)
         if key in stacked:
-            distances[i] = (stacked[key] - fingerprint).square().mean(1).min().sqrt()
+            distances[i] = (stacked[key] - distances_of).square().mean(1).min().sqrt()
     return distances
 
 
-def _fingerprint(molecule: Molecules) -> tuple[tuple, Tensor]:
-    """Composition, and the interatomic distances ordered by pair of elements, then by length."""
-    numbers = molecule.numbers
+def fingerprint(molecule: Molecules) -> tuple[tuple, Tensor]:
+    """Of a single molecule: its composition, and the interatomic distances ordered by pair of elements, then by length."""
+    numbers = molecule.numbers.cpu()
     i, j = torch.triu_indices(len(numbers), len(numbers), 1)
     pair = torch.minimum(numbers[i], numbers[j]) * 1000 + torch.maximum(numbers[i], numbers[j])
-    lengths = torch.pdist(molecule.positions.detach().double())
+    lengths = torch.pdist(molecule.positions.detach().cpu().double())
     order = np.lexsort((lengths.numpy(), pair.numpy()))
     return tuple(sorted(numbers.tolist())), lengths[torch.from_numpy(order)]

@@ -33,6 +33,27 @@ class DensityNetworkSettings(Section):
     exponent_range: float = Field(0.5, gt=0.0, le=1.0, description="largest |w|")
 
 
+class NaturalFunctions(NamedTuple):
+    """Natural density functions of a training set: per element and l, principal components of the coefficients in the Coulomb metric.
+
+    With M the Coulomb matrix of an atom's own radial functions and M^(1/2) (c - mean) = sum_k u_k s_k y_k, the y_k have unit variance.
+
+    mean       [elements, s slots]            mean s coefficients; higher l have none by symmetry
+    synthesis  per l [elements, n_l, n_l]     rows s_k u_k M^(-1/2): from y to coefficients
+    analysis   per l [elements, n_l, n_l]     M^(1/2) u_k / s_1: from coefficients to s_k y_k in units of the largest
+    """
+
+    mean: Tensor
+    synthesis: tuple[Tensor, ...]
+    analysis: tuple[Tensor, ...]
+
+
+def slots_present(basis: DensityBasis) -> list[Tensor]:
+    """Per l [elements, n_l] bool: False where a slot is padding."""
+    mask = basis.slot_mask(torch.tensor(basis.elements))
+    return [mask[:, basis.slot_block(l)] for l in range(basis.l_max + 1)]
+
+
 class DensityOutput(NamedTuple):
     """``coefficients`` [atoms, width] and ``widths`` w [atoms, slots] of a prediction; both zero where padded."""
 
@@ -56,14 +77,13 @@ class DensityNetwork(nn.Module):
         numbers = torch.tensor(basis.elements)
         self.register_buffer("exponents", basis.exponents(numbers).float())
         self.register_buffer("slot_mask", basis.slot_mask(numbers).float(), persistent=False)
-        self.register_buffer("scale", basis.slot_mask(numbers).float())
         self.register_buffer("mean", torch.zeros(len(numbers), basis.counts[0]))
-        self.register_buffer("columns", basis.column_slots(), persistent=False)
 
-    def set_statistics(self, scale: Tensor, mean: Tensor) -> None:
-        """Constants of the training set: root mean square of each slot [elements, slots], mean of the s slots [elements, s slots]."""
-        self.scale.copy_(scale)
-        self.mean.copy_(mean)
+    def set_statistics(self, natural: NaturalFunctions) -> None:
+        """Constants of the training set, see `NaturalFunctions`."""
+        self.mean.copy_(natural.mean)
+        for l, out in enumerate(self.head.out):
+            out.synthesis.copy_(natural.synthesis[l])
 
     def forward(self, geometry: Geometry) -> DensityOutput:
         element = geometry.element
@@ -72,7 +92,7 @@ class DensityNetwork(nn.Module):
             h = layer(h, geometry)
         bonded = 1 - torch.exp(-5 * geometry.gather(geometry.envelope)).unsqueeze(-1)
         widths = self._widths(h, element)
-        rows = self.head(h, geometry) * self.scale.index_select(1, self.columns).index_select(0, element)
+        rows = self.head(h, geometry)
         s_count = self.basis.counts[0]
         s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
         s = (s + self.mean.index_select(0, element)) * bonded
@@ -91,11 +111,16 @@ class DensityNetwork(nn.Module):
         return limit * torch.tanh(raw / limit) * self.slot_mask.index_select(0, element)
 
     def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, element: Tensor) -> Tensor:
-        """s coefficients changed least (in units of their spread) so that each atom's correction integrates to ``charge`` [atoms]."""
+        """s coefficients changed least (measured by their covariance C) so that each atom's correction integrates to ``charge`` [atoms].
+
+        With I the integrals of the s functions: c + C I (q - c I) / (I C I).
+        """
         count = self.basis.counts[0]
-        exponents, mask, scale = (table[:, :count].index_select(0, element) for table in (self.exponents, self.slot_mask, self.scale))
+        exponents, mask = (table[:, :count].index_select(0, element) for table in (self.exponents, self.slot_mask))
         integrals = charges(self.basis, exponents * torch.exp(widths)) * mask
-        direction = scale.square() * integrals
+        synthesis = self.head.out[0].synthesis
+        covariance = (synthesis.transpose(1, 2) @ synthesis).index_select(0, element)
+        direction = torch.bmm(covariance, integrals.unsqueeze(2)).squeeze(2)
         excess = (s * integrals).sum(-1) - charge
         return s - direction * (excess / (direction * integrals).sum(-1)).unsqueeze(-1)
 
@@ -117,8 +142,22 @@ class Transfer(nn.Module):
         return geometry.gather((flow * (geometry.radial @ self.radial)).sum(-1))
 
 
+class Synthesis(nn.Module):
+    """Features -> natural components -> coefficients of one l, one map per element: ``[rows, atoms, inputs] -> [atoms, rows, n_l]``."""
+
+    def __init__(self, inputs: int, present: Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(len(present), inputs, present.shape[1]))
+        self.scale = inputs**-0.5
+        self.register_buffer("synthesis", torch.diag_embed(present.float()))
+
+    def forward(self, x: Tensor, element: Tensor) -> Tensor:
+        whole = torch.bmm(self.weight, self.synthesis * self.scale)
+        return torch.bmm(x.transpose(0, 1), whole.index_select(0, element))
+
+
 class Head(nn.Module):
-    """From hidden features of low l to coefficients of every l of the basis, [atoms, width], in units of their spread; zero at start.
+    """From hidden features of low l to coefficients of every l of the basis, [atoms, width], by way of natural functions; zero at start.
 
     High l comes from scalars of both atoms times harmonics of their direction, and from one product of those with the hidden features.
     """
@@ -134,7 +173,7 @@ class Head(nn.Module):
         self.product = Product(1, self.l_max, self.l_max)
         low = [sizes.channels if l <= self.l_hidden else 0 for l in range(self.l_max + 1)]
         inputs = [(1 + n) * self.width + c for n, c in zip(self.product.paths.counts, low)]
-        self.out = nn.ModuleList(ElementLinear(sizes.elements, n, c, zero=True) for n, c in zip(inputs, basis.counts))
+        self.out = nn.ModuleList(Synthesis(n, present) for n, present in zip(inputs, slots_present(basis)))
         self.register_buffer("degree", torch.tensor(symmetry.degrees(self.l_max)), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
-from densnet.model.density_network import DensityOutput
+from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
 from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, Sizes, silu
 from densnet.settings import Section
 
@@ -60,6 +60,21 @@ class EnergyNetwork(nn.Module):
         return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
 
 
+class Analysis(nn.Module):
+    """Coefficients of one l -> natural components -> channels, one map per element: ``[rows, atoms, n_l] -> [atoms, rows, outputs]``.
+
+    Components that hardly vary in the Coulomb metric come in as small as they are: directions that no fit determines stay silent.
+    """
+
+    def __init__(self, present: Tensor, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(*present.shape, outputs))
+        self.register_buffer("analysis", torch.diag_embed(present.float()))
+
+    def forward(self, x: Tensor, element: Tensor) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), torch.bmm(self.analysis, self.weight).index_select(0, element))
+
+
 class ReadDensity(nn.Module):
     """Features of an atom from the density around it: a linear map per element and l, and the power spectrum sum_m d_lmk d_lmk'."""
 
@@ -68,28 +83,26 @@ class ReadDensity(nn.Module):
         width, l_max = settings.density_channels, basis.l_max
         self.basis, self.l_out = basis, min(settings.l_hidden, settings.l_max, l_max)
         self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
-        self.linear = nn.ModuleList(ElementLinear(sizes.elements, n, width) for n in basis.counts)
+        self.linear = nn.ModuleList(Analysis(present, width) for present in slots_present(basis))
         self.left, self.right = Mix(l_max, width, width), Mix(l_max, width, width)
         self.invariants = nn.Linear((l_max + 1) * width, sizes.channels)
         self.widths = ElementLinear(sizes.elements, len(basis.slots), sizes.channels, zero=True)
         self.up = Mix(self.l_out, width, sizes.channels)
-        self.register_buffer("scale", torch.ones(sizes.elements, len(basis.slots)))
         self.register_buffer("mean", torch.zeros(sizes.elements, basis.counts[0]))
-        self.register_buffer("columns", basis.column_slots(), persistent=False)
         degree = torch.tensor(symmetry.degrees(l_max))
         same = (degree[None, :] == torch.arange(l_max + 1)[:, None]).float()
         self.register_buffer("sum_m", same / (2 * torch.arange(l_max + 1)[:, None] + 1), persistent=False)
 
-    def set_statistics(self, scale: Tensor, mean: Tensor) -> None:
-        """Root mean square [elements, slots] and s mean [elements, s slots] of the training densities; 0 where padded."""
-        self.scale.copy_(torch.where(scale > 0, 1 / scale.clamp(min=1e-12), 0.0))
-        self.mean.copy_(mean)
+    def set_statistics(self, natural: NaturalFunctions) -> None:
+        """Constants of the training set, see `NaturalFunctions`."""
+        self.mean.copy_(natural.mean)
+        for linear, analysis in zip(self.linear, natural.analysis):
+            linear.analysis.copy_(analysis)
 
     def forward(self, density: DensityOutput, element: Tensor) -> Tensor:
         s_count = self.basis.counts[0]
         mean = torch.nn.functional.pad(self.mean, (0, self.basis.width - s_count)).index_select(0, element)
-        rows = (density.coefficients - mean) * self.scale.index_select(1, self.columns).index_select(0, element)
-        parts = rows.split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
+        parts = (density.coefficients - mean).split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
         blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
         d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1).transpose(0, 1).contiguous()
         power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))

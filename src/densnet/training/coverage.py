@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from densnet import units
+from densnet.dataset.batches import fingerprint
 from densnet.dataset.dataset import formula
 from densnet.molecules import Molecules
 
@@ -60,11 +59,7 @@ def _typical(rows: NDArray) -> dict:
 
 def _sorted_distances(molecule: Molecules) -> NDArray:
     """[pairs] interatomic distances, bohr, by pair of elements, then by length."""
-    numbers: Tensor = molecule.numbers.cpu()
-    i, j = torch.triu_indices(len(numbers), len(numbers), 1)
-    pair = torch.minimum(numbers[i], numbers[j]) * 1000 + torch.maximum(numbers[i], numbers[j])
-    lengths = torch.pdist(molecule.positions.detach().cpu().double()).numpy()
-    return lengths[np.lexsort((lengths, pair.numpy()))]
+    return fingerprint(molecule)[1].numpy()
 
 
 def _rms(rows: NDArray) -> NDArray:

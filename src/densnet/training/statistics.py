@@ -7,7 +7,8 @@ from torch import Tensor
 
 from densnet import units
 from densnet.density.basis import DensityBasis
-from densnet.model.density_network import DensityOutput
+from densnet.density.gaussians import coulomb_matrix
+from densnet.model.density_network import DensityOutput, NaturalFunctions
 from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import all_pairs
@@ -19,9 +20,9 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     """An untrained predictor for these frames: their mean neighbours, spread of coefficients, reference energies and force scale."""
     labels = Properties.concatenate([e.properties for e in training])
     predictor = Predictor(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM))
-    scale, mean = coefficient_spread(labels, basis)
-    predictor.density_network.set_statistics(scale, mean)
-    predictor.energy_network.read.set_statistics(scale, mean)
+    natural = natural_functions(labels, basis)
+    predictor.density_network.set_statistics(natural)
+    predictor.energy_network.read.set_statistics(natural)
     element = predictor.element_of[labels.molecules.numbers]
     references = reference_energies(labels, element, len(basis.elements))
     force = float(labels.forces.double().square().mean().sqrt())
@@ -41,22 +42,44 @@ def mean_neighbours(labels: Properties, cutoff: float) -> float:
     return max(1.0, float(near.sum()) / len(labels.molecules.numbers))
 
 
-def coefficient_spread(labels: Properties, basis: DensityBasis) -> tuple[Tensor, Tensor]:
-    """Per element: root mean square [elements, slots] of the coefficients (s about their mean), mean [elements, s slots]; 0 where padded."""
+def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.01) -> NaturalFunctions:
+    """Principal components of the fitted coefficients of each element and l, in the Coulomb metric of the atom's own functions.
+
+    Components that vary less than ``floor`` of the largest are given that spread, so that the network can still reach them.
+    """
+    numbers = labels.molecules.numbers
     coefficients = labels.density.coefficients.double()
-    s_count = basis.counts[0]
-    scale = torch.zeros(len(basis.elements), len(basis.slots), dtype=torch.float64)
-    mean = torch.zeros(len(basis.elements), s_count, dtype=torch.float64)
-    slots = torch.nn.functional.one_hot(basis.column_slots(), len(basis.slots)).double()
+    mean = torch.zeros(len(basis.elements), basis.counts[0], dtype=torch.float64)
+    synthesis = [torch.zeros(len(basis.elements), n, n, dtype=torch.float64) for n in basis.counts]
+    analysis = [torch.zeros_like(s) for s in synthesis]
     for row, number in enumerate(basis.elements):
-        own = coefficients[labels.molecules.numbers == number].clone()
+        own = coefficients[numbers == number]
         if not len(own):
             raise ValueError(f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data.")
-        mean[row] = own[:, :s_count].mean(0)
-        own[:, :s_count] -= mean[row]
-        scale[row] = (own.square().mean(0) @ slots / slots.sum(0)).sqrt()
-    floor = 0.02 * scale.amax(dim=1, keepdim=True) * basis.slot_mask(torch.tensor(basis.elements))
-    return torch.maximum(scale, floor).float(), mean.float()
+        mean[row] = own[:, basis.block(0)].mean(0)
+        for l, n in enumerate(basis.counts):
+            rows = own[:, basis.block(l)].unflatten(1, (n, 2 * l + 1)).transpose(1, 2).flatten(0, 1)
+            present = basis.slot_mask(torch.tensor([number]))[0, basis.slot_block(l)]
+            count = int(present.sum())
+            if not count:
+                continue
+            rows = rows[:, :count] - (mean[row, :count] if l == 0 else 0.0)
+            values, vectors = torch.linalg.eigh(_own_coulomb_matrix(basis, number, l))
+            root, inverse = (vectors * values.clamp(min=1e-10) ** power @ vectors.T for power in (0.5, -0.5))
+            spread, directions = torch.linalg.eigh(root @ (rows.T @ rows / len(rows)) @ root)
+            spread, directions = spread.flip(0).clamp(min=0).sqrt(), directions.flip(1)
+            largest = float(spread[0].clamp(min=1e-8))
+            synthesis[l][row, :count, :count] = spread.clamp(min=floor * largest)[:, None] * (inverse @ directions).T
+            analysis[l][row, :count, :count] = root @ directions / largest
+    return NaturalFunctions(mean.float(), tuple(s.float() for s in synthesis), tuple(a.float() for a in analysis))
+
+
+def _own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
+    """[n_l, n_l] Coulomb interaction of an atom's own functions of one l and m, float64."""
+    numbers = torch.tensor([number])
+    whole = coulomb_matrix(basis, torch.zeros(1, 3, dtype=torch.float64), basis.exponents(numbers))
+    columns = torch.arange(basis.width)[basis.block(l)][:: 2 * l + 1][basis.slot_mask(numbers)[0, basis.slot_block(l)]]
+    return whole[columns][:, columns]
 
 
 def reference_energies(labels: Properties, element: Tensor, elements: int) -> Tensor:
