@@ -41,7 +41,9 @@ def test_rotations_and_inversion(predictor, molecule, properties, proper):
 
 def test_translation_and_permutation(predictor, molecule, properties):
     moved = predictor(molecule.at(molecule.positions + torch.tensor([11.0, -3.0, 5.0])))
-    assert close(moved.energy, properties.energy) and close(moved.forces, properties.forces) and close(moved.dipole, properties.dipole, 1e-9)
+    assert (
+        close(moved.energy, properties.energy) and close(moved.forces, properties.forces) and close(moved.dipole, properties.dipole, 1e-9)
+    )
     order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
     shuffled = predictor(Molecules.single(molecule.numbers[order], molecule.positions[order]))
     assert close(shuffled.energy, properties.energy) and close(shuffled.forces, properties.forces[order])

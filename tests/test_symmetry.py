@@ -14,7 +14,16 @@ def test_low_orders_have_their_closed_forms():
     x, y, z = r.T
     s = symmetry.solid_harmonics(r, 2)
     p, d = math.sqrt(3 / (4 * math.pi)), math.sqrt(15 / (4 * math.pi))
-    expected = [p * y, p * z, p * x, d * x * y, d * y * z, d / math.sqrt(12) * (2 * z * z - x * x - y * y), d * x * z, d / 2 * (x * x - y * y)]
+    expected = [
+        p * y,
+        p * z,
+        p * x,
+        d * x * y,
+        d * y * z,
+        d / math.sqrt(12) * (2 * z * z - x * x - y * y),
+        d * x * z,
+        d / 2 * (x * x - y * y),
+    ]
     assert torch.allclose(s[:, 1:], torch.stack(expected, 1), atol=1e-13)
 
 

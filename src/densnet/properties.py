@@ -67,7 +67,9 @@ class Properties:
         density = None
         if all(p.density is not None for p in batch):
             parts = [p.density for p in batch]
-            density = Density(molecules, parts[0].basis, torch.cat([d.coefficients for d in parts]), torch.cat([d.exponents for d in parts]))
+            density = Density(
+                molecules, parts[0].basis, torch.cat([d.coefficients for d in parts]), torch.cat([d.exponents for d in parts])
+            )
         orbitals = None
         if all(p.orbitals is not None for p in batch):
             orbitals = tuple(o for p in batch for o in p.orbitals)

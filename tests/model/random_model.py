@@ -15,7 +15,8 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
     """Weights drawn at random, also those that start at zero; small outputs."""
     torch.manual_seed(7)
     settings = ModelSettings(
-        density=DensityNetworkSettings(channels=8, head_channels=4, cutoff=cutoff), energy=EnergyNetworkSettings(channels=8, density_channels=4)
+        density=DensityNetworkSettings(channels=8, head_channels=4, cutoff=cutoff),
+        energy=EnergyNetworkSettings(channels=8, density_channels=4),
     )
     predictor = Predictor(settings, DensityBasis.built_in(basis, elements), neighbours=8.0, provenance={"data": "none"})
     with torch.no_grad():

@@ -15,7 +15,9 @@ from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.statistics import initialise
 from tests.training.labels import examples
 
-MODEL = ModelSettings(density=DensityNetworkSettings(channels=8, head_channels=4), energy=EnergyNetworkSettings(channels=8, density_channels=4))
+MODEL = ModelSettings(
+    density=DensityNetworkSettings(channels=8, head_channels=4), energy=EnergyNetworkSettings(channels=8, density_channels=4)
+)
 
 
 def plan(steps, **changes):
@@ -80,7 +82,9 @@ def test_statistics_bring_targets_to_order_one(frames):
     basis = labels.density.basis
     predictor = initialise(frames[0], MODEL, basis)
     element = predictor.element_of[labels.molecules.numbers]
-    rows = labels.density.coefficients - torch.nn.functional.pad(predictor.density_network.mean, (0, basis.width - basis.counts[0]))[element]
+    rows = (
+        labels.density.coefficients - torch.nn.functional.pad(predictor.density_network.mean, (0, basis.width - basis.counts[0]))[element]
+    )
     for l, (out, linear) in enumerate(zip(predictor.density_network.head.out, predictor.energy_network.read.linear)):
         block = rows[:, basis.block(l)].unflatten(1, (-1, 2 * l + 1)).transpose(1, 2)
         natural = block @ linear.analysis[element]
@@ -116,7 +120,9 @@ def test_metrics_of_a_known_error(frames):
     def wrong(molecules):
         frame = next(e.properties for e in frames[1] if torch.equal(e.properties.molecules.positions, molecules.positions))
         shift = torch.tensor([0.0, 0.03, 0.04], dtype=torch.float64) * units.DEBYE
-        return frame.replace(energy=frame.energy + 2 * units.MEV, forces=frame.forces - 3 * units.MEV_PER_ANGSTROM, dipole=frame.dipole + shift)
+        return frame.replace(
+            energy=frame.energy + 2 * units.MEV, forces=frame.forces - 3 * units.MEV_PER_ANGSTROM, dipole=frame.dipole + shift
+        )
 
     found = objective.evaluate(wrong, [e.properties for e in frames[1]]).summary()
     assert found["frames"] == 4 and found["density_error_percent"] is None

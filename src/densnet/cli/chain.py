@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from densnet import units
 from densnet.cli.evaluate import write_evaluation
@@ -66,7 +67,7 @@ class Chain:
 
         start = (self.root / self.settings.sample.geometries,)
         measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
-        apart = {"held_out": sections["run"]["held_out"]}
+        apart = {name: sections["run"][name] for name in ("held_out", "held_out_temperature")}
         level = {"scf": sections["label"]["scf"]}
         return [
             Stage("sample", "geometries worth a calculation", chosen("sample"), self.sample, files=start),
@@ -122,6 +123,7 @@ class Chain:
 
     def validate(self, place: Path) -> None:
         """Normal modes of the model, the cold run, a picture of the density: ``modes.json``, ``cold.json``, ``slices.npz``."""
+        torch.set_num_threads(max(1, self.settings.train.threads))
         model = self.model()
         _, held = self.split()
         label = held[0].properties
@@ -138,6 +140,7 @@ class Chain:
 
     def simulate(self, place: Path) -> None:
         """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``."""
+        torch.set_num_threads(max(1, self.settings.train.threads))
         settings, path = self.settings.simulate, self.folder / "train" / "model.safetensors"
         provenance = {"model": hashlib.sha256(path.read_bytes()).hexdigest()}
         simulate(self.model(), self.start(), settings, place, self.progress, provenance)
@@ -178,7 +181,15 @@ class Chain:
 
     def split(self) -> tuple[Dataset, Dataset]:
         """Labels to train on, labels held out."""
-        return held_out(store.read(self.folder / "label" / "dataset.h5"), self.settings.run.held_out, self.settings.sample.seed)
+        labels, run = store.read(self.folder / "label" / "dataset.h5"), self.settings.run
+        eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
+        if not any(eligible):
+            raise ChainError(
+                f"no frame is of {run.held_out_temperature:g} K, `run.held_out_temperature`; there are {self.settings.sample.temperature}."
+            )
+        chosen = labels.select(np.flatnonzero(eligible))
+        known, apart = held_out(chosen, min(0.5, run.held_out * len(labels) / len(chosen)), self.settings.sample.seed)
+        return known + labels.select(np.flatnonzero(np.logical_not(eligible))), apart
 
     def basis(self, labels: Dataset) -> DensityBasis:
         """The functions for the elements of ``labels``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
 import signal
 import sys
@@ -62,6 +64,17 @@ def explain(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def _keep_memory() -> None:
+    """Let glibc keep freed memory: else each step gives megabytes back to the system and faults them in again (a tenth of its time)."""
+    library = ctypes.util.find_library("c")
+    if sys.platform == "linux" and library:
+        malloc = ctypes.CDLL(library)
+        if getattr(malloc, "mallopt", None) is not None:
+            no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)
+            malloc.mallopt(*no_mmap)
+            malloc.mallopt(*no_trim)
+
+
 def _terminate(signal_number, frame):
     raise KeyboardInterrupt
 
@@ -72,6 +85,7 @@ def main() -> None:
     With DENSNET_DEBUG=1 in the environment an error keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    _keep_memory()
     try:
         build()()
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""From labels to training examples: fit the density, sample points of space; done side by side and kept, so that nothing is fitted twice."""
+"""From labels to training examples: fit the density, sample points of space; side by side, and nothing is fitted twice."""
 
 from __future__ import annotations
 

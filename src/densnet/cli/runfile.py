@@ -24,6 +24,7 @@ class RunSettings(Section):
     name: str = Field("", description="of the run; the name of the file by default")
     folder: Path | None = Field(None, description="where results go, relative to where the command is given; runs/NAME by default")
     held_out: float = Field(0.2, gt=0, lt=0.9, description="share of the frames kept to judge the model, by whole trajectories")
+    held_out_temperature: float | None = Field(None, gt=0, description="K; hold out trajectories of this temperature only (any by default)")
 
 
 class DensitySettings(Section):

@@ -126,9 +126,9 @@ class Paths:
 
 
 class Product(nn.Module):
-    """Channel-wise tensor product of two features of one atom: ``a``, ``b`` [components, atoms, channels] -> per l3 [2 l3 + 1, atoms, inputs].
+    """Channel-wise tensor product of two features of one atom: ``a``, ``b`` [components, atoms, channels].
 
-    Inputs = paths x channels, to be mixed by `MixPaths`. Scaled by constants (`calibrate`) to a typical size of 1/2.
+    Per l3 [2 l3 + 1, atoms, paths x channels], to be mixed by `MixPaths`. Scaled by constants (`calibrate`) to a typical size of 1/2.
     """
 
     typical = 0.5
@@ -247,7 +247,7 @@ class Interaction(nn.Module):
 
 
 def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
-    """Set the constant scales of all messages and products so that in ``run``, a forward pass over training frames, each l has its typical size.
+    """Set the constant scales of all messages and products so that each l has its typical size in ``run``, a pass over training frames.
 
     Layer-sequential unit variance (Mishkin, Matas 2016): without it, products of products grow or vanish with the density of neighbours.
     """

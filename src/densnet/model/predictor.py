@@ -118,7 +118,9 @@ class Predictor(nn.Module):
                 number = int(molecules.numbers[element < 0][0])
                 symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
                 trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
-                raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
+                raise ValueError(
+                    f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}."
+                )
             pairs = all_pairs(molecules) if int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO else None
             known = self._topology = (molecules.numbers, molecules.owner, element, pairs)
         pairs = known[3] if known[3] is not None else pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM)
@@ -162,10 +164,12 @@ def load(model: Path | str, device: str = "cpu") -> Predictor:
             header = json.loads((file.metadata() or {})["densnet"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not a densnet model, or it is damaged ({type(error).__name__}: {error}); copy or train it again.") from None
+        raise CheckpointError(
+            f"{path} is not a densnet model, or it is damaged ({type(error).__name__}: {error}); copy or train it again."
+        ) from None
     if header["format"] > FORMAT:
         raise CheckpointError(
-            f"{path} has checkpoint format {header['format']}, this densnet {densnet.__version__} reads up to {FORMAT}; please upgrade densnet."
+            f"{path} has checkpoint format {header['format']}, densnet {densnet.__version__} reads up to {FORMAT}; please upgrade densnet."
         )
     settings = parse(ModelSettings, header["settings"], f"{path.name}: settings")
     predictor = Predictor(settings, DensityBasis.from_dict(header["basis"]), header["neighbours"], header["provenance"])

@@ -79,7 +79,7 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
 
 
 def energy_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
-    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame, training then costs network 2 alone."""
+    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame."""
     frozen = {id(e): freeze(predictor, e.properties.molecules) for e in [*training, *validation]}
 
     def predict(examples: list[Example], batch: Batch) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,9 @@ def predict_density(predictor: Predictor, batch: Batch) -> tuple[Density, Tensor
     return density, density.dipole()
 
 
-def over_batches(function: Callable[[Batch], tuple[Tensor, ...]], examples: list[Example], device: torch.device, size: int = 32) -> list[Tensor]:
+def over_batches(
+    function: Callable[[Batch], tuple[Tensor, ...]], examples: list[Example], device: torch.device, size: int = 32
+) -> list[Tensor]:
     """The per-molecule results of ``function`` over all examples, joined, without derivatives."""
     with torch.no_grad():
         parts = [function(collate(examples[i : i + size]).to(device)) for i in range(0, len(examples), size)]

@@ -55,7 +55,9 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
     for row, number in enumerate(basis.elements):
         own = coefficients[numbers == number]
         if not len(own):
-            raise ValueError(f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data.")
+            raise ValueError(
+                f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data."
+            )
         mean[row] = own[:, basis.block(0)].mean(0)
         for l, n in enumerate(basis.counts):
             rows = own[:, basis.block(l)].unflatten(1, (n, 2 * l + 1)).transpose(1, 2).flatten(0, 1)
