@@ -65,6 +65,19 @@ def test_interrupted_training_ends_in_the_same_bits(frames, trained, tmp_path):
         assert torch.equal(one, other), name
 
 
+def test_polish_lowers_the_loss_and_keeps_the_best(frames, tmp_path):
+    basis = frames[0][0].properties.density.basis
+    torch.manual_seed(3)
+    settings = plan(4)
+    predictor = initialise(frames[0], MODEL, basis)
+    stage = stages.energy_stage(predictor, *frames, settings)
+    before = stage.validate()["score"]
+    fit.polish(stage, settings.energy.model_copy(update={"polish": 2}), tmp_path, lambda progress: None)
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert lines[0]["metrics"]["score"] < before
+    assert stage.validate()["score"] == pytest.approx(min(before, *(line["metrics"]["score"] for line in lines)), rel=1e-4)
+
+
 def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):
     """Energy and forces with the precomputed Jacobian equal those differentiated through both networks."""
     predictor = trained[0].double()
