@@ -18,7 +18,7 @@ from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
 from densnet.properties import MissingProperty
 from densnet.reference import fitting, workers
-from densnet.training.examples import Example, coulomb_metric
+from densnet.training.examples import Example
 
 Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
 
@@ -89,4 +89,4 @@ def _example(properties, basis: DensityBasis, file: Path) -> Example:
     molecule = properties.molecules
     density = Density.of(molecule, basis, tensors["coefficients"])
     labelled = properties.replace(density=density, orbitals=None)
-    return Example(labelled, coulomb_metric(molecule, basis), Points(tensors["points"], tensors["weights"], tensors["correction"]))
+    return Example(labelled, fitting.metric(molecule, basis).float(), Points(tensors["points"], tensors["weights"], tensors["correction"]))
