@@ -1,6 +1,6 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
-    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>
+    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; sealed frames are not repeated
     python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet
 """
 
@@ -10,10 +10,12 @@ from pathlib import Path
 
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
-from densnet.reference import campaign
+from densnet.reference import campaign, geometries
+from densnet.reference.scf import ScfSettings
 
 HERE = Path(__file__).parent
 ORDER = [
+    ("small/training_500K", 0),
     ("ethanol/training_500K", 200),
     ("ethanol/heldout_300K", 0),
     ("ethanol/training_500K", 0),
@@ -37,6 +39,7 @@ def label(folder: Path) -> None:
             if not frames_file.exists():
                 missing = True
                 continue
+            unseal(name, folder / name)
             settings = campaign.LabelSettings(workers=1, frames=frames)
             tally = campaign.label(settings, frames_file, folder / name, store.save_label)
             print(time.strftime("%F %T"), name, tally, flush=True)
@@ -44,13 +47,31 @@ def label(folder: Path) -> None:
             time.sleep(60)
 
 
+def shards_of(name: str) -> list[Path]:
+    """The sealed shards of a frame list, in the order of their numbers."""
+    return sorted((HERE / name).parent.glob(f"{Path(name).name}.*.h5"))
+
+
+def unseal(name: str, folder: Path) -> None:
+    """Put the sealed labels of a list back into ``folder`` as small files, so that a campaign on a fresh machine knows them."""
+    sealed = {label.identity: label for label in store.read(*shards_of(name))}
+    level = ScfSettings().level()
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    for index, frame in enumerate(geometries.read(HERE / f"{name}.extxyz")):
+        identity = campaign.identity(frame.molecule, level)
+        path = folder / "frames" / f"{index:06d}-{identity}.npz"
+        if identity in sealed and not path.exists():
+            label = sealed[identity]
+            about = {"index": index, "identity": identity, "trajectory": label.trajectory, "temperature": label.temperature, "level": level}
+            store.save_label(path, label.properties, about)
+
+
 def seal(folder: Path) -> None:
     """What no shard holds yet becomes one more shard."""
     for name in sorted({name for name, _ in ORDER}):
         if not (folder / name).is_dir():
             continue
-        target = HERE / name
-        shards = sorted(target.parent.glob(f"{target.name}.*.h5"))
+        target, shards = HERE / name, shards_of(name)
         sealed = {label.identity for label in store.read(*shards)}
         new = Dataset(label for label in store.read(folder / name) if label.identity not in sealed)
         if len(new):
