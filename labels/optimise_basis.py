@@ -37,11 +37,11 @@ def main(out: Path, paths: list[Path], steps: int) -> None:
     """Optimise, write, and compare on the last two frames of each file."""
     torch.set_num_threads(1)
     sets = [store.read(path) for path in paths]
-    orbitals = [label.properties.orbitals[0] for labels in sets for label in list(labels)[:-2][:100]]
+    orbitals = [label.properties.orbitals[0] for labels in sets for label in list(labels)[:-2]]
 
     def report(step: int, error: float) -> None:
-        if step % 50 == 0:
-            print(f"step {step}: running error {error:.4f} %", flush=True)
+        if step % 10 == 9:
+            print(f"step {step + 1}: mean error {error:.4f} %", flush=True)
 
     basis = basis_fit.optimise(start(), orbitals, name="optimised", steps=steps, report=report)
     out.write_text(json.dumps(basis.to_dict()).replace("]], ", "]],\n") + "\n")
@@ -53,4 +53,4 @@ def main(out: Path, paths: list[Path], steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(a) for a in sys.argv[2:] if not a.isdigit()], next((int(a) for a in sys.argv[2:] if a.isdigit()), 600))
+    main(Path(sys.argv[1]), [Path(a) for a in sys.argv[2:] if not a.isdigit()], next((int(a) for a in sys.argv[2:] if a.isdigit()), 200))

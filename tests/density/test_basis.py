@@ -28,7 +28,7 @@ def test_rows_run_by_l_then_steepest_first_and_are_padded(basis):
 
 def test_built_in_sets_grow():
     sizes = [DensityBasis.built_in(name, ["H", "C", "O"]).functions(torch.tensor([6, 6, 8] + [1] * 6)) for name in BUILT_IN]
-    assert sizes[1] == 882 and sizes[0] < 0.7 * sizes[1] and sizes[2] > 1.2 * sizes[1]
+    assert sizes[1] == 882 and sizes[0] < 0.7 * sizes[1] and 1.0 < sizes[2] / sizes[1] < 1.1 and sizes[3] > 1.2 * sizes[1]
     for name in BUILT_IN:
         assert set(DensityBasis.built_in(name).elements) == {1, 6, 7, 8, 9, 16, 17}
 
@@ -58,7 +58,7 @@ def test_plain_data_survive_json(basis):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: DensityBasis.built_in("huge"), "huge.*small, default, large"),
+        (lambda: DensityBasis.built_in("huge"), "huge.*small, default, optimised, large"),
         (lambda: DensityBasis.built_in("small", ["Si"]), "Si.*covers H, C, N, O, F, S, Cl"),
         (lambda: DensityBasis.built_in("small", ["Xx"]), "Xx"),
         (lambda: DensityBasis.built_in("small", ["H"]).exponents(torch.tensor([1, 8])), "element O"),

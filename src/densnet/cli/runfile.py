@@ -30,7 +30,7 @@ class RunSettings(Section):
 class DensitySettings(Section):
     """The functions that the density is expanded in."""
 
-    basis: Literal["small", "default", "large"] = Field("default", description="how many functions an atom has")
+    basis: Literal["small", "default", "optimised", "large"] = Field("optimised", description="Gaussians of each atom; see docs/density.md")
     points: int = Field(4000, ge=100, description="points a frame, in space, at which the exact density is kept for training")
 
 

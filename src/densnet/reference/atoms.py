@@ -8,6 +8,7 @@ Promolecule
 Density bases
     default   aug-cc-pVQZ-JKFIT, uncontracted (PySCF's library has the augmented set for all seven elements)
     small     aug-cc-pVDZ-JKFIT, uncontracted
+    optimised l <= 5 (hydrogen l <= 4), exponents optimised on labels: `labels/optimise_basis.py` rewrites it, not this module
     large     even-tempered, ratio 2, l <= 5 (hydrogen l <= 4); no steep functions, which a correction to the promolecule hardly needs
 """
 

@@ -2,7 +2,7 @@
 
 For given exponents the coefficients of each frame minimise sum_p w_p |d_p| over a grid, d = rho - rho_SAD - sum_k c_k g_k, by iteratively
 reweighted least squares. At that minimum the slope along the exponents is that at fixed coefficients (envelope theorem), so no
-derivative goes through the solution. Frames take turns; the exponents follow by Adam.
+derivative goes through the solution. A few frames a step take turns; the exponents follow by Adam.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from densnet.density.grids import molecular_grid
 from densnet.density.orbitals import Orbitals
 from densnet.density.promolecule import shipped
 from densnet.molecules import SYMBOLS, Molecules
-from densnet.symmetry import degrees, solid_harmonics
+from densnet.symmetry import solid_harmonics
 
 CLOSEST_RATIO = 1.5
 """Least ratio of neighbouring exponents of one l: closer ones are almost the same function."""
@@ -34,6 +34,7 @@ class Frame:
     """One label on a grid: ``correction`` rho - rho_SAD at ``points``, quadrature ``weights``, and the last |residual| there."""
 
     molecule: Molecules
+    basis: DensityBasis
     electrons: int
     points: Tensor
     weights: Tensor
@@ -41,24 +42,40 @@ class Frame:
     residual: Tensor
 
     @classmethod
-    def of(cls, orbitals: Orbitals, radial: int = 30, angular: int = 110) -> Frame:
-        """The label of one molecule on ``radial`` shells of ``angular`` points an atom."""
+    def of(cls, orbitals: Orbitals, basis: DensityBasis, radial: int = 30, angular: int = 86) -> Frame:
+        """The label of one molecule on ``radial`` shells of ``angular`` points an atom; ``basis`` is kept for its elements only."""
         grid = molecular_grid(orbitals.molecule, radial, angular)
         density = orbitals.values(grid.points)
         correction = density - shipped().values(orbitals.molecule, grid.points)
         molecule = orbitals.molecule.to(dtype=torch.float64)
-        return cls(molecule, orbitals.electrons, grid.points, grid.weights, correction, (density + 1e-7).sqrt())
+        own = basis.restrict(molecule.numbers.unique().tolist())
+        return cls(molecule, own, orbitals.electrons, grid.points, grid.weights, correction, (density + 1e-7).sqrt())
 
-    def coefficients(self, functions: Tensor) -> Tensor:
+    def functions(self, exponents: Tensor) -> Tensor:
+        """[points, functions] values of every function, padding left out; ``exponents`` [atoms, slots]."""
+        vectors = self.points[None] - self.molecule.positions[:, None]
+        norms = gaussians.norms(gaussians.degrees(self.basis, exponents), exponents)
+        radial = torch.exp(-exponents[:, None] * vectors.square().sum(-1, keepdim=True)) * norms.unsqueeze(1)
+        components = torch.tensor([l * l + m for l, _ in self.basis.slots for m in range(2 * l + 1)])
+        values = radial[..., self.basis.column_slots()] * solid_harmonics(vectors, self.basis.l_max)[..., components]
+        return values.transpose(0, 1).flatten(1)[:, self.basis.mask(self.molecule.numbers).flatten()]
+
+    def solve(self, functions: Tensor) -> Tensor:
         """[functions] one step of reweighted least squares for ``functions`` [points, functions]; renews ``residual``."""
         floor = 0.05 * float((self.weights * self.residual).sum() / self.weights.sum())
-        scaled = functions * (self.weights / (self.residual + floor)).clamp(min=0).sqrt()[:, None]
-        target = self.correction * (self.weights / (self.residual + floor)).clamp(min=0).sqrt()
+        root = (self.weights / (self.residual + floor)).clamp(min=0).sqrt()
+        scaled, target = functions * root[:, None], self.correction * root
         normal = scaled.T @ scaled
         ridge = RIDGE * float(normal.diagonal().mean())
         solution = torch.linalg.solve(normal + ridge * torch.eye(len(normal), dtype=normal.dtype), scaled.T @ target)
         self.residual = (self.correction - functions @ solution).abs()
         return solution
+
+    def density(self, coefficients: Tensor, exponents: Tensor) -> Tensor:
+        """[points] the fitted correction, differentiable in ``exponents`` [atoms, slots]."""
+        mask = self.basis.mask(self.molecule.numbers)
+        spread = torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, coefficients)
+        return gaussians.values(self.basis, spread, exponents, self.points[None] - self.molecule.positions[:, None]).sum(0)
 
     def error(self) -> float:
         """integral |residual| dr in percent of the electrons."""
@@ -83,14 +100,14 @@ class Exponents(nn.Module):
         rows = iter(zip(self.smallest, self.gaps))
         return [[self._shell(*next(rows)) if shell else torch.zeros(0).double() for shell in shells] for shells in self.basis.shells]
 
-    def of_atoms(self, numbers: Tensor) -> Tensor:
-        """[atoms, slots] in the layout of the basis; 1 where padded."""
-        table = []
-        for shells in self():
-            parts = [nn.functional.pad(a, (0, n - len(a)), value=1.0) for a, n in zip(shells, self.basis.counts)]
-            parts += [torch.ones(n, dtype=torch.float64) for n in self.basis.counts[len(shells) :]]
-            table.append(torch.cat(parts))
-        return torch.stack(table)[torch.searchsorted(torch.tensor(self.basis.elements), numbers)]
+    def of_atoms(self, numbers: Tensor, layout: DensityBasis) -> Tensor:
+        """[atoms, slots] in the ``layout`` of a part of the basis; 1 where padded."""
+        shells_of = dict(zip(self.basis.elements, self()))
+        rows = {}
+        for number in layout.elements:
+            shells = shells_of[number] + [torch.zeros(0).double()] * (layout.l_max + 1 - len(shells_of[number]))
+            rows[number] = torch.cat([nn.functional.pad(a, (0, n - len(a)), value=1.0) for a, n in zip(shells, layout.counts)])
+        return torch.stack([rows[number] for number in numbers.tolist()])
 
     def as_basis(self, name: str) -> DensityBasis:
         """The basis with the present exponents, to six digits."""
@@ -110,53 +127,42 @@ def _inverse_softplus(y: float) -> float:
     return y + math.log(-math.expm1(-y))
 
 
-def functions_at(basis: DensityBasis, molecule: Molecules, exponents: Tensor, points: Tensor) -> Tensor:
-    """[points, functions] values of every function of one ``molecule``, padding left out; ``exponents`` [atoms, slots]."""
-    vectors = points[None] - molecule.positions[:, None]
-    radial = torch.exp(-exponents[:, None] * vectors.square().sum(-1, keepdim=True)) * gaussians.norms(
-        gaussians.degrees(basis, exponents), exponents
-    ).unsqueeze(1)
-    components = torch.tensor([l * l + m for l, _ in basis.slots for m in range(2 * l + 1)])
-    values = radial[..., basis.column_slots()] * solid_harmonics(vectors, len(set(degrees(basis.l_max))) - 1)[..., components]
-    return values.transpose(0, 1).flatten(1)[:, basis.mask(molecule.numbers).flatten()]
-
-
-def fit_floor(basis: DensityBasis, orbitals: Orbitals, rounds: int = 5) -> float:
-    """Least integral |fit - rho| dr that fixed exponents reach on one label, percent of the electrons, on a fine grid."""
-    frame, basis = Frame.of(orbitals, 40, 194), basis.restrict(orbitals.molecule.numbers.unique().tolist())
-    functions = functions_at(basis, frame.molecule, basis.exponents(frame.molecule.numbers), frame.points)
+def fit_floor(basis: DensityBasis, orbitals: Orbitals, rounds: int = 6) -> float:
+    """Least integral |fit - rho| dr that fixed exponents reach on one label, percent of the electrons."""
+    frame = Frame.of(orbitals, basis, 40, 194)
+    functions = frame.functions(frame.basis.exponents(frame.molecule.numbers))
     for _ in range(rounds):
-        frame.coefficients(functions)
+        frame.solve(functions)
     return frame.error()
 
 
 def optimise(
-    start: DensityBasis, labels: Sequence[Orbitals], *, name: str, steps: int = 600, rate: float = 0.03, seed: int = 0,
+    start: DensityBasis, labels: Sequence[Orbitals], *, name: str, steps: int = 200, batch: int = 6, rate: float = 0.02,
     report: Callable[[int, float], None] = lambda step, error: None,
 ) -> DensityBasis:  # fmt: skip
-    """``start`` with exponents that fit the densities of ``labels`` best; ``report`` is told (step, running error in percent)."""
-    generator = torch.Generator().manual_seed(seed)
-    frames = [Frame.of(orbitals) for orbitals in labels]
+    """``start`` with exponents that fit the densities of ``labels`` best; ``report`` is told (step, mean error of all frames, percent)."""
+    generator = torch.Generator().manual_seed(0)
+    frames = [Frame.of(orbitals, start) for orbitals in labels]
     exponents = Exponents(start)
-    optimiser = torch.optim.Adam(exponents.parameters(), lr=rate, betas=(0.9, 0.99))
-    running = 0.0
+    optimiser = torch.optim.Adam(exponents.parameters(), lr=rate, betas=(0.9, 0.98))
+    queue: list[int] = []
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps)) + 1e-4
-        frame = frames[int(torch.randint(len(frames), (1,), generator=generator))]
-        basis, numbers = start, frame.molecule.numbers
-        with torch.no_grad():
-            functions = functions_at(basis, frame.molecule, exponents.of_atoms(numbers), frame.points)
-            coefficients = frame.coefficients(functions)
-            coefficients = frame.coefficients(functions)
-        mask = basis.mask(numbers)
-        spread = torch.zeros(mask.shape, dtype=torch.float64).masked_scatter(mask, coefficients)
-        vectors = frame.points[None] - frame.molecule.positions[:, None]
-        density = gaussians.values(basis, spread, exponents.of_atoms(numbers), vectors).sum(0)
-        loss = 100 * (frame.weights * (frame.correction - density).abs()).sum() / frame.electrons
         optimiser.zero_grad()
-        loss.backward()
+        for _ in range(batch):
+            queue = queue or torch.randperm(len(frames), generator=generator).tolist()
+            _slope(frames[queue.pop()], exponents, batch)
         optimiser.step()
-        running = frame.error() if step == 0 else 0.98 * running + 0.02 * frame.error()
-        report(step, running)
+        report(step, sum(frame.error() for frame in frames) / len(frames))
     return exponents.as_basis(name)
+
+
+def _slope(frame: Frame, exponents: Exponents, batch: int) -> None:
+    """Add this frame's share of the gradient along the exponents."""
+    current = exponents.of_atoms(frame.molecule.numbers, frame.basis)
+    functions = frame.functions(current.detach())
+    frame.solve(functions)
+    coefficients = frame.solve(functions)
+    error = (frame.correction - frame.density(coefficients, current)).abs()
+    (100 * (frame.weights * error).sum() / frame.electrons / batch).backward()

@@ -15,9 +15,14 @@ from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.training import checkpoint
 from densnet.training.examples import Example
+from densnet.training.optimiser import Soap
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
 from densnet.training.statistics import initialise
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +53,15 @@ def train(
         if plan.steps and not checkpoint.finished(folder, phase, predictor):
             stage = make(predictor, training, validation, settings)
             optimise(stage, plan, settings.seed, folder, report)
-            if plan.polish:
-                polish(stage, plan, folder, report)
             checkpoint.finish(folder, phase, predictor)
     return predictor.eval()
 
 
 def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report: Report) -> None:
-    """Minimise ``stage.loss`` by Adam (AMSGrad); leaves the best averaged weights in ``stage.network``."""
+    """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
     weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
-    optimiser = torch.optim.Adam(weights.values(), lr=plan.learning_rate, amsgrad=True)
+    optimiser = Soap(weights.values(), lr=plan.learning_rate)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
     began = time.monotonic() - run.seconds
     for step in range(run.step, plan.steps):
@@ -75,6 +78,8 @@ def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report:
         last = step + 1 == plan.steps
         if last or (step + 1) % plan.validate_every == 0:
             metrics = validated(stage, weights, average)
+            if not math.isfinite(metrics["score"]):
+                raise TrainingError(f"phase {stage.name!r} diverged before step {step + 1}; lower its `learning_rate` ({plan.learning_rate:g}).")
             run = run.after(step + 1, time.monotonic() - began, metrics["score"], average)
             checkpoint.save(folder, stage.name, run, weights, average, optimiser)
             checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)
@@ -82,45 +87,6 @@ def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report:
             report(Progress(stage.name, step + 1, plan.steps, time.monotonic() - began, {n: v.item() for n, v in losses.items()}, metrics))
         if plan.patience and run.stale >= plan.patience:
             break
-    with torch.no_grad():
-        for name, parameter in weights.items():
-            parameter.copy_(run.best[name])
-
-
-def polish(stage: Stage, plan: StageSettings, folder: Path, report: Report, batch: int = 64) -> None:
-    """Minimise the loss over all training frames by L-BFGS (strong Wolfe), in rounds; keeps the weights that validate best.
-
-    Stochastic steps stall where the loss is ill-conditioned; a few hundred curvature-aware ones lower it by another order of magnitude.
-    """
-    weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
-    best, began = {name: p.detach().clone() for name, p in weights.items()}, time.monotonic()
-    run = checkpoint.Run(plan.steps, 0.0, stage.validate()["score"], 0, best)
-    chunks = [list(range(start, min(start + batch, stage.count))) for start in range(0, stage.count, batch)]
-
-    def closure() -> Tensor:
-        optimiser.zero_grad()
-        total = torch.zeros(())
-        for chunk in chunks:
-            loss = sum(stage.loss(chunk, 0).values()) * (len(chunk) / stage.count)
-            loss.backward()
-            total += loss.detach().cpu()
-        return total
-
-    for number in range(1, plan.polish + 1):
-        optimiser = torch.optim.LBFGS(
-            weights.values(), max_iter=60, history_size=60, line_search_fn="strong_wolfe", tolerance_grad=1e-12, tolerance_change=1e-14
-        )
-        try:
-            loss = float(optimiser.step(closure))
-        except RuntimeError as error:
-            if "overflow" not in str(error):
-                raise
-            break  # a line search that ran off to infinity; the best weights are kept
-        metrics = stage.validate()
-        seconds = time.monotonic() - began
-        run = run.after(plan.steps + number, seconds, metrics["score"], weights)
-        checkpoint.log(folder, f"{stage.name}-polish", run, {"loss": loss}, metrics)
-        report(Progress(stage.name, plan.steps, plan.steps, seconds, {"loss": loss}, metrics))
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(run.best[name])

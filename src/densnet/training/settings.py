@@ -17,7 +17,6 @@ class StageSettings(Section):
     average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is what is kept")
     clip: float = Field(10.0, gt=0, description="largest norm of the gradient")
     validate_every: int = Field(200, ge=1, description="steps between validations (and checkpoints)")
-    polish: int = Field(0, ge=0, description="rounds of 60 full-batch quasi-Newton iterations after the steps; for small training sets")
     patience: int = Field(0, ge=0, description="validations without improvement after which the phase ends; 0 = never")
 
 

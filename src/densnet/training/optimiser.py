@@ -1,0 +1,96 @@
+"""Adam in the eigenbasis of each weight's own gradient statistics.
+
+N. Vyas et al., "SOAP: improving and stabilizing Shampoo using Adam", arXiv 2409.11321. For a gradient G [..., m, n] the means of G G^T and
+G^T G are followed; Adam runs on Q_L^T G Q_R with their eigenvectors Q. The networks here are small and ill-conditioned: what a step costs
+more than Adam's is little, what it gains is much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+class Soap(torch.optim.Optimizer):
+    """SOAP for weights of two or more axes (leading axes are a batch of matrices), Adam for the others.
+
+    ``betas``: decay of the mean gradient, and of the mean square and the two statistics; the eigenvectors are renewed every ``renew``
+    steps. ``floor``, in units of a matrix's mean square gradient, keeps directions that carry rounding noise only from moving. A side of
+    a matrix that is longer than ``largest`` keeps its own axes.
+    """
+
+    def __init__(
+        self, weights: Iterable[Tensor], lr: float, *, betas: tuple[float, float] = (0.95, 0.98), floor: float = 1e-6, renew: int = 5,
+        largest: int = 400,
+    ):  # fmt: skip
+        super().__init__(list(weights), {"lr": lr, "betas": betas, "floor": floor, "renew": renew, "largest": largest})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update of every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.add_(self._direction(weight, group), alpha=-group["lr"])
+
+    def _direction(self, weight: Tensor, group: dict) -> Tensor:
+        state, gradient, (fast, slow) = self.state[weight], weight.grad, group["betas"]
+        if not state:
+            state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+            for side, size in _sides(weight, group["largest"]):
+                state[f"{side}_statistics"] = weight.new_zeros(*weight.shape[:-2], size, size)
+                state[f"{side}_vectors"] = torch.eye(size, dtype=weight.dtype, device=weight.device).expand(*weight.shape[:-2], -1, -1).clone()
+        state["step"] += 1
+        count = int(state["step"])
+        for side, _ in _sides(weight, group["largest"]):
+            outer = gradient @ gradient.mT if side == "left" else gradient.mT @ gradient
+            state[f"{side}_statistics"].lerp_(outer, 1 - slow)
+        if count % group["renew"] == 1 or count < 10:
+            self._renew(state, first=count == 1)
+        state["mean"].lerp_(gradient, 1 - fast)
+        state["square"].lerp_(_rotate(gradient, state).square(), 1 - slow)
+        floor = group["floor"] * state["square"].mean(tuple(range(weight.ndim))[-2:], keepdim=True) + 1e-30
+        scale = (1 - slow**count) ** 0.5 / (1 - fast**count)
+        return _rotate_back(scale * _rotate(state["mean"], state) * (state["square"] + floor).rsqrt(), state)
+
+    @staticmethod
+    def _renew(state: dict[str, Tensor], *, first: bool) -> None:
+        """Eigenvectors: exact at first, then one step of orthogonal iteration, columns sorted by size so that ``square`` keeps its meaning.
+
+        All of it contiguous, as a restart finds it: sums in another order would not be the same to the bit.
+        """
+        for side in ("left", "right"):
+            if f"{side}_statistics" not in state:
+                continue
+            statistics, vectors = state[f"{side}_statistics"], state[f"{side}_vectors"]
+            if first:
+                state[f"{side}_vectors"] = torch.linalg.eigh(statistics).eigenvectors.flip(-1).contiguous()
+                continue
+            product = statistics @ vectors
+            order = (vectors * product).sum(-2).argsort(-1, descending=True)
+            index = order.unsqueeze(-2).expand_as(product)
+            state[f"{side}_vectors"] = torch.linalg.qr(product.gather(-1, index)).Q.contiguous()
+            axis = -2 if side == "left" else -1
+            spread = order.unsqueeze(-1) if side == "left" else order.unsqueeze(-2)
+            state["square"] = state["square"].gather(axis, spread.expand_as(state["square"]))
+
+
+def _sides(weight: Tensor, largest: int) -> list[tuple[str, int]]:
+    """Which axes of a weight are rotated, and how long they are."""
+    if weight.ndim < 2:
+        return []
+    return [(side, size) for side, size in (("left", weight.shape[-2]), ("right", weight.shape[-1])) if 1 < size <= largest]
+
+
+def _rotate(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    if "left_vectors" in state:
+        x = state["left_vectors"].mT @ x
+    return x @ state["right_vectors"] if "right_vectors" in state else x
+
+
+def _rotate_back(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    if "left_vectors" in state:
+        x = state["left_vectors"] @ x
+    return x @ state["right_vectors"].mT if "right_vectors" in state else x
