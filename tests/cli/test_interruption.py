@@ -28,9 +28,9 @@ angular_points = 110
 basis = "small"
 points = 500
 [train]
-density = { steps = 60, validate_every = 5 }
-points = { steps = 10, validate_every = 5 }
-energy = { steps = 120, validate_every = 5 }
+density = { steps = 100, warmup = 10, validate_every = 5 }
+points = { steps = 10, warmup = 10, validate_every = 5 }
+energy = { steps = 120, warmup = 10, validate_every = 5 }
 [evaluate]
 density_frames = 1
 [cold]
@@ -44,7 +44,9 @@ checkpoint_every = 20
 [spectrum]
 depth = 60
 """
-STAGES = ("sample", "label", "hessian", "fit", "train", "validate", "simulate")
+STAGES = ("sample", "label", "hessian", "fit", "train", "evaluate", "validate", "simulate", "spectrum")
+SHORT = ("evaluate", "spectrum")
+"""Stages that are over in a second: interrupted as soon as they have begun."""
 
 
 def interrupt(stage: str, place: Path) -> tuple[int, str]:
@@ -56,7 +58,7 @@ def interrupt(stage: str, place: Path) -> tuple[int, str]:
         while not (log.exists() and working.search(re.sub(r"^.{21}", "", log.read_text()[offset:], flags=re.M))):
             assert run.process.is_alive(), run.outcome()
             time.sleep(0.02)
-        time.sleep(0.3)
+        time.sleep(0.0 if stage in SHORT else 0.3)
         os.kill(run.process.pid, signal.SIGINT)
         outcome = run.outcome()
     return outcome.code, outcome.err

@@ -23,7 +23,8 @@ MODEL = ModelSettings(
 def plan(steps, **changes):
     phase = StageSettings(steps=steps, batch=4, warmup=5, validate_every=4, learning_rate=1e-3)
     density = phase.model_copy(update={"steps": 4 * steps, "validate_every": 16})  # else the energy begins on a density that is none
-    return TrainSettings(density=density, points=phase, energy=phase, joint=phase, points_per_frame=100, **changes)
+    joint = phase.model_copy(update={"learning_rate": 1e-4})
+    return TrainSettings(density=density, points=phase, energy=phase, joint=joint, points_per_frame=100, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, Sizes, silu
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, silu
 from densnet.settings import Section
 
 
@@ -84,6 +84,7 @@ class ReadDensity(nn.Module):
         self.basis, self.l_out = basis, min(settings.l_hidden, settings.l_max, l_max)
         self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
         self.linear = nn.ModuleList(Analysis(present, width) for present in slots_present(basis))
+        self.level = Level(l_max)
         self.left, self.right = Mix(l_max, width, width), Mix(l_max, width, width)
         self.invariants = nn.Linear((l_max + 1) * width, sizes.channels)
         self.widths = ElementLinear(sizes.elements, len(basis.slots), sizes.channels, zero=True)
@@ -104,7 +105,8 @@ class ReadDensity(nn.Module):
         mean = torch.nn.functional.pad(self.mean, (0, self.basis.width - s_count)).index_select(0, element)
         parts = (density.coefficients - mean).split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
         blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
-        d = torch.cat([linear(x, element) for linear, x in zip(self.linear, blocks)], dim=1).transpose(0, 1).contiguous()
+        read = [linear(x, element).transpose(0, 1) for linear, x in zip(self.linear, blocks)]
+        d = torch.cat(self.level(read))
         power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
         first, rest = self.up(d[: symmetry.components(self.l_out)]).split([1, symmetry.components(self.l_out) - 1])
         widths = self.widths(density.widths.unsqueeze(0), element).squeeze(1)

@@ -147,6 +147,10 @@ class Product(nn.Module):
         rows = (table * self.scale) @ outer.flatten(1)
         return self.paths.blocks(rows.view(-1, *a.shape[1:]))
 
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply the constants by one factor for each l."""
+        self.scale.mul_(self.paths.per_row(factors).unsqueeze(1))
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -204,6 +208,10 @@ class Messages(nn.Module):
         rows = torch.bmm(rotated.view(pairs, len(table), len(h)), h.index_select(1, geometry.sender).transpose(0, 1))
         return self.paths.blocks(geometry.gather(rows * weights).transpose(0, 1))
 
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply the constants by one factor for each l."""
+        self.scale.mul_(self.paths.per_row(factors).unsqueeze(1))
+
 
 class Interaction(nn.Module):
     """One layer: messages A, their products A x A and (A x A) x A (body orders 3 and 4), a skip connection and gated non-linearities.
@@ -246,18 +254,35 @@ class Interaction(nn.Module):
         return torch.cat([first + own, rest * torch.sigmoid(others).index_select(0, self.degree)])
 
 
+class Level(nn.Module):
+    """A constant factor for each l, set by `calibrate`, that brings features [2l + 1, atoms, channels] to a typical size of 1."""
+
+    typical = 1.0
+
+    def __init__(self, l_max: int):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(l_max + 1))
+
+    def forward(self, blocks: list[Tensor]) -> list[Tensor]:
+        return [x * factor for x, factor in zip(blocks, self.scale)]
+
+    def rescale(self, factors: Tensor) -> None:
+        """Multiply the constants by one factor for each l."""
+        self.scale.mul_(factors)
+
+
 def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
-    """Set the constant scales of all messages and products so that each l has its typical size in ``run``, a pass over training frames.
+    """Set the constant scales of a network so that the features of each l have their typical size in ``run``, a pass over training frames.
 
     Layer-sequential unit variance (Mishkin, Matas 2016): without it, products of products grow or vanish with the density of neighbours.
     """
 
-    def rescale(module: Messages | Product, inputs: tuple, output: list[Tensor]) -> list[Tensor]:
+    def rescale(module: Messages | Product | Level, inputs: tuple, output: list[Tensor]) -> list[Tensor]:
         factors = [module.typical / x.square().mean().sqrt().clamp(min=1e-6) for x in output]
-        module.scale.mul_(module.paths.per_row(torch.stack(factors)).unsqueeze(1))
+        module.rescale(torch.stack(factors))
         return [x * factor for x, factor in zip(output, factors)]
 
-    hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product)]
+    hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product | Level)]
     with torch.no_grad():
         run()
     for hook in hooks:

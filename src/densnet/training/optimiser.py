@@ -48,7 +48,7 @@ class Soap(torch.optim.Optimizer):
             outer = gradient @ gradient.mT if side == "left" else gradient.mT @ gradient
             state[f"{side}_statistics"].lerp_(outer, 1 - slow)
         if count % group["renew"] == 1 or count < 10:
-            self._renew(state, first=count == 1)
+            self._renew(state)
         state["mean"].lerp_(gradient, 1 - fast)
         state["square"].lerp_(_rotate(gradient, state).square(), 1 - slow)
         floor = group["floor"] * state["square"].mean(tuple(range(weight.ndim))[-2:], keepdim=True) + 1e-30
@@ -56,8 +56,8 @@ class Soap(torch.optim.Optimizer):
         return _rotate_back(scale * _rotate(state["mean"], state) * (state["square"] + floor).rsqrt(), state)
 
     @staticmethod
-    def _renew(state: dict[str, Tensor], *, first: bool) -> None:
-        """Eigenvectors: exact at first, then one step of orthogonal iteration, columns sorted by size so that ``square`` keeps its meaning.
+    def _renew(state: dict[str, Tensor]) -> None:
+        """One step of orthogonal iteration towards the eigenvectors, columns sorted by size; ``square`` is sorted with them.
 
         All of it contiguous, as a restart finds it: sums in another order would not be the same to the bit.
         """
@@ -65,9 +65,6 @@ class Soap(torch.optim.Optimizer):
             if f"{side}_statistics" not in state:
                 continue
             statistics, vectors = state[f"{side}_statistics"], state[f"{side}_vectors"]
-            if first:
-                state[f"{side}_vectors"] = torch.linalg.eigh(statistics).eigenvectors.flip(-1).contiguous()
-                continue
             product = statistics @ vectors
             order = (vectors * product).sum(-2).argsort(-1, descending=True)
             index = order.unsqueeze(-2).expand_as(product)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from densnet import units
 from densnet.density.expansion import Density
 from densnet.model.density_network import DensityOutput
+from densnet.model.layers import calibrate
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
 from densnet.properties import Properties
@@ -79,8 +80,14 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
 
 
 def energy_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
-    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame."""
+    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame.
+
+    Its scales are set anew, by the density that it will read in place of the labelled one.
+    """
     frozen = {id(e): freeze(predictor, e.properties.molecules) for e in [*training, *validation]}
+    geometry = predictor.geometry(collate(training[:32]).to(predictor.device).properties.molecules)
+    density = joined([frozen[id(e)] for e in training[:32]])
+    calibrate(predictor.energy_network, lambda: predictor.energy_network(density, geometry))
 
     def predict(examples: list[Example], batch: Batch) -> tuple[Tensor, Tensor]:
         return energy_on_frozen(predictor, batch.properties, [frozen[id(e)] for e in examples])
@@ -198,11 +205,16 @@ def freeze(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
     return FrozenDensity(DensityOutput(*output), jacobian.flatten(1).T.contiguous())
 
 
+def joined(frozen: list[FrozenDensity]) -> DensityOutput:
+    """The outputs of network 1 for several molecules as one batch."""
+    return DensityOutput(*(torch.cat(parts) for parts in zip(*(f.output for f in frozen))))
+
+
 def energy_on_frozen(predictor: Predictor, target: Properties, frozen: list[FrozenDensity]) -> tuple[Tensor, Tensor]:
     """Energies and forces with F = -dE/dR at fixed density - (d density/dR)^T dE/d density; differentiable in network 2's weights."""
     with torch.enable_grad():
         molecules = target.molecules.at(target.molecules.positions.detach().requires_grad_())
-        output = DensityOutput(*(torch.cat(parts).requires_grad_() for parts in zip(*(f.output for f in frozen))))
+        output = DensityOutput(*(part.requires_grad_() for part in joined(frozen)))
         geometry = predictor.geometry(molecules)
         energy = molecules.total(predictor.energy_network(output, geometry))
         training = torch.is_grad_enabled() and predictor.energy_network.training

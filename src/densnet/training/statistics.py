@@ -17,7 +17,10 @@ from densnet.training.examples import Example
 
 
 def initialise(training: list[Example], model: ModelSettings, basis: DensityBasis) -> Predictor:
-    """An untrained predictor for these frames: their mean neighbours, spread of coefficients, reference energies and force scale."""
+    """An untrained predictor for these frames: their mean neighbours, spread of coefficients, reference energies and force scale.
+
+    Its energy is the reference energies alone: learning starts from no force, not from a large random one.
+    """
     labels = Properties.concatenate([e.properties for e in training])
     predictor = Predictor(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM))
     natural = natural_functions(labels, basis)
@@ -27,6 +30,8 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     references = reference_energies(labels, element, len(basis.elements))
     force = float(labels.forces.double().square().mean().sqrt())
     predictor.energy_network.set_statistics(tuple(references.tolist()), force)
+    for last in predictor.energy_network.last:
+        torch.nn.init.zeros_(last.weight)
     few = Properties.concatenate([e.properties for e in training[:32]])
     geometry = predictor.geometry(few.molecules)
     labelled = DensityOutput(few.density.coefficients.float(), torch.zeros_like(few.density.exponents, dtype=torch.float32))
