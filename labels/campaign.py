@@ -1,6 +1,6 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
-    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; sealed frames are not repeated
+    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
     python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet
 """
 
@@ -18,6 +18,7 @@ ORDER = [
     ("small/training_500K", 0),
     ("ethanol/training_500K", 200),
     ("ethanol/heldout_300K", 0),
+    ("ethanol/heldout_500K", 0),
     ("ethanol/training_500K", 0),
     ("ethanethiol/training_300-500K", 300),
     ("ethanethiol/heldout_300K", 0),
@@ -26,7 +27,8 @@ ORDER = [
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 0),
 ]
-"""Frame list and how many frames of it (0 = all): an early share of each training list, then what it is tested on, then the rest."""
+"""Frame list and how many frames of it (0 = all): what the exponents of a basis are optimised on; then an early share of each training
+list, then what it is tested on, then the rest."""
 
 
 def label(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The exponents of the built-in basis `optimised`, from labels of small molecules: python labels/optimise_basis.py OUT.json LABELS... [STEPS]
+"""The exponents of the built-in basis `optimised`: python labels/optimise_basis.py OUT.json LABELS... [STEPS]
 
 Prints the fit floor on frames that the optimisation did not see, next to that of the other built-in sets.
 """

@@ -58,7 +58,7 @@ class DensityBasis:
 
     @classmethod
     def built_in(cls, name: str = "default", elements: Iterable[str | int] | None = None) -> DensityBasis:
-        """A set shipped with the package, ``small``, ``default``, ``optimised`` or ``large``, for ``elements`` (symbols or numbers; all if None)."""
+        """A set shipped with the package, one of `BUILT_IN`, for ``elements`` (symbols or numbers; all if None)."""
         if name not in BUILT_IN:
             raise BasisError(f"no built-in density basis {name!r}; choose one of {', '.join(BUILT_IN)}, or give exponents explicitly.")
         text = resources.files("densnet").joinpath("data", "bases", f"{name}.json").read_text()

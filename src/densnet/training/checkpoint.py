@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Run:
         return Run(step, seconds, self.score, self.stale + 1, self.best)
 
 
-def save(folder: Path, phase: str, run: Run, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> None:
+def save(folder: Path, phase: str, run: Run, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: Optimizer) -> None:
     """Write ``train-PHASE.state``; the old one stays until the new one is whole."""
     tensors = {}
     for name, weight in weights.items():
@@ -40,7 +41,7 @@ def save(folder: Path, phase: str, run: Run, weights: dict[str, Tensor], average
     _write(folder / f"train-{phase}.state", tensors, header)
 
 
-def resume(folder: Path, phase: str, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> Run:
+def resume(folder: Path, phase: str, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: Optimizer) -> Run:
     """Load what `save` wrote, if anything, into weights, average and optimiser; otherwise a fresh run."""
     path = folder / f"train-{phase}.state"
     if not path.exists():

@@ -79,7 +79,8 @@ def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report:
         if last or (step + 1) % plan.validate_every == 0:
             metrics = validated(stage, weights, average)
             if not math.isfinite(metrics["score"]):
-                raise TrainingError(f"phase {stage.name!r} diverged before step {step + 1}; lower its `learning_rate` ({plan.learning_rate:g}).")
+                remedy = f"lower its `learning_rate` ({plan.learning_rate:g})"
+                raise TrainingError(f"phase {stage.name!r} diverged before step {step + 1}; {remedy}.")
             run = run.after(step + 1, time.monotonic() - began, metrics["score"], average)
             checkpoint.save(folder, stage.name, run, weights, average, optimiser)
             checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)

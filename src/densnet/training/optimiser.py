@@ -41,7 +41,7 @@ class Soap(torch.optim.Optimizer):
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
             for side, size in _sides(weight, group["largest"]):
                 state[f"{side}_statistics"] = weight.new_zeros(*weight.shape[:-2], size, size)
-                state[f"{side}_vectors"] = torch.eye(size, dtype=weight.dtype, device=weight.device).expand(*weight.shape[:-2], -1, -1).clone()
+                state[f"{side}_vectors"] = torch.eye(size).to(weight).expand(*weight.shape[:-2], -1, -1).clone()
         state["step"] += 1
         count = int(state["step"])
         for side, _ in _sides(weight, group["largest"]):
