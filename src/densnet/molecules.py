@@ -110,6 +110,35 @@ class Pairs:
         """[pairs, 3] from receiver to sender, bohr."""
         return positions[self.sender] - positions[self.receiver]
 
+    def by_receiver(self, atoms: int) -> Neighbours:
+        """The same pairs as a table with one row for each of the ``atoms``."""
+        counts = torch.bincount(self.receiver, minlength=atoms)
+        place = torch.arange(len(self.receiver), device=counts.device) - (counts.cumsum(0) - counts)[self.receiver]
+        width = max(1, int(counts.max()))
+        sender = torch.arange(atoms, device=counts.device).unsqueeze(1).expand(atoms, width).clone()
+        sender[self.receiver, place] = self.sender
+        present = torch.arange(width, device=counts.device) < counts.unsqueeze(1)
+        return Neighbours(sender, None if bool(present.all()) else ~present)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The senders of each receiver in a row, as many as the atom with the most has; sums over neighbours are then dense and fast.
+
+    sender   [atoms, neighbours] int64  the atom itself where there is none
+    absent   [atoms, neighbours] bool   where there is none; None if every row is full
+    """
+
+    sender: Tensor
+    absent: Tensor | None
+
+    def vectors(self, positions: Tensor, far: float) -> Tensor:
+        """[atoms, neighbours, 3] from receiver to sender, bohr; an absent neighbour is ``far`` (bohr) away along x."""
+        found = positions.index_select(0, self.sender.flatten()).unflatten(0, self.sender.shape) - positions.unsqueeze(1)
+        if self.absent is None:
+            return found
+        return found + self.absent.unsqueeze(2) * found.new_tensor([far, 0.0, 0.0])
+
 
 def all_pairs(molecules: Molecules) -> Pairs:
     """Every directed pair of different atoms within each molecule, whatever the distance (fixed along a trajectory)."""

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from densnet import __version__
+from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
 from densnet.cli.evaluate import evaluate
 from densnet.cli.label import label
@@ -22,7 +23,7 @@ from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
 
-VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run)
+VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = """Infrared spectra from machine-learned electron densities.

@@ -90,7 +90,7 @@ class DensityNetwork(nn.Module):
         h = self.embedding.index_select(0, element).unsqueeze(0)
         for layer in self.layers:
             h = layer(h, geometry)
-        bonded = 1 - torch.exp(-5 * geometry.gather(geometry.envelope)).unsqueeze(-1)
+        bonded = 1 - torch.exp(-5 * geometry.envelope.sum(1, keepdim=True))
         widths = self._widths(h, element)
         rows = self.head(h, geometry)
         s_count = self.basis.counts[0]
@@ -137,9 +137,8 @@ class Transfer(nn.Module):
     def forward(self, scalars: Tensor, geometry: Geometry) -> Tensor:
         """``scalars`` [atoms, channels] -> [atoms] electrons gained."""
         a, b = self.donor(scalars), self.acceptor(scalars)
-        i, j = geometry.receiver, geometry.sender
-        flow = a.index_select(0, i) * b.index_select(0, j) - a.index_select(0, j) * b.index_select(0, i)
-        return geometry.gather((flow * (geometry.radial @ self.radial)).sum(-1))
+        flow = a.unsqueeze(1) * geometry.of_senders(b) - geometry.of_senders(a) * b.unsqueeze(1)
+        return (flow * (geometry.radial @ self.radial)).sum((1, 2))
 
 
 class Synthesis(nn.Module):
@@ -174,15 +173,14 @@ class Head(nn.Module):
         low = [sizes.channels if l <= self.l_hidden else 0 for l in range(self.l_max + 1)]
         inputs = [(1 + n) * self.width + c for n, c in zip(self.product.paths.counts, low)]
         self.out = nn.ModuleList(Synthesis(n, present) for n, present in zip(inputs, slots_present(basis)))
-        self.register_buffer("degree", torch.tensor(symmetry.degrees(self.l_max)), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        strength = self.receiver(h[0]).index_select(0, geometry.receiver) * self.sender(h[0]).index_select(0, geometry.sender)
-        weights = self.radial(geometry).unflatten(1, (self.l_max + 1, self.width)) * strength.unsqueeze(1)
-        directions = geometry.harmonics[:, : len(self.degree)].unsqueeze(-1)
-        a = geometry.gather(directions * weights.index_select(1, self.degree)).transpose(0, 1) * self.scale
-        products = self.product(self.low(h[:4]), a)
+        strength = self.receiver(h[0]).unsqueeze(1) * geometry.of_senders(self.sender(h[0])) * self.scale
+        weights = self.radial(geometry).unflatten(2, (self.l_max + 1, self.width)) * strength.unsqueeze(2)
         orders = [2 * l + 1 for l in range(self.l_max + 1)]
+        directions = geometry.harmonics[..., : sum(orders)].transpose(1, 2).split(orders, dim=1)
+        a = torch.cat([y @ weight for y, weight in zip(directions, weights.unbind(2))], dim=1).transpose(0, 1)
+        products = self.product(self.low(h[:4]), a)
         own, hidden = symmetry.by_order(a, orders), symmetry.by_order(h, orders[: self.l_hidden + 1])
         rows = []
         for l, out in enumerate(self.out):

@@ -15,31 +15,29 @@ import torch
 from torch import Tensor, nn
 
 from densnet import symmetry
-from densnet.molecules import Pairs
+from densnet.molecules import Neighbours
 
 
 @dataclass(frozen=True)
 class Geometry:
     """What the layers see of a batch of molecules; computed once, shared by both networks.
 
-    element    [atoms]                 index into the model's element list
-    receiver   [pairs], sender [pairs]
-    harmonics  [pairs, components]     sqrt(4 pi) S_lm of the direction receiver -> sender
-    radial     [pairs, functions]      Bessel functions times the cut-off
-    envelope   [pairs]                 cut-off function, 1 at r = 0, C2 zero at r = cut-off
+    element    [atoms]                         index into the model's element list
+    sender     [atoms * neighbours]            the neighbours of each atom in turn
+    harmonics  [atoms, neighbours, components] sqrt(4 pi) S_lm of the direction atom -> neighbour
+    radial     [atoms, neighbours, functions]  Bessel functions times the cut-off
+    envelope   [atoms, neighbours]             cut-off function, 1 at r = 0, C2 zero at r = cut-off
     """
 
     element: Tensor
-    receiver: Tensor
     sender: Tensor
     harmonics: Tensor
     radial: Tensor
     envelope: Tensor
 
-    def gather(self, values: Tensor) -> Tensor:
-        """Sum over the pairs of each receiver: [pairs, ...] -> [atoms, ...]."""
-        out = torch.zeros(len(self.element), *values.shape[1:], dtype=values.dtype, device=values.device)
-        return out.index_add(0, self.receiver, values)
+    def of_senders(self, values: Tensor) -> Tensor:
+        """What each neighbour has: [atoms, ...] -> [atoms, neighbours, ...]."""
+        return values.index_select(0, self.sender).unflatten(0, self.envelope.shape)
 
 
 def envelope(x: Tensor) -> Tensor:
@@ -48,14 +46,14 @@ def envelope(x: Tensor) -> Tensor:
     return 1 + inside**6 * (-28 + inside * (48 - 21 * inside))
 
 
-def geometry(element: Tensor, vectors: Tensor, pairs: Pairs, *, cutoff: float, radial: int, l_max: int) -> Geometry:
-    """`Geometry` from ``vectors`` [pairs, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
+def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int) -> Geometry:
+    """`Geometry` from ``vectors`` [atoms, neighbours, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
     distance = vectors.square().sum(-1, keepdim=True).sqrt()
     damping = envelope(distance / cutoff)
     order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
     harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max)
-    return Geometry(element, pairs.receiver, pairs.sender, harmonics, waves, damping.squeeze(-1))
+    return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1))
 
 
 def silu(x: Tensor) -> Tensor:
@@ -163,7 +161,7 @@ class Sizes:
 
 
 class Radial(nn.Module):
-    """Weights of the messages, [pairs, outputs]: one hidden layer on the Bessel functions, modulated by both elements.
+    """Weights of the messages, [atoms, neighbours, outputs]: one hidden layer on the Bessel functions, modulated by both elements.
 
     No biases: the weights inherit the C2 zero of the radial functions at the cut-off.
     """
@@ -176,16 +174,21 @@ class Radial(nn.Module):
         self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
 
     def forward(self, geometry: Geometry) -> Tensor:
-        own = self.receiver.index_select(0, geometry.element).index_select(0, geometry.receiver)
-        modulation = 1 + own + self.sender.index_select(0, geometry.element).index_select(0, geometry.sender)
-        return silu((geometry.radial @ self.first) * modulation) @ self.last
+        return self.hidden(geometry) @ self.last
+
+    def hidden(self, geometry: Geometry) -> Tensor:
+        """[atoms, neighbours, hidden] what the outputs are linear in."""
+        own = 1 + self.receiver.index_select(0, geometry.element)
+        modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
+        return silu((geometry.radial @ self.first) * modulation)
 
 
 class Messages(nn.Module):
     """Sum over neighbours of (features of the neighbour) x (harmonics of the direction), weighted by learned radial functions.
 
     m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path, for each l: [2l + 1, atoms, paths x channels]. Scaled by constants
-    (`calibrate`) to a typical size of 1.
+    (`calibrate`) to a typical size of 1. All paths from one l of the neighbour are one batched matrix product over neighbours and m: what
+    belongs to pairs times paths times channels is never formed.
     """
 
     typical = 1.0
@@ -196,17 +199,39 @@ class Messages(nn.Module):
         self.paths = Paths(l_out, l_in, l_out)
         self.radial = Radial(sizes, sum(self.paths.counts) * sizes.channels)
         self.register_buffer("scale", torch.full((sum(self.paths.sizes), 1), 1 / math.sqrt(sizes.neighbours)))
-        starts = [sum(self.paths.counts[:l]) for l in range(l_out + 1)]
-        path = [starts[l] + p for l, count in enumerate(self.paths.counts) for _ in range(2 * l + 1) for p in range(count)]
-        self.register_buffer("path", torch.tensor(path), persistent=False)
+        for l in range(l_in + 1):
+            rows, columns = self._of_sender_order(l, sizes.channels)
+            self.register_buffer(f"rows_{l}", rows, persistent=False)
+            self.register_buffer(f"columns_{l}", columns, persistent=False)
+
+    def _of_sender_order(self, l2: int, channels: int) -> tuple[Tensor, Tensor]:
+        """Of the paths that read order ``l2`` of the neighbour, in turn: their rows in the table, their columns in the radial weights."""
+        rows, columns, start, first = [], [], 0, 0
+        for l3, orders in enumerate(self.paths.per_order):
+            for path, (_, b) in enumerate(orders):
+                if b == l2:
+                    rows += [start + m * len(orders) + path for m in range(2 * l3 + 1)]
+                    columns += range((first + path) * channels, (first + path + 1) * channels)
+            start, first = start + (2 * l3 + 1) * len(orders), first + len(orders)
+        return torch.tensor(rows), torch.tensor(columns)
 
     def forward(self, h: Tensor, geometry: Geometry) -> list[Tensor]:
-        pairs, channels = len(geometry.receiver), h.shape[2]
-        weights = self.radial(geometry).view(pairs, sum(self.paths.counts), channels).index_select(1, self.path)
+        hidden, harmonics = self.radial.hidden(geometry), geometry.harmonics[..., : self.components]
         table = self.paths.table(h) * self.scale.unsqueeze(2)
-        rotated = geometry.harmonics[:, : self.components] @ table.transpose(0, 1).flatten(1)
-        rows = torch.bmm(rotated.view(pairs, len(table), len(h)), h.index_select(1, geometry.sender).transpose(0, 1))
-        return self.paths.blocks(geometry.gather(rows * weights).transpose(0, 1))
+        theirs = geometry.of_senders(h.transpose(0, 1).contiguous())
+        found: dict[tuple[int, int, int], Tensor] = {}
+        for l2 in range(math.isqrt(len(h))):
+            rows, columns = getattr(self, f"rows_{l2}"), getattr(self, f"columns_{l2}")
+            paths = [(l1, b, l3) for l3, orders in enumerate(self.paths.per_order) for l1, b in orders if b == l2]
+            rotation = table.index_select(0, rows)[:, :, symmetry.block(l2)].transpose(0, 1)
+            left = (harmonics @ rotation.flatten(1)).unflatten(2, rotation.shape[1:]).transpose(1, 2).flatten(2)
+            weights = (hidden @ self.radial.last.index_select(1, columns)).unflatten(2, (1, len(paths), -1))
+            right = (weights * theirs[:, :, symmetry.block(l2)].unsqueeze(3)).flatten(3).flatten(1, 2)
+            sums = torch.bmm(left, right).unflatten(2, (len(paths), -1)).split([2 * l3 + 1 for _, _, l3 in paths], dim=1)
+            found |= {path: part[:, :, number] for number, (path, part) in enumerate(zip(paths, sums))}
+        return [
+            torch.cat([found[l1, l2, l3] for l1, l2 in orders], dim=-1).transpose(0, 1) for l3, orders in enumerate(self.paths.per_order)
+        ]
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""

@@ -21,7 +21,7 @@ from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
 from densnet.model.layers import Geometry, geometry
-from densnet.molecules import SYMBOLS, Molecules, Pairs, all_pairs, pairs_within
+from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_within
 from densnet.properties import Properties
 from densnet.settings import Section, parse
 
@@ -60,7 +60,7 @@ class Predictor(nn.Module):
         table = torch.full((len(SYMBOLS),), -1)
         table[list(basis.elements)] = torch.arange(len(basis.elements))
         self.register_buffer("element_of", table, persistent=False)
-        self._topology: tuple[Tensor, Tensor, Tensor, Pairs | None] | None = None
+        self._topology: tuple[Tensor, Tensor, Tensor, Neighbours | None] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -74,11 +74,12 @@ class Predictor(nn.Module):
 
     def geometry(self, molecules: Molecules) -> Geometry:
         """What both networks see of ``molecules``."""
-        element, pairs = self._elements_and_pairs(molecules)
+        element, neighbours = self._elements_and_neighbours(molecules)
         own = self.settings.density
-        vectors = pairs.vectors(molecules.positions).to(self.dtype)
+        cutoff = own.cutoff * units.ANGSTROM
+        vectors = neighbours.vectors(molecules.positions, 2 * cutoff).to(self.dtype)
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
-        return geometry(element, vectors, pairs, cutoff=own.cutoff * units.ANGSTROM, radial=own.radial_functions, l_max=l_max)
+        return geometry(element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
 
     def density(self, molecules: Molecules, output: DensityOutput, geometry: Geometry) -> Density:
         """The output of network 1 as a `Density` of ``molecules``."""
@@ -109,7 +110,7 @@ class Predictor(nn.Module):
         density = Density(still, density.basis, density.coefficients.detach(), density.exponents.detach())
         return Properties(still, properties.energy.detach(), -slope, properties.dipole.detach(), density)
 
-    def _elements_and_pairs(self, molecules: Molecules) -> tuple[Tensor, Pairs]:
+    def _elements_and_neighbours(self, molecules: Molecules) -> tuple[Tensor, Neighbours]:
         """Cached for the batch last seen, because a trajectory asks for the same atoms at every step."""
         known = self._topology
         if known is None or known[0] is not molecules.numbers or known[1] is not molecules.owner:
@@ -121,10 +122,12 @@ class Predictor(nn.Module):
                 raise ValueError(
                     f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}."
                 )
-            pairs = all_pairs(molecules) if int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO else None
-            known = self._topology = (molecules.numbers, molecules.owner, element, pairs)
-        pairs = known[3] if known[3] is not None else pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM)
-        return known[2], pairs
+            small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
+            every = all_pairs(molecules).by_receiver(len(element)) if small else None
+            known = self._topology = (molecules.numbers, molecules.owner, element, every)
+        if known[3] is not None:
+            return known[2], known[3]
+        return known[2], pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM).by_receiver(len(known[2]))
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""

@@ -53,7 +53,7 @@ class Promise:
         """Whether the target is met; None where nothing was measured."""
         if self.value is None or math.isnan(self.value):
             return None
-        return self.value <= self.target
+        return bool(self.value <= self.target)
 
 
 def escape(text: object) -> str:

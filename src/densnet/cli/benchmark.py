@@ -1,0 +1,112 @@
+"""`densnet benchmark`: where the time of a dynamics step goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PARTS = {
+    "neighbours_ms": "pairs, distances, harmonics, radial functions",
+    "network_1_ms": "network 1: density, forward",
+    "network_2_ms": "network 2: energy, forward",
+    "dipole_ms": "dipole of the density",
+    "promolecule_ms": "promolecule (its dipole is zero)",
+    "backward_ms": "forces: backward through both networks",
+    "integrator_ms": "integrator",
+    "io_ms": "trajectory files, share of a step",
+}
+
+
+def benchmark(
+    model: Annotated[str, typer.Option(help="Model file written by `densnet train`, or the name of a shipped model.")],
+    geometry: Annotated[Path | None, typer.Option(help="xyz file in Angstrom; several frames are dealt to the replicas in turn.")] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Independent trajectories, run as one batch.")] = 32,
+    steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
+    threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+) -> None:
+    """Measure a step of molecular dynamics and its parts on this machine: medians of CPU time in ms, for all replicas together.
+
+    A step is one force call and the integrator, at constant energy; files are not part of it. Their share (samples and restarts at the
+    default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting for the disk. The promolecule is not
+    evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by a profiler in one step.
+    Floating-point operations are those of the matrix products of one force call.
+    """
+    import torch
+    from rich.console import Console
+
+    from densnet import __version__
+    from densnet.cli import timing
+    from densnet.cli.console import activity
+    from densnet.cli.runfolder import write_json
+    from densnet.model.predictor import load
+    from densnet.molecules import Molecules
+    from densnet.reference.geometries import read
+    from densnet.simulation.initial import deal
+
+    predictor = load(model)
+    if geometry is None:
+        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+    start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas)
+    torch.set_num_threads(threads)
+    clock = timing.clock(threads)
+    with activity("measuring") as progress:
+        times = timing.measure(predictor, start, steps, clock, progress)
+    whole = times.pop("step")
+    found = {
+        "ms_per_step": whole,
+        "replica_steps_per_s": 1000 * replicas / whole,
+        **{key: times[key.removesuffix("_ms")] for key in PARTS},
+        "gflops_achieved": timing.floating_point_operations(predictor, start) / whole / 1e6,
+        "gemm_gflops": timing.matrix_product_rate(steps, clock) / 1e9,
+        "hardware": _processor(),
+        "threads": threads,
+        "replicas": replicas,
+        "atoms": len(start.numbers) // replicas,
+        "repetitions": steps,
+        "clock": "CPU time" if threads == 1 else "wall time",
+        "precision": str(predictor.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "densnet": __version__,
+    }
+    Console().print(_table(found, f"{model} on {geometry}"))
+    if json is not None:
+        write_json(json, found)
+
+
+def _table(found: dict, title: str) -> Table:
+    from rich.table import Table
+
+    caption = (
+        f"Medians of {found['clock']} over {found['repetitions']} repetitions: {found['replicas']} replicas of {found['atoms']} atoms, "
+        f"{found['precision']}, {found['threads']} thread(s), torch {found['torch']}, {found['hardware']}. "
+        "Each part has a median of its own, and files are not in the step: the parts need not add up to it."
+    )
+    table = Table(title=title, caption=caption)
+    table.add_column("")
+    table.add_column("ms", justify="right")
+    table.add_column("% of the step", justify="right")
+    for key, text in PARTS.items():
+        table.add_row(text, f"{found[key]:.3f}", f"{100 * found[key] / found['ms_per_step']:.1f}")
+    table.add_section()
+    table.add_row("whole step", f"{found['ms_per_step']:.3f}", "100")
+    table.add_section()
+    table.add_row("replica steps per second", f"{found['replica_steps_per_s']:.0f}", "")
+    table.add_row("Gflop/s of the step's matrix products", f"{found['gflops_achieved']:.2f}", "")
+    table.add_row("Gflop/s of this machine, float32 1024 x 1024", f"{found['gemm_gflops']:.1f}", "")
+    return table
+
+
+def _processor() -> str:
+    """Name of the processor; what Python knows of it where there is no /proc/cpuinfo."""
+    import platform
+
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,121 @@
+"""Where the time of a dynamics step goes: medians of the step and of its parts, and what the machine could do at best."""
+
+from __future__ import annotations
+
+import cProfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from densnet import units
+from densnet.density import promolecule
+from densnet.model.predictor import Predictor
+from densnet.molecules import Molecules
+from densnet.simulation import initial
+from densnet.simulation.integrators import State, Step, init, velocity_verlet
+from densnet.simulation.run import Progress, SimulateSettings
+from densnet.simulation.trajectory import Record
+
+WARM_UP = 10
+"""Repetitions before the first that counts."""
+
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+
+def clock(threads: int) -> Clock:
+    """CPU time of the process, which other programs hardly disturb; with several threads, whose CPU times add up, wall time."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def measure(predictor: Predictor, replicas: Molecules, repetitions: int, clock: Clock, progress: Progress) -> dict[str, float]:
+    """Median ms of a step of velocity Verlet (``step``, files not included) and of each of its parts, by name; ``io`` is per step.
+
+    Step and parts are measured in turn, always from the same geometry, so that a change of the processor's speed meets them alike.
+    ``promolecule`` is the time spent in `densnet.density.promolecule` during one step, by Python's profiler.
+    """
+    settings = SimulateSettings(replicas=replicas.count)
+    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, Generator().manual_seed(settings.seed))
+    state = init(predictor, replicas, velocities)
+    known = predictor(replicas)
+    step = velocity_verlet(predictor, state.masses, settings.timestep)
+    free = velocity_verlet(lambda molecules: known, state.masses, settings.timestep)
+    rows, total = [], WARM_UP + repetitions
+    for done in range(total):
+        row = {"step": _seconds(lambda: step(state), clock), **_force_parts(predictor, replicas, clock)}
+        rows.append(row | {"integrator": _seconds(lambda: free(state), clock)})
+        progress(done + 1, 2 * total)
+    for done in range(total):  # a loop of its own, because so much writing at once would leave the steps with cold caches
+        rows[done]["io"] = _writing(state, settings, clock)
+        progress(total + done + 1, 2 * total)
+    found = {name: 1000 * median(row[name] for row in rows[WARM_UP:]) for name in rows[0]}
+    return found | {"promolecule": 1000 * _in_promolecule(step, state)}
+
+
+def floating_point_operations(predictor: Predictor, replicas: Molecules) -> int:
+    """Of energy, forces and dipole of ``replicas``; matrix products only, two for each multiply-add."""
+    with FlopCounterMode(display=False) as counter:
+        predictor(replicas)
+    return counter.get_total_flops()
+
+
+def matrix_product_rate(repetitions: int, clock: Clock, size: int = 1024) -> float:
+    """Floating-point operations per second of a float32 product of two ``size`` x ``size`` matrices."""
+    a, b = torch.randn(2, size, size, generator=Generator().manual_seed(0))
+    seconds = [_seconds(lambda: a @ b, clock) for _ in range(WARM_UP + repetitions)]
+    return 2 * size**3 / median(seconds[WARM_UP:])
+
+
+def _seconds(work: Callable[[], object], clock: Clock) -> float:
+    begun = clock()
+    work()
+    return clock() - begun
+
+
+def _force_parts(predictor: Predictor, molecules: Molecules, clock: Clock) -> dict[str, float]:
+    """Seconds of the stations of `Predictor.forward`, passed in its order."""
+    moments = [clock()]
+    with torch.enable_grad():
+        molecules = molecules.at(molecules.positions.detach().requires_grad_())
+        geometry = predictor.geometry(molecules)
+        moments.append(clock())
+        output = predictor.density_network(geometry)
+        moments.append(clock())
+        energy: Tensor = molecules.total(predictor.energy_network(output, geometry))
+        moments.append(clock())
+        dipole = predictor.density(molecules, output, geometry).dipole()
+        moments.append(clock())
+        slope = torch.autograd.grad(energy.sum(), molecules.positions)
+        moments.append(clock())
+    del dipole, slope  # alive until here, as in the predictor
+    names = ("neighbours", "network_1", "network_2", "dipole", "backward")
+    return {name: after - before for name, before, after in zip(names, moments, moments[1:])}
+
+
+def _writing(state: State, settings: SimulateSettings, clock: Clock) -> float:
+    """Seconds per step of samples, one restart and the H5MD file of as many steps as lie between two restarts."""
+    molecules, steps = state.molecules, settings.checkpoint_every
+    numbers = molecules.numbers[molecules.owner == 0].tolist()
+    header = {"settings": settings.model_dump(mode="json"), "provenance": {}, "numbers": numbers, "start": ""}
+    freedom = initial.degrees_of_freedom(molecules, translation=False, rotation=True).clamp(min=1)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = clock()
+        record = Record(Path(folder), header, freedom)
+        for _ in range(steps // settings.sample_every):
+            record.sample(state)
+        record.checkpoint(state, Generator())
+        record.consolidate(molecules.masses, complete=True)
+        return (clock() - begun) / steps
+
+
+def _in_promolecule(step: Step, state: State) -> float:
+    profile = cProfile.Profile()
+    profile.runcall(step, state)
+    calls = [entry for entry in profile.getstats() if not isinstance(entry.code, str)]
+    return float(sum(call.totaltime for call in calls if call.code.co_filename == promolecule.__file__))
