@@ -7,7 +7,7 @@ import torch
 
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
-from densnet.model.predictor import ModelSettings
+from densnet.model.predictor import ModelSettings, load
 from densnet.properties import Properties
 from densnet.training import fit, objective, stages
 from densnet.training.examples import collate
@@ -36,8 +36,12 @@ def frames():
 @pytest.fixture(scope="module")
 def trained(frames, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    basis = frames[0][0].properties.density.basis
-    return fit.train(*frames, plan(12), MODEL, basis, folder), folder
+    return fit.train(new(frames), *frames, plan(12), folder), folder
+
+
+def new(frames):
+    torch.manual_seed(1)
+    return initialise(frames[0], MODEL, frames[0][0].properties.density.basis)
 
 
 def test_every_phase_lowers_its_score(trained):
@@ -59,13 +63,25 @@ def test_interrupted_training_ends_in_the_same_bits(frames, trained, tmp_path):
 
         return report
 
-    basis = frames[0][0].properties.density.basis
     for stop in (("density", 32), ("points", 4), ("energy", 4), ("joint", 8)):
         with pytest.raises(Interrupted):
-            fit.train(*frames, plan(12), MODEL, basis, tmp_path, stop_at(*stop))
-    resumed = fit.train(*frames, plan(12), MODEL, basis, tmp_path)
+            fit.train(new(frames), *frames, plan(12), tmp_path, stop_at(*stop))
+    resumed = fit.train(new(frames), *frames, plan(12), tmp_path)
     for (name, one), other in zip(resumed.state_dict().items(), trained[0].state_dict().values()):
         assert torch.equal(one, other), name
+
+
+def test_training_goes_on_from_a_trained_model(frames, trained, tmp_path):
+    """Its scales stay, so a few tiny steps leave it nearly as it was; a model that is not trained gets new ones."""
+    trained[0].save(tmp_path / "model.safetensors")
+    former = load(tmp_path / "model.safetensors")
+    before = stages.energy_stage(former.train(), *frames, plan(4)).validate()
+    tiny = plan(4).energy.model_copy(update={"learning_rate": 1e-7})
+    none = StageSettings(steps=0)
+    again = fit.train(former, *frames, TrainSettings(density=none, points=none, energy=tiny, joint=none), tmp_path)
+    after = stages.energy_stage(again.train(), *frames, plan(4)).validate()
+    assert after["score"] == pytest.approx(before["score"], rel=1e-2)
+    assert not new(frames).energy_network.trained and again.energy_network.trained
 
 
 def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):

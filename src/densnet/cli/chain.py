@@ -13,7 +13,7 @@ import torch
 
 from densnet import units
 from densnet.cli.evaluate import write_evaluation
-from densnet.cli.fitting import examples_of, train_on
+from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.harmonic import analyse, cold_run, remembered, write_modes, write_slices
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
@@ -110,7 +110,7 @@ class Chain:
         basis, plan = self.basis(labels), self.settings.train
         parts = held_out(labels, plan.validation_fraction, plan.seed)
         examples = [examples_of(part, basis, self.folder / "fit", self.settings.density.points, self.progress) for part in parts]
-        model = train_on(examples, (plan, self.settings.model), basis, place, self.progress)
+        model = train_on(untrained(examples[0], self.settings.model, basis, plan.seed), examples, plan, place, self.progress)
         model.save(place / "model.safetensors")
 
     def evaluate(self, place: Path) -> None:

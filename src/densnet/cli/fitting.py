@@ -15,6 +15,7 @@ from densnet.training import fit
 from densnet.training.coverage import coverage
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
+from densnet.training.statistics import initialise
 
 PHASES = ("density", "points", "energy", "joint")
 
@@ -24,11 +25,14 @@ def examples_of(labels: Dataset, basis: DensityBasis, folder: Path, points: int,
     return prepare(labels, basis, folder, points=points, progress=progress)
 
 
-def train_on(
-    parts: list[list[Example]], settings: tuple[TrainSettings, ModelSettings], basis: DensityBasis, folder: Path, progress: Callable
-) -> Predictor:
-    """A model trained on the first of ``parts`` and validated on the second; ``progress`` is told (step, steps, what is going on)."""
-    plan, model = settings
+def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis, seed: int) -> Predictor:
+    """A new model with the constants of these ``examples`` and weights drawn by ``seed``."""
+    torch.manual_seed(seed)
+    return initialise(examples, model, basis)
+
+
+def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Callable) -> Predictor:
+    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
     steps = [getattr(plan, phase).steps for phase in PHASES]
@@ -39,7 +43,7 @@ def train_on(
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}")
 
-    predictor = fit.train(parts[0], parts[1], plan, model, basis, folder, report)
+    predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
     predictor.provenance = {
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),

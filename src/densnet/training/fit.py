@@ -11,14 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from densnet.density.basis import DensityBasis
-from densnet.model.predictor import ModelSettings, Predictor
+from densnet.model.predictor import Predictor
 from densnet.training import checkpoint
 from densnet.training.examples import Example
 from densnet.training.optimiser import Soap
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
-from densnet.training.statistics import initialise
 
 
 class TrainingError(ValueError):
@@ -41,12 +39,14 @@ Report = Callable[[Progress], None]
 
 
 def train(
-    training: list[Example], validation: list[Example], settings: TrainSettings, model: ModelSettings, basis: DensityBasis,
-    folder: Path, report: Report = lambda progress: None,
+    predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings, folder: Path,
+    report: Report = lambda progress: None,
 ) -> Predictor:  # fmt: skip
-    """Train both networks; ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly."""
-    torch.manual_seed(settings.seed)
-    predictor = initialise(training, model, basis).to(settings.device)
+    """Train both networks of ``predictor``, new (`initialise`) or trained before.
+
+    ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
+    """
+    predictor = predictor.to(settings.device).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))
     for phase, make in makers:
         plan: StageSettings = getattr(settings, phase)

@@ -82,12 +82,13 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
 def energy_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
     """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame.
 
-    Its scales are set anew, by the density that it will read in place of the labelled one.
+    The scales of an untrained one are set anew, by the density that it will read in place of the labelled one.
     """
     frozen = {id(e): freeze(predictor, e.properties.molecules) for e in [*training, *validation]}
-    geometry = predictor.geometry(collate(training[:32]).to(predictor.device).properties.molecules)
-    density = joined([frozen[id(e)] for e in training[:32]])
-    calibrate(predictor.energy_network, lambda: predictor.energy_network(density, geometry))
+    if not predictor.energy_network.trained:
+        geometry = predictor.geometry(collate(training[:32]).to(predictor.device).properties.molecules)
+        density = joined([frozen[id(e)] for e in training[:32]])
+        calibrate(predictor.energy_network, lambda: predictor.energy_network(density, geometry))
 
     def predict(examples: list[Example], batch: Batch) -> tuple[Tensor, Tensor]:
         return energy_on_frozen(predictor, batch.properties, [frozen[id(e)] for e in examples])
