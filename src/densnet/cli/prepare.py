@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from densnet.dataset.dataset import Dataset
 from densnet.dataset.points import Points, sample
@@ -16,7 +17,7 @@ from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
-from densnet.properties import MissingProperty
+from densnet.properties import MissingProperty, Properties
 from densnet.reference import fitting, workers
 from densnet.training.examples import Example
 
@@ -48,7 +49,15 @@ def prepare(
         _save(files[job[0]], result)
         done += 1
         progress(done, len(jobs))
-    return [_example(label.properties, basis, file) for label, file in zip(labels, files)]
+    known = [_known(label.properties, basis, file) for label, file in zip(labels, files)]
+    return [Example(labelled, metric, points) for (labelled, points), metric in zip(known, _metrics([k[0] for k in known], basis))]
+
+
+def _metrics(labels: list[Properties], basis: DensityBasis) -> list[Tensor]:
+    """The Coulomb metric of each label, float32; in one piece of memory, since among large arrays small ones would leave holes."""
+    sizes = [basis.functions(label.molecules.numbers) for label in labels]
+    parts = torch.empty(sum(n * n for n in sizes)).split([n * n for n in sizes])
+    return [part.view(n, n).copy_(fitting.metric(label.molecules, basis)) for label, part, n in zip(labels, parts, sizes)]
 
 
 def _job(index: int, orbitals: Orbitals) -> Job:
@@ -83,10 +92,10 @@ def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     part.replace(file)
 
 
-def _example(properties, basis: DensityBasis, file: Path) -> Example:
+def _known(properties: Properties, basis: DensityBasis, file: Path) -> tuple[Properties, Points]:
+    """A label with its fitted density, and the exact one on points."""
     with np.load(file, allow_pickle=False) as arrays:
         tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    molecule = properties.molecules
-    density = Density.of(molecule, basis, tensors["coefficients"])
-    labelled = properties.replace(density=density, orbitals=None)
-    return Example(labelled, fitting.metric(molecule, basis).float(), Points(tensors["points"], tensors["weights"], tensors["correction"]))
+    density = Density.of(properties.molecules, basis, tensors["coefficients"])
+    points = Points(tensors["points"], tensors["weights"], tensors["correction"])
+    return properties.replace(density=density, orbitals=None), points
