@@ -1,4 +1,4 @@
-"""The exponents of the built-in basis `optimised`: python labels/optimise_basis.py OUT.json LABELS... [STEPS]
+"""The exponents of the built-in basis `optimised`: python labels/optimise_basis.py OUT.json [STEPS]
 
 Prints the fit floor on frames that the optimisation did not see, next to that of the other built-in sets.
 """
@@ -11,8 +11,12 @@ import numpy as np
 import torch
 
 from densnet.dataset import store
+from densnet.dataset.dataset import formula
 from densnet.density.basis import DensityBasis
+from densnet.density.orbitals import Orbitals
 from densnet.reference import basis_fit
+
+HERE = Path(__file__).parent
 
 START = {
     "H": [(0.1, 8.0, 5), (0.15, 4.0, 4), (0.2, 3.0, 4), (0.3, 2.0, 3), (0.5, 1.2, 2)],
@@ -33,19 +37,26 @@ def start() -> DensityBasis:
     return DensityBasis.of("start", table)
 
 
-def main(out: Path, paths: list[Path], steps: int) -> None:
-    """Optimise, write, and compare on the last two frames of each file."""
+def chosen() -> tuple[list[Orbitals], list[Orbitals]]:
+    """The first frame of each small molecule and the first two of ethanol, to optimise on; the last two of each list, to judge by."""
+    small, ethanol = store.read(HERE / "small" / "training_500K.001.h5"), store.read(HERE / "ethanol" / "start_500K.h5")
+    first = {formula(label.properties.molecules.numbers): label for label in reversed(small)}
+    known = [first[name] for name in dict.fromkeys(formula(label.properties.molecules.numbers) for label in small)] + list(ethanol)[:2]
+    unseen = [*list(small)[-2:], *list(ethanol)[-2:]]
+    return [label.properties.orbitals[0] for label in known], [label.properties.orbitals[0] for label in unseen]
+
+
+def main(out: Path, steps: int) -> None:
+    """Optimise, write, compare."""
     torch.set_num_threads(1)
-    sets = [store.read(path) for path in paths]
-    orbitals = [label.properties.orbitals[0] for labels in sets for label in list(labels)[:-2]]
+    seen, unseen = chosen()
 
     def report(step: int, error: float) -> None:
         if step % 10 == 9:
             print(f"step {step + 1}: mean error {error:.4f} %", flush=True)
 
-    basis = basis_fit.optimise(start(), orbitals, name="optimised", steps=steps, report=report)
+    basis = basis_fit.optimise(start(), seen, name="optimised", steps=steps, report=report)
     out.write_text(json.dumps(basis.to_dict()).replace("]], ", "]],\n") + "\n")
-    unseen = [label.properties.orbitals[0] for labels in sets for label in list(labels)[-2:]]
     for candidate in (DensityBasis.built_in("default"), start(), basis, DensityBasis.built_in("large")):
         floors = [basis_fit.fit_floor(candidate, frame) for frame in unseen]
         functions = [int(candidate.mask(frame.molecule.numbers).sum()) for frame in unseen]
@@ -53,4 +64,4 @@ def main(out: Path, paths: list[Path], steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(a) for a in sys.argv[2:] if not a.isdigit()], next((int(a) for a in sys.argv[2:] if a.isdigit()), 200))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 160)

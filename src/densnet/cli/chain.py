@@ -123,7 +123,7 @@ class Chain:
 
     def validate(self, place: Path) -> None:
         """Normal modes of the model, the cold run, a picture of the density: ``modes.json``, ``cold.json``, ``slices.npz``."""
-        torch.set_num_threads(max(1, self.settings.train.threads))
+        torch.set_num_threads(self.settings.simulate.threads)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
@@ -140,8 +140,8 @@ class Chain:
 
     def simulate(self, place: Path) -> None:
         """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``."""
-        torch.set_num_threads(max(1, self.settings.train.threads))
         settings, path = self.settings.simulate, self.folder / "train" / "model.safetensors"
+        torch.set_num_threads(settings.threads)
         provenance = {"model": hashlib.sha256(path.read_bytes()).hexdigest()}
         simulate(self.model(), self.start(), settings, place, self.progress, provenance)
         run = read_trajectory(place, motion=False)

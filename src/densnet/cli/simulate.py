@@ -22,6 +22,7 @@ def simulate(
     Every replica is thermalised (Langevin) and then runs at constant energy, unless the settings choose another ensemble. The run stops
     with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
     """
+    import torch
     from rich.console import Console
 
     from densnet.model.predictor import load
@@ -36,6 +37,7 @@ def simulate(
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     predictor = load(model)
+    torch.set_num_threads(chosen.threads)
     console = Console(soft_wrap=True, highlight=False)
     with _bar(console) as bar:
         task = bar.add_task("simulating", total=None)

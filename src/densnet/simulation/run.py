@@ -48,6 +48,7 @@ class SimulateSettings(Section):
     time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
     sample_every: int = Field(4, gt=0, description="steps between samples")
     checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
+    threads: int = Field(1, gt=0, description="threads of PyTorch; one is fastest for small molecules")
     seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
     remove_rotation: bool = Field(False, description="start production without overall rotation")
     stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")

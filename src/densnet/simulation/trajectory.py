@@ -197,7 +197,7 @@ class Record:
         if found["format"] > FORMAT:
             raise TrajectoryError(f"{self.folder} was written by a newer densnet ({found['densnet']}); please upgrade densnet.")
         old, new = found["settings"], self.header["settings"]
-        compared = [key for key in new if key != "checkpoint_every" and old.get(key) != new[key]]
+        compared = [key for key in new if key not in ("checkpoint_every", "threads") and old.get(key) != new[key]]
         changed = [f"`{key}` was {old.get(key)!r}, is now {new[key]!r}" for key in compared]
         changed += [f"{key} is another" for key in ("provenance", "numbers", "start") if found[key] != self.header[key]]
         if changed:
