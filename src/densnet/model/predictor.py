@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -143,14 +142,12 @@ class Predictor(nn.Module):
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         path = Path(path)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        os.close(descriptor)
+        part = path.with_name(path.name + ".part")
         try:
-            save_file(tensors, temporary, metadata={"densnet": json.dumps(header)})
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            save_file(tensors, part, metadata={"densnet": json.dumps(header)})
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def load(model: Path | str, device: str = "cpu") -> Predictor:
