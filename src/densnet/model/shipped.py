@@ -16,7 +16,7 @@ def names() -> list[str]:
 def find(model: str | Path) -> Path:
     """The file that ``model`` means: an existing file, or else a shipped model of that name. Raises FileNotFoundError naming both."""
     path = Path(model)
-    if path.exists():
+    if path.is_file():
         return path
     if str(model) in names():
         return Path(str(_FOLDER / f"{model}.safetensors"))
