@@ -16,6 +16,9 @@ from densnet.model.density_network import DensityOutput, NaturalFunctions, slots
 from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, silu
 from densnet.settings import Section
 
+GAINS = (0.1, 0.02)
+"""How loud the density is, at first, beside the element: its coefficients, their power spectrum."""
+
 
 class EnergyNetworkSettings(Section):
     """Size of network 2; it shares cut-off and radial functions with network 1."""
@@ -81,7 +84,11 @@ class Analysis(nn.Module):
 
 
 class ReadDensity(nn.Module):
-    """Features of an atom from the density around it: a linear map per element and l, and the power spectrum sum_m d_lmk d_lmk'."""
+    """Features of an atom from the density around it: a linear map per element and l, and the power spectrum sum_m d_lmk d_lmk'.
+
+    Both are faint beside the element, and so is what a step of training changes of them: a loud density makes the network fit its training
+    frames by what does not carry over to others (docs/models.md).
+    """
 
     def __init__(self, settings: EnergyNetworkSettings, basis: DensityBasis, sizes: Sizes):
         super().__init__()
@@ -94,6 +101,7 @@ class ReadDensity(nn.Module):
         self.invariants = nn.Linear((l_max + 1) * width, sizes.channels)
         self.widths = ElementLinear(sizes.elements, len(basis.slots), sizes.channels, zero=True)
         self.up = Mix(self.l_out, width, sizes.channels)
+        self.register_buffer("gains", torch.tensor(GAINS))
         self.register_buffer("mean", torch.zeros(sizes.elements, basis.counts[0]))
         degree = torch.tensor(symmetry.degrees(l_max))
         same = (degree[None, :] == torch.arange(l_max + 1)[:, None]).float()
@@ -113,7 +121,9 @@ class ReadDensity(nn.Module):
         read = [linear(x, element).transpose(0, 1) for linear, x in zip(self.linear, blocks)]
         d = torch.cat(self.level(read))
         power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
-        first, rest = self.up(d[: symmetry.components(self.l_out)]).split([1, symmetry.components(self.l_out) - 1])
+        linear = self.gains[0] * self.up(d[: symmetry.components(self.l_out)])
+        first, rest = linear.split([1, len(linear) - 1])
         widths = self.widths(density.widths.unsqueeze(0), element).squeeze(1)
-        scalars = first[0] + self.embedding.index_select(0, element) + self.invariants(power.transpose(0, 1).flatten(1)) + widths
+        invariants = self.gains[1] * self.invariants(power.transpose(0, 1).flatten(1))
+        scalars = first[0] + self.embedding.index_select(0, element) + invariants + widths
         return torch.cat([scalars.unsqueeze(0), rest])
