@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -50,14 +51,26 @@ SHORT = ("evaluate", "spectrum")
 
 
 def interrupt(stage: str, place: Path) -> tuple[int, str]:
-    """Start the run, press Ctrl-C when ``stage`` is at work; exit code and what was printed."""
+    """Start the run, press Ctrl-C when ``stage`` is at work; exit code and what was printed.
+
+    A short stage may be over before: then its result is thrown away, and it is begun again.
+    """
+    for _ in range(5):
+        code, told = interrupt_once(stage, place)
+        if code or stage not in SHORT:
+            break
+        shutil.rmtree(place / "runs" / "hf" / stage)
+    return code, told
+
+
+def interrupt_once(stage: str, place: Path) -> tuple[int, str]:
     log = place / "runs" / "hf" / "run.log"
     with started("run", "hf.toml", cwd=place) as run:
         working = re.compile(rf"^{stage} .*\.\.\.$", re.M)
         offset = log.stat().st_size if log.exists() else 0
         while not (log.exists() and working.search(re.sub(r"^.{21}", "", log.read_text()[offset:], flags=re.M))):
             assert run.process.is_alive(), run.outcome()
-            time.sleep(0.02)
+            time.sleep(0.005)
         time.sleep(0.0 if stage in SHORT else 0.3)
         os.kill(run.process.pid, signal.SIGINT)
         outcome = run.outcome()

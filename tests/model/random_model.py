@@ -28,6 +28,7 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
         predictor.density_network.mean.normal_(0.0, 0.01).mul_(predictor.density_network.slot_mask[:, : predictor.basis.counts[0]])
     for linear in predictor.energy_network.read.linear:
         linear.analysis.mul_(20.0)
+    predictor.energy_network.read.gains.fill_(1.0)
     predictor.energy_network.set_statistics(tuple(-float(n) for n in predictor.basis.elements), 0.01)
     return predictor.double().eval()
 

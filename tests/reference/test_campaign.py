@@ -118,7 +118,7 @@ import test_campaign as t
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     try:
-        t.campaign.run([f for f in t.waters(40) if f], partial(t.springs, log=place / "log", seconds=0.1),
+        t.campaign.run([f for f in t.waters(90) if f], partial(t.springs, log=place / "log", seconds=0.2),
                        t.store.save_label, place / "labels", level=t.LEVEL, processes=2)
     except KeyboardInterrupt:
         sys.exit("stopped")
@@ -150,17 +150,17 @@ def gone(process: subprocess.Popen) -> bool:
 def test_kill_loses_the_frames_in_flight_at_most_and_ctrl_c_stops_with_one_line(tmp_path):
     process = start(tmp_path)
     with pytest.raises(CampaignError, match="another labelling is at work"):
-        campaign.run(waters(40), partial(springs, log=tmp_path / "log"), store.save_label, tmp_path / "labels", level=LEVEL)
+        campaign.run(waters(90), partial(springs, log=tmp_path / "log"), store.save_label, tmp_path / "labels", level=LEVEL)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert gone(process), "a worker outlives its campaign"
     kept = done(tmp_path / "labels")
-    assert 4 <= len(kept) < 40 and len(store.read(tmp_path / "labels")) == len(kept)
+    assert 4 <= len(kept) < 90 and len(store.read(tmp_path / "labels")) == len(kept)
     calculated = [int(line) for line in (tmp_path / "log").read_text().split()]
     in_flight = {index for index in calculated if index not in kept} - {3, 5}
     assert len(in_flight) <= 2
 
-    (tmp_path / "labels/frames" / "000039-0123456789abcdef.npz.part").write_bytes(b"half a label")
+    (tmp_path / "labels/frames" / "000089-0123456789abcdef.npz.part").write_bytes(b"half a label")
     process = start(tmp_path)
     while len(done(tmp_path / "labels")) < len(kept) + 3:
         time.sleep(0.05)
