@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+import signal
+
 import pytest
 import torch
 
@@ -10,3 +12,8 @@ def double_precision():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+def pytest_configure(config):
+    """A shell starts background jobs with Ctrl-C ignored, and so would be the commands that these tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
