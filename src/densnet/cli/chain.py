@@ -14,6 +14,7 @@ import torch
 from densnet import units
 from densnet.cli.evaluate import write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
+from densnet.cli.forces import force_function
 from densnet.cli.harmonic import analyse, cold_run, remembered, write_modes, write_slices
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
@@ -123,7 +124,7 @@ class Chain:
 
     def validate(self, place: Path) -> None:
         """Normal modes of the model, the cold run, a picture of the density: ``modes.json``, ``cold.json``, ``slices.npz``."""
-        torch.set_num_threads(self.settings.simulate.threads)
+        torch.set_num_threads(1)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
@@ -141,9 +142,9 @@ class Chain:
     def simulate(self, place: Path) -> None:
         """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``."""
         settings, path = self.settings.simulate, self.folder / "train" / "model.safetensors"
-        torch.set_num_threads(settings.threads)
         provenance = {"model": hashlib.sha256(path.read_bytes()).hexdigest()}
-        simulate(self.model(), self.start(), settings, place, self.progress, provenance)
+        forces = force_function(self.model(), self.start(), settings, lambda text: self.progress(0, None, text))
+        simulate(forces, self.start(), settings, place, self.progress, provenance)
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)

@@ -31,6 +31,10 @@ ALL_PAIRS_UP_TO = 24
 """Molecules up to this many atoms use every pair, which never changes along a trajectory; larger ones a cell list."""
 
 
+REMEMBERED = 4
+"""Batches whose elements and pairs are kept."""
+
+
 class CheckpointError(ValueError):
     """A model file that cannot be used; the message says why and what to do."""
 
@@ -59,7 +63,7 @@ class Predictor(nn.Module):
         table = torch.full((len(SYMBOLS),), -1)
         table[list(basis.elements)] = torch.arange(len(basis.elements))
         self.register_buffer("element_of", table, persistent=False)
-        self._topology: tuple[Tensor, Tensor, Tensor, Neighbours | None] | None = None
+        self._topologies: list[tuple[Tensor, Tensor, Tensor, Neighbours | None]] = []
 
     @property
     def dtype(self) -> torch.dtype:
@@ -71,14 +75,22 @@ class Predictor(nn.Module):
         """Where the networks are."""
         return self.density_network.embedding.device
 
-    def geometry(self, molecules: Molecules) -> Geometry:
-        """What both networks see of ``molecules``."""
-        element, neighbours = self._elements_and_neighbours(molecules)
+    def geometry(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Geometry:
+        """What both networks see of ``molecules``; ``neighbours`` in place of those found by distance, if the caller knows them."""
+        element, every = self._topology(molecules)
+        neighbours = neighbours or every or self.neighbours_of(molecules)
         own = self.settings.density
         cutoff = own.cutoff * units.ANGSTROM
         vectors = neighbours.vectors(molecules.positions, 2 * cutoff).to(self.dtype)
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
         return geometry(element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
+
+    def neighbours_of(self, molecules: Molecules) -> Neighbours:
+        """Every other atom in batches of small molecules, a fixed table; the atoms within the cut-off in others."""
+        _, every = self._topology(molecules)
+        if every is not None:
+            return every
+        return pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM).by_receiver(len(molecules.numbers))
 
     def density(self, molecules: Molecules, output: DensityOutput, geometry: Geometry) -> Density:
         """The output of network 1 as a `Density` of ``molecules``."""
@@ -109,24 +121,24 @@ class Predictor(nn.Module):
         density = Density(still, density.basis, density.coefficients.detach(), density.exponents.detach())
         return Properties(still, properties.energy.detach(), -slope, properties.dipole.detach(), density)
 
-    def _elements_and_neighbours(self, molecules: Molecules) -> tuple[Tensor, Neighbours]:
-        """Cached for the batch last seen, because a trajectory asks for the same atoms at every step."""
-        known = self._topology
-        if known is None or known[0] is not molecules.numbers or known[1] is not molecules.owner:
-            element = self.element_of[molecules.numbers]
-            if (element < 0).any():
-                number = int(molecules.numbers[element < 0][0])
-                symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
-                trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
-                raise ValueError(
-                    f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}."
-                )
-            small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
-            every = all_pairs(molecules).by_receiver(len(element)) if small else None
-            known = self._topology = (molecules.numbers, molecules.owner, element, every)
-        if known[3] is not None:
-            return known[2], known[3]
-        return known[2], pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM).by_receiver(len(known[2]))
+    def _topology(self, molecules: Molecules) -> tuple[Tensor, Neighbours | None]:
+        """Index of each atom's element, and every pair of small molecules.
+
+        Remembered for the batches last seen, because a trajectory asks for the same atoms at every step, maybe in several blocks.
+        """
+        for numbers, owner, element, every in self._topologies:
+            if numbers is molecules.numbers and owner is molecules.owner:
+                return element, every
+        element = self.element_of[molecules.numbers]
+        if (element < 0).any():
+            number = int(molecules.numbers[element < 0][0])
+            symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
+            trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
+            raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
+        small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
+        every = all_pairs(molecules).by_receiver(len(element)) if small else None
+        self._topologies = [(molecules.numbers, molecules.owner, element, every), *self._topologies[: REMEMBERED - 1]]
+        return element, every
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import threading
 import time
@@ -48,7 +49,9 @@ class SimulateSettings(Section):
     time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
     sample_every: int = Field(4, gt=0, description="steps between samples")
     checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
-    threads: int = Field(1, gt=0, description="threads of PyTorch; one is fastest for small molecules")
+    threads: int = Field(0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores")
+    block: int = Field(0, ge=0, description="replicas computed at once; 0 = 8 if compiled, otherwise 16")
+    compile: bool = Field(False, description="compile the model first (a few minutes, once; needs g++); kept for the next run")
     seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
     remove_rotation: bool = Field(False, description="start production without overall rotation")
     stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")
@@ -64,6 +67,16 @@ class SimulateSettings(Section):
     def timestep(self) -> float:
         """hbar / hartree."""
         return self.timestep_fs * units.FEMTOSECOND
+
+    @property
+    def cores(self) -> int:
+        """Threads at work."""
+        return self.threads or os.cpu_count() or 1
+
+    @property
+    def block_size(self) -> int:
+        """Replicas in a block, whatever the number of threads, so that the numbers do not depend on the machine's cores."""
+        return min(self.block or (8 if self.compile else 16), self.replicas)
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -182,9 +195,7 @@ def _produce(
     if settings.ensemble == "nve":
         return integrators.velocity_verlet(force_function, masses, settings.timestep)
     if settings.ensemble == "langevin":
-        return integrators.langevin(
-            force_function, masses, settings.timestep, temperature, settings.friction / units.PICOSECOND, generator
-        )
+        return integrators.langevin(force_function, masses, settings.timestep, temperature, settings.friction / units.PICOSECOND, generator)
     memory = exp(-RESCALE_EVERY * settings.timestep_fs / settings.time_constant_fs)
     rescaling = Rescaling(freedom, temperature, memory, generator)
     return integrators.velocity_rescaling(force_function, masses, settings.timestep, rescaling, RESCALE_EVERY)

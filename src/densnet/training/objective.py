@@ -40,14 +40,14 @@ def dipole_error(predicted: Tensor, target: Tensor) -> Tensor:
     return (predicted - target.to(predicted.dtype)).square().sum(-1)
 
 
-def force_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared force component, (hartree / bohr)^2."""
-    return (predicted - target.to(predicted.dtype)).square().mean()
+def force_error(predicted: Tensor, target: Tensor, floor: float) -> Tensor:
+    """Mean over atoms of sqrt(|F - F_DFT|^2 + floor^2), hartree/bohr; a length, so that a few bad frames do not rule the training."""
+    return ((predicted - target.to(predicted.dtype)).square().sum(-1) + floor**2).sqrt().mean()
 
 
-def energy_error(predicted: Tensor, target: Tensor, sizes: Tensor) -> Tensor:
-    """Mean squared energy per atom, hartree^2."""
-    return ((predicted - target) / sizes).square().mean()
+def energy_error(predicted: Tensor, target: Tensor, sizes: Tensor, floor: float) -> Tensor:
+    """Mean over molecules of sqrt((error per atom)^2 + floor^2), hartree."""
+    return (((predicted - target) / sizes).square() + floor**2).sqrt().mean()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class TrainSettings(Section):
     energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
     joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
     dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error beside the density's")
-    energy_weight: float = Field(100.0, ge=0, description="weight of (energy error per atom)^2, 1/bohr^2, beside the squared force error")
+    energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr, beside the length of the force error")
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")

@@ -167,10 +167,10 @@ def over_batches(
 
 
 def energy_losses(energy: Tensor, forces: Tensor, target: Properties, predictor: Predictor, settings: TrainSettings) -> Losses:
-    """Squared errors in units of the mean squared force component of the training set."""
-    unit = predictor.energy_network.scale**2
-    per_atom = objective.energy_error(energy, target.energy, target.molecules.sizes)
-    return {"forces": objective.force_error(forces, target.forces) / unit, "energy": settings.energy_weight * per_atom / unit}
+    """Errors in units of the root mean squared force component of the training set; smooth below a hundred-thousandth of it."""
+    unit = predictor.energy_network.scale
+    per_atom = objective.energy_error(energy, target.energy, target.molecules.sizes, 1e-5 * unit)
+    return {"forces": objective.force_error(forces, target.forces, 1e-5 * unit) / unit, "energy": settings.energy_weight * per_atom / unit}
 
 
 def energy_metrics(
