@@ -8,7 +8,7 @@ from densnet import units
 from densnet.cli.harmonic import ColdSettings, HarmonicSettings, analyse, cold_run, formula
 from densnet.molecules import Molecules
 from densnet.properties import Properties
-from densnet.report.content import band_rows, bands_around
+from densnet.report.harmonic import band_rows, bands_around
 from densnet.spectra.infrared import from_modes
 
 WATER = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64))
@@ -31,7 +31,7 @@ def springs(molecules: Molecules) -> Properties:
 
 @pytest.fixture(scope="module")
 def modes():
-    return analyse(springs, WATER, HarmonicSettings(tolerance=1e-9, step=0.005))
+    return analyse(springs, "water", WATER, HarmonicSettings(tolerance=1e-9, step=0.005)).modes
 
 
 @pytest.mark.parametrize("timestep", [0.5, 1.0])

@@ -23,8 +23,8 @@ def report(
 def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
     from densnet.cli.runfolder import Mark, RunError
-    from densnet.report.content import Run
     from densnet.report.content import report as compose
+    from densnet.report.run import Run
     from densnet.settings import read_toml
 
     if not (folder / "settings.toml").is_file():

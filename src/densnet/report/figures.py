@@ -56,6 +56,27 @@ def spectrum_figure(
     return figure
 
 
+@styled
+def conformer_spectra(conformers: Sequence[tuple[str, Spectrum, Sticks]], lower: float = 0.0) -> Figure:
+    """Spectra of single conformers with error bands, one below the other on one scale: (label, spectrum, its harmonic lines)."""
+    figure, axes = _stacked(len(conformers))
+    reach = 0.0
+    for k, (panel, (label, spectrum, sticks)) in enumerate(zip(axes, conformers)):
+        _with_band(panel, spectrum, label, error="± one standard error over replicas" if k == 0 else None)
+        profile = Gaussian.of_width(float(spectrum.header.get("resolution_cm-1", 16.0)))
+        heights = sticks.intensities * profile(np.zeros(1))
+        panel.vlines(sticks.frequencies, 0, heights, color=RED, lw=0.9, alpha=0.8, label="harmonic lines" if k == 0 else None)
+        shown = spectrum.axis >= lower
+        reach = max(reach, (spectrum.intensity + (0 if spectrum.error is None else spectrum.error))[shown].max())
+        legend_above(panel)
+        panel.set_xlim(spectrum.axis[-1], max(lower, spectrum.axis[0]))
+    for panel in axes:
+        panel.set_ylim(0, 1.05 * reach or 1.0)
+    figure.supylabel(_ABSOLUTE, fontsize=9, color=INK)
+    axes[-1].set_xlabel(WAVENUMBER)
+    return figure
+
+
 def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     figure, [axes] = panels(height=1.1 + 1.75 * rows)
     axes.remove()
@@ -64,10 +85,10 @@ def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
 
 
-def _with_band(axes: Axes, spectrum: Spectrum, label: str) -> None:
+def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = "± one standard error over replicas") -> None:
     if spectrum.error is not None:
         low, high = spectrum.intensity - spectrum.error, spectrum.intensity + spectrum.error
-        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label="± one standard error over replicas")
+        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label=error)
     axes.plot(spectrum.axis, spectrum.intensity, color=BLUE, label=label)
 
 

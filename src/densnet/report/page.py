@@ -40,20 +40,24 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1p
 
 @dataclass(frozen=True)
 class Promise:
-    """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target. NaN or None: not measured."""
+    """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target, or >= with ``least``.
+
+    NaN or None: not measured.
+    """
 
     name: str
     value: float | None
     target: float
     unit: str
     note: str = ""
+    least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None where nothing was measured."""
         if self.value is None or math.isnan(self.value):
             return None
-        return bool(self.value <= self.target)
+        return bool(self.value >= self.target if self.least else self.value <= self.target)
 
 
 def escape(text: object) -> str:
@@ -96,7 +100,7 @@ def promises(lines: Sequence[Promise]) -> str:
         style, word = words[line.met]
         value = f"{number(line.value)} {line.unit}" if line.met is not None else "–"
         note = f'<div class="note">{escape(line.note)}</div>' if line.note else ""
-        target = f"≤ {number(line.target)} {line.unit}"
+        target = f"{'≥' if line.least else '≤'} {number(line.target)} {line.unit}"
         cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
         rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
     met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
