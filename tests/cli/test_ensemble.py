@@ -67,7 +67,7 @@ def test_the_error_bar_is_the_scatter_of_repeated_runs(found):
 
 
 def test_a_conformer_without_two_replicas_is_refused(found):
-    with pytest.raises(SpectrumError, match="conformer trans has 1 replicas"):
+    with pytest.raises(SpectrumError, match="conformer trans has 1 of the replicas"):
         origins(found, 3)
 
 

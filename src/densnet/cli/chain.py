@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.ensemble import account, weighted_spectrum
+from densnet.cli.ensemble import account, origins, weighted_spectrum
 from densnet.cli.evaluate import write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.harmonic import ForceFunction, analyse, cold_run, named_geometries, remembered, write_conformers, write_slices
@@ -175,6 +175,7 @@ class Chain:
         torch.set_num_threads(settings.threads)
         provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
         start = Molecules.concatenate([molecule for _, molecule in self.named()])
+        origins(self.ensemble(), settings.replicas)  # refuses too few replicas
         simulate(self.model(), start, settings, place, self.progress, provenance)
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()

@@ -29,8 +29,8 @@ def origins(found: Ensemble, replicas: int) -> NDArray:
     for index, conformer in enumerate(found.conformers):
         if (count := int((start == index).sum())) < 2:
             raise SpectrumError(
-                f"conformer {conformer.name} has {count} replicas, but two are needed for an error bar; raise `simulate.replicas`, now "
-                f"{replicas} for {len(found.members)} start geometries."
+                f"conformer {conformer.name} has {count} of the replicas, but two are needed for an error bar; raise `simulate.replicas`, "
+                f"now {replicas} for {len(found.members)} start geometries."
             )
     return start
 

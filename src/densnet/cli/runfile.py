@@ -20,6 +20,7 @@ from densnet.reference.geometries import SampleSettings
 from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.infrared import InfraredSettings
+from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 
 
@@ -93,6 +94,8 @@ def read_runfile(path: Path) -> RunFile:
 def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
     settings = parse(RunFile, values, "")
+    for path in settings.spectrum.experiment:
+        read_experiment(root / path)  # a file that cannot be read is better known before the work than after it
     run = settings.run
     if run.model is None:
         if settings.sample is None:
