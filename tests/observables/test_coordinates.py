@@ -54,7 +54,8 @@ def test_planar_molecules_bend_out_of_plane():
     formaldehyde = Molecules.single([6, 8, 1, 1], [[0.0, 0, 0], [0, 0, 2.28], [0, 1.78, -1.1], [0, -1.78, -1.1]])
     names = [c.name for c in coordinates(formaldehyde)]
     assert sorted(names) == [
-        "C-H antisymmetric stretch (CH2)", "C-H symmetric stretch (CH2)", "C-O stretch", "CH2 in-plane bend", "CH2 out-of-plane bend", "HCH bend",  # noqa: E501
+        "C-H antisymmetric stretch (CH2)", "C-H symmetric stretch (CH2)", "C-O stretch",
+        "CH2 in-plane bend", "CH2 out-of-plane bend", "HCH bend",
     ]  # fmt: skip
     slopes = torch.stack([c.slopes.flatten() for c in coordinates(formaldehyde)])
     assert torch.linalg.matrix_rank(slopes) == 6

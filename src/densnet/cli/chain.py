@@ -29,7 +29,6 @@ from densnet.model.predictor import Predictor, load
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.observables.conformers import Conformer, Ensemble, gather
 from densnet.reference import campaign, geometries, shipped
-from densnet.report.figures import draw_spectrum
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
@@ -186,7 +185,7 @@ class Chain:
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``.png``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
@@ -206,7 +205,6 @@ class Chain:
         sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
         moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
         write_json(place / "ensemble.json", account(moving, ensemble, temperature))
-        draw_spectrum(place / "spectrum.png", found, list(measured.values()))
 
     def _measured(self, place: Path) -> dict[str, Spectrum]:
         """The user's curves by file name, on the molar scale where their files allow; copies are kept for the report."""

@@ -148,6 +148,7 @@ def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequ
     lengths = LONG if long else SHORT
     simulate = {**lengths, "replicas": replicas or lengths["replicas"]}
     spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in experiment]} if experiment else {}
+    spectrum["maximum"] = 4000.0
     if molecule in BANDS:
         spectrum["bands"] = BANDS[molecule]
     name = f"{molecule}-long" if long else molecule
@@ -160,9 +161,12 @@ def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequ
 
 SHORT = {
     "temperature": 300.0, "replicas": 48, "timestep_fs": 1.0, "thermalise_ps": 0.5, "thermalise_friction": 10.0, "duration_ps": 2.5,
-    "sample_every": 2,
+    "sample_every": 2, "checkpoint_every": 250,
 }  # fmt: skip
-LONG = {"temperature": 300.0, "replicas": 64, "timestep_fs": 0.5, "thermalise_ps": 5.0, "duration_ps": 100.0, "sample_every": 4}
+LONG = {
+    "temperature": 300.0, "replicas": 64, "timestep_fs": 0.5, "thermalise_ps": 5.0, "duration_ps": 100.0,
+    "sample_every": 4, "checkpoint_every": 1000,
+}  # fmt: skip
 """Dynamics of a run by name: of minutes, and as published spectra are made."""
 
 

@@ -201,7 +201,7 @@ def shares(modes: Modes) -> list[dict[str, float]]:
     return table
 
 
-def describe(modes: Modes, least: float = 0.15) -> list[str]:
+def describe(modes: Modes, least: float = 0.2) -> list[str]:
     """Each mode in words: the coordinates that hold at least the share ``least`` of its energy (at most three), with their shares."""
     texts = []
     for parts in shares(modes):

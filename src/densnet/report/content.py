@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from matplotlib.figure import Figure
+
 from densnet.report import figures, page
 from densnet.report.harmonic import agreement, conformers, harmonic, sticks_of
 from densnet.report.page import Promise
@@ -63,9 +65,8 @@ def _thermal(bands: list[dict], temperature: float, *, harmonic: bool) -> list[P
     return lines
 
 
-def _spectrum(run: Run) -> list[str]:
-    if run.spectrum is None:
-        return []
+def spectrum_drawing(run: Run) -> Figure:
+    """The spectrum with its error band; below it measured curves and the harmonic lines, of the reference level where they are known."""
     resolution = float(run.spectrum.header.get("resolution_cm-1", 16.0))
     temperature = float((run.json("spectrum/bands.json") or {}).get("temperature_K", 300.0))
     references = [(f"measured, {name}", curve) for name, curve in run.experiments]
@@ -73,14 +74,19 @@ def _spectrum(run: Run) -> list[str]:
     for name, ensemble in known:
         curve = sticks_of(ensemble, temperature).broaden(run.spectrum.axis, Gaussian(resolution / 2.3548))
         references.append((f"harmonic, {name}, lines {resolution:.0f} cm$^{{-1}}$ wide", curve))
-    drawing = svg(figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0))
+    return figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0)
+
+
+def _spectrum(run: Run) -> list[str]:
+    if run.spectrum is None:
+        return []
     caption = (
         "Molar absorption in absolute units, from the dipole moment along classical trajectories; the shade is one standard error over "
         "replicas. Rotation of the free molecule gives the bands their contours; its own absorption lies below the range shown. Not scaled."
     )
-    parts = [page.figure(drawing, caption)]
+    parts = [page.figure(svg(spectrum_drawing(run)), caption)]
     if bands := run.json("spectrum/bands.json"):
-        parts.append(_bands(run, bands, temperature))
+        parts.append(_bands(run, bands))
     parts += [page.paragraph(comparison) for comparison in (run.json("spectrum/comparison.json") or {}).values()]
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts.append(page.paragraph(
@@ -90,10 +96,10 @@ def _spectrum(run: Run) -> list[str]:
     return [page.section("Infrared spectrum", *parts)]
 
 
-def _bands(run: Run, bands: dict, temperature: float) -> str:
+def _bands(run: Run, bands: dict) -> str:
     """Bands of the dynamics beside harmonic and measured ones."""
     titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
-    reference = sticks_of(run.reference, temperature) if run.reference else None
+    reference = sticks_of(run.reference, bands["temperature_K"]) if run.reference else None
     titles += [f"harmonic, {run.level} / km mol⁻¹"] if reference else []
     measured = bands.get("experiment", {})
     absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}

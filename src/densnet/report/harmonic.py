@@ -31,25 +31,30 @@ def sticks_of(ensemble: Ensemble, temperature: float) -> Sticks:
 def agreement(run: Run) -> list[Promise]:
     """Promises on the harmonic analysis: of a model trained in the run the worst mode, of a given one mean, worst and whole spectra."""
     lines = []
-    for model, reference in run.pairs:
+    paired = f"against {run.level}, finite differences of forces; modes paired by their motion"
+    for k, (model, reference) in enumerate(run.pairs):
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
-        note = f"against {run.level}, finite differences of forces; modes paired by their motion"
         shift, strength, likeness = _differences(model, reference)
         if run.trained:
-            lines.append(Promise(f"{name}harmonic wavenumbers, largest deviation", float(np.abs(shift).max()), 5.0, "cm⁻¹", note))
+            lines.append(Promise(f"{name}harmonic wavenumbers, largest deviation", float(np.abs(shift).max()), 5.0, "cm⁻¹", paired))
             a, b = from_modes(reference.modes), from_modes(model.modes)
             worst = max(abs(y - x) for _, _, x, y in grouped(a, b))
             note = "against the same calculation; lines closer than 200 cm⁻¹ count as one band"
             value = 100 * worst / a.intensities.max()
             lines.append(Promise(f"{name}infrared intensities, largest deviation", value, 5.0, "% of strongest", note))
             continue
-        lines.append(Promise(f"{name}harmonic wavenumbers, mean deviation", float(np.abs(shift).mean()), 4.0, "cm⁻¹", note))
-        lines.append(Promise(f"{name}harmonic wavenumbers, largest deviation", float(np.abs(shift).max()), 15.0, "cm⁻¹", note))
+        broadened = (
+            f"harmonic with harmonic, Gaussian σ = {SIGMA:g} cm⁻¹, {likeness.lower:g}–{likeness.upper:g} cm⁻¹, step {likeness.step:g}"
+        )
         value = 100 * float(np.abs(strength).mean()) / float(reference.modes.intensities.max())
-        lines.append(Promise(f"{name}infrared intensities, mean deviation", value, 5.0, "% of strongest", "mode by mode"))
-        note = f"harmonic with harmonic, Gaussian σ = {SIGMA:g} cm⁻¹, {likeness.lower:g}–{likeness.upper:g} cm⁻¹, step {likeness.step:g}"
-        lines.append(Promise(f"{name}spectral information similarity", likeness.similarity, 0.83, "", note, least=True))
-        lines.append(Promise(f"{name}Pearson r of the spectra", likeness.pearson, 0.94, "", note, least=True))
+        mean, worst = float(np.abs(shift).mean()), float(np.abs(shift).max())
+        lines += [
+            Promise(f"{name}harmonic wavenumbers, mean deviation", mean, 4.0, "cm⁻¹", paired if k == 0 else ""),
+            Promise(f"{name}harmonic wavenumbers, largest deviation", worst, 15.0, "cm⁻¹"),
+            Promise(f"{name}infrared intensities, mean deviation", value, 5.0, "% of strongest"),
+            Promise(f"{name}spectral information similarity", likeness.similarity, 0.83, "", broadened if k == 0 else "", least=True),
+            Promise(f"{name}Pearson r of the spectra", likeness.pearson, 0.94, "", least=True),
+        ]
     return lines
 
 
@@ -76,9 +81,6 @@ def conformers(run: Run) -> list[str]:
          c["replicas"], f"{c['dipole_at_minimum_D']:.3f}", f"{c['dipole_D']:.3f} ± {c['dipole_error_D']:.3f}")
         for c in rows
     ]  # fmt: skip
-    if spent:
-        titles += [f"time spent as {c['name']} / %" for c in rows]
-        cells = [(*cell, *(f"{100 * share:.0f}" for share in line)) for cell, line in zip(cells, spent)]
     parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(titles, cells)]
     lowest, highest = (f(c["dipole_at_minimum_D"] for c in rows) for f in (min, max))
     parts.append(page.paragraph(
@@ -86,10 +88,13 @@ def conformers(run: Run) -> list[str]:
         f"{lowest:.3f} to {highest:.3f} D."
     ))  # fmt: skip
     parts.append(page.paragraph(_crossing(told)))
+    if spent:
+        shares = [(c["name"], *(f"{100 * share:.0f}" for share in line)) for c, line in zip(rows, spent)]
+        parts.append(page.table(["trajectories from", *(f"time as {c['name']} / %" for c in rows)], shares))
     if run.parts:
         labels = [f"{c['name']}, {100 * c['weight']:.0f} %" for c in rows]
         lines = [from_modes(c.modes) for c in run.model.conformers]
-        caption = "Trajectories that start in each conformer; bars: harmonic lines of the model, as high as a line of that width would be."
+        caption = "Trajectories that start in each conformer; bars: harmonic lines of the model, on a scale of their own."
         parts.append(page.figure(svg(figures.conformer_spectra(list(zip(labels, run.parts, lines)), lower=400.0)), caption))
     return [page.section("Conformers", *parts)]
 
@@ -125,7 +130,7 @@ def harmonic(run: Run) -> list[str]:
         drawing = svg(figures.butterfly(("model", b), (run.level, a), span=(400.0, top)))
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
         caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, Gaussian σ = 10 cm⁻¹, unscaled."
-        parts += [page.figure(drawing, caption), _modes(model, reference, run.level)]
+        parts += [page.figure(drawing, caption), _modes(model, reference)]
     if not parts and run.model is not None:
         for c in run.model.conformers:
             columns = zip(describe(c.modes), c.modes.frequencies.tolist(), c.modes.intensities.tolist())
@@ -143,11 +148,11 @@ def harmonic(run: Run) -> list[str]:
     return [page.section("Harmonic analysis", *parts)] if parts else []
 
 
-def _modes(model: Conformer, reference: Conformer, level: str) -> str:
+def _modes(model: Conformer, reference: Conformer) -> str:
     """Mode by mode: what moves, wavenumbers, intensities."""
     order = matched(reference.modes, model.modes).tolist()
     a, b = (from_modes(c.modes) for c in (reference, model))
-    titles = ["mode", f"{level} / cm⁻¹", "model / cm⁻¹", "difference", f"{level} / km mol⁻¹", "model / km mol⁻¹"]
+    titles = ["mode (share of the potential energy)", "DFT / cm⁻¹", "model / cm⁻¹", "Δ / cm⁻¹", "DFT / km mol⁻¹", "model / km mol⁻¹"]
     rows = []
     for k, (other, text) in enumerate(zip(order, describe(reference.modes))):
         places, strengths = (a.frequencies[k], b.frequencies[other]), (a.intensities[k], b.intensities[other])

@@ -75,7 +75,7 @@ def number(value: object) -> str:
     return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
 
 
-_NUMBER = re.compile(r"[+−-]?[0-9.]+")
+_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
