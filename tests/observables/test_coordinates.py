@@ -30,10 +30,8 @@ def test_water_in_words():
 def test_ethanol_in_words(ethanol):
     texts = describe(ethanol.conformers[0].modes)
     assert texts[-1] == "O-H stretch"
-    assert texts[-2].startswith("C-H antisymmetric stretch (CH3)") and sum("C-H" in text for text in texts) == 5
-    first = [text.split(" 7")[0].split(" 8")[0] for text in texts[:3]]
-    assert {text.split(" %")[0].rsplit(" ", 1)[0] if "%" in text else text for text in texts[:2]} == {"CH3 torsion", "OH torsion"}
-    assert first[2].startswith("CCO bend")
+    assert texts[-2].startswith("CH3 antisymmetric stretch") and sum("H2 " in t or "H3 " in t for t in texts if "stretch" in t) >= 5
+    assert texts[0].startswith("CH3 torsion") and texts[1].startswith("OH torsion") and texts[2].startswith("CCO bend")
     for name in ("C-O stretch", "COH bend", "CH2 twist", "CH2 scissor", "CH3 symmetric deformation"):
         assert any(text.startswith(name) for text in texts), name
 
@@ -54,8 +52,7 @@ def test_planar_molecules_bend_out_of_plane():
     formaldehyde = Molecules.single([6, 8, 1, 1], [[0.0, 0, 0], [0, 0, 2.28], [0, 1.78, -1.1], [0, -1.78, -1.1]])
     names = [c.name for c in coordinates(formaldehyde)]
     assert sorted(names) == [
-        "C-H antisymmetric stretch (CH2)", "C-H symmetric stretch (CH2)", "C-O stretch",
-        "CH2 in-plane bend", "CH2 out-of-plane bend", "HCH bend",
+        "C-O stretch", "CH2 antisymmetric stretch", "CH2 in-plane bend", "CH2 out-of-plane bend", "CH2 symmetric stretch", "HCH bend",
     ]  # fmt: skip
     slopes = torch.stack([c.slopes.flatten() for c in coordinates(formaldehyde)])
     assert torch.linalg.matrix_rank(slopes) == 6

@@ -66,9 +66,9 @@ def _stretches(symbols: list[str], centre: int, hydrogens: list[int], others: li
     if count == 1:
         yield f"{name}-H stretch", [(1.0, length(centre, hydrogens[0]))]
         return
-    group = f" ({name}H{count})" if others else ""
+    group = f"{name}H{count}" if others else f"{name}-H"
     for kind, factors in _split(count):
-        yield f"{name}-H {kind} stretch{group}", [(f, length(centre, h)) for f, h in zip(factors, hydrogens)]
+        yield f"{group} {kind} stretch", [(f, length(centre, h)) for f, h in zip(factors, hydrogens)]
 
 
 def _split(count: int) -> list[tuple[str, list[float]]]:

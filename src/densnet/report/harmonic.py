@@ -156,7 +156,7 @@ def _modes(model: Conformer, reference: Conformer) -> str:
     rows = []
     for k, (other, text) in enumerate(zip(order, describe(reference.modes))):
         places, strengths = (a.frequencies[k], b.frequencies[other]), (a.intensities[k], b.intensities[other])
-        rows.append((text, *(f"{x:.1f}" for x in places), f"{places[1] - places[0]:+.1f}", *(f"{x:.1f}" for x in strengths)))
+        rows.append((text.replace(" %", "\u00a0%"), *(f"{x:.1f}" for x in places), f"{places[1] - places[0]:+.1f}", *(f"{x:.1f}" for x in strengths)))
     return page.table(titles, rows)
 
 

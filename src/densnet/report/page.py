@@ -25,7 +25,7 @@ figcaption, .note { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
-td.number, th.number { text-align: right; } td.number, table.plain td:first-child { white-space: nowrap; }
+td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
