@@ -155,8 +155,9 @@ def _modes(model: Conformer, reference: Conformer) -> str:
     titles = ["mode (share of the potential energy)", "DFT / cm⁻¹", "model / cm⁻¹", "Δ / cm⁻¹", "DFT / km mol⁻¹", "model / km mol⁻¹"]
     rows = []
     for k, (other, text) in enumerate(zip(order, describe(reference.modes))):
+        text = text.replace(" %", "\u00a0%")
         places, strengths = (a.frequencies[k], b.frequencies[other]), (a.intensities[k], b.intensities[other])
-        rows.append((text.replace(" %", "\u00a0%"), *(f"{x:.1f}" for x in places), f"{places[1] - places[0]:+.1f}", *(f"{x:.1f}" for x in strengths)))
+        rows.append((text, *(f"{x:.1f}" for x in places), f"{places[1] - places[0]:+.1f}", *(f"{x:.1f}" for x in strengths)))
     return page.table(titles, rows)
 
 
