@@ -135,6 +135,10 @@ BANDS = {
 """Limits (cm^-1) of the bands in the tables of a shipped molecule; others have groups of harmonic lines."""
 
 
+MORE_REPLICAS = {"water": 192}
+"""Of small molecules, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with LONG."""
+
+
 def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequence[Path]) -> str:
     """The settings file (TOML) of a run that names a shipped ``molecule`` in its place.
 
@@ -146,9 +150,9 @@ def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequ
         hint = f"did you mean {near[0]}? " if near else ""
         raise SettingsError(f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}.")
     lengths = LONG if long else SHORT
-    simulate = {**lengths, "replicas": replicas or lengths["replicas"]}
+    simulate = {**lengths, "replicas": replicas or MORE_REPLICAS.get(molecule, lengths["replicas"])}
     spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in experiment]} if experiment else {}
-    spectrum["maximum"] = 4000.0
+    spectrum["maximum"] = 4200.0
     if molecule in BANDS:
         spectrum["bands"] = BANDS[molecule]
     name = f"{molecule}-long" if long else molecule
