@@ -20,6 +20,16 @@ _ATOMIC_MASSES = [
 """Masses of the most abundant isotopes in u (AME2020)."""
 
 
+COVALENT_RADII = [
+    0.0, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58,
+    1.66, 1.41, 1.21, 1.11, 1.07, 1.05, 1.02, 1.06,
+]  # fmt: skip
+"""In Angstrom by atomic number (Cordero et al., Dalton Trans. 2008, 2832)."""
+
+BOND = 1.25
+"""Two atoms closer than this times the sum of their covalent radii are bonded."""
+
+
 class MoleculeError(ValueError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 
@@ -97,6 +107,14 @@ class Molecules:
         """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""
         out = torch.zeros(self.count, *values.shape[1:], dtype=values.dtype, device=values.device)
         return out.index_add(0, self.owner, values)
+
+
+def neighbours(molecule: Molecules) -> list[list[int]]:
+    """The bonded neighbours of each atom of a single molecule."""
+    radii = torch.tensor(COVALENT_RADII, dtype=torch.float64)[molecule.numbers.cpu()] * units.ANGSTROM
+    distances = torch.cdist(*(molecule.positions.detach().cpu().double(),) * 2)
+    bonded = (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
+    return [torch.nonzero(row)[:, 0].tolist() for row in bonded]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -61,7 +61,9 @@ def _explain(kind: type[BaseModel], problem: dict, where: str) -> str:
 def _fields(kind: type[BaseModel], path: list[str]) -> list[str]:
     for part in path:
         annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        choices = get_args(annotation) or (annotation,)  # a section that may be missing is one of two
+        sections = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
+        if not sections:
             return []
-        kind = annotation
+        kind = sections[0]
     return list(kind.model_fields)

@@ -39,6 +39,11 @@ def test_figures_hang_together(place):
     assert "need not add up" in printed and f"{found['ms_per_step']:.3f}" in printed
 
 
+def test_a_shipped_molecule_needs_no_geometry(place):
+    outcome = densnet("benchmark", "--model", "water", "--replicas", 1, cwd=place)
+    assert outcome.code == 0 and "water on water.xyz" in outcome.out, outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -1,14 +1,18 @@
 """The cold run gives the harmonic intensities, band by band, without any model."""
 
+import json
+from importlib.resources import files
+
 import numpy as np
 import pytest
 import torch
 
 from densnet import units
-from densnet.cli.harmonic import ColdSettings, HarmonicSettings, analyse, cold_run, formula
+from densnet.cli.harmonic import ColdSettings, HarmonicSettings, analyse, cold_run, formula, named_geometries, write_geometries
 from densnet.molecules import Molecules
+from densnet.observables.conformers import Ensemble, superpositions
 from densnet.properties import Properties
-from densnet.report.content import band_rows, bands_around
+from densnet.report.harmonic import band_rows, bands_around
 from densnet.spectra.infrared import from_modes
 
 WATER = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64))
@@ -31,7 +35,7 @@ def springs(molecules: Molecules) -> Properties:
 
 @pytest.fixture(scope="module")
 def modes():
-    return analyse(springs, WATER, HarmonicSettings(tolerance=1e-9, step=0.005))
+    return analyse(springs, "water", WATER, HarmonicSettings(tolerance=1e-9, step=0.005)).modes
 
 
 @pytest.mark.parametrize("timestep", [0.5, 1.0])
@@ -52,6 +56,14 @@ def test_cold_run_knows_its_temperature(modes):
     spectrum = cold_run(springs, modes, ColdSettings(temperature=5.0, duration_ps=0.6, depth=500.0), lambda *_: None)
     assert spectrum.header["temperature_K"] == pytest.approx(5.0, rel=0.03)
     assert spectrum.header["replicas"] == 4
+
+
+def test_geometries_of_a_chiral_conformer_come_with_the_mirror_image(tmp_path):
+    path = files("densnet") / "data" / "molecules" / "ethanol.json"
+    write_geometries(tmp_path / "ethanol.xyz", Ensemble.from_dict(json.loads(path.read_text())), "minimum")
+    names, molecules = zip(*named_geometries(tmp_path / "ethanol.xyz"))
+    assert names == ("trans", "gauche", "gauche")
+    assert superpositions(molecules[1], molecules[2]) == [-1] and superpositions(molecules[0], molecules[1]) == []
 
 
 def test_formula_is_hills():

@@ -45,8 +45,8 @@ checkpoint_every = 20
 [spectrum]
 depth = 60
 """
-STAGES = ("sample", "label", "hessian", "fit", "train", "evaluate", "validate", "simulate", "spectrum")
-SHORT = ("evaluate", "spectrum")
+STAGES = ("sample", "label", "hessian", "fit", "train", "evaluate", "conformers", "validate", "simulate", "spectrum")
+SHORT = ("evaluate", "conformers", "spectrum")
 """Stages that are over in a second: interrupted as soon as they have begun."""
 
 
@@ -93,4 +93,4 @@ def test_ctrl_c_in_every_stage(tmp_path):
     assert "done before" in last.err and "is done again" not in last.err
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 7 and "not measured" not in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
-    assert densnet("run", "hf.toml", cwd=tmp_path).err.count("done before") == 9
+    assert densnet("run", "hf.toml", cwd=tmp_path).err.count("done before") == 10

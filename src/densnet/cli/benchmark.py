@@ -24,7 +24,9 @@ PARTS = {
 
 def benchmark(
     model: Annotated[str, typer.Option(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    geometry: Annotated[Path | None, typer.Option(help="xyz file in Angstrom; several frames are dealt to the replicas in turn.")] = None,
+    geometry: Annotated[
+        Path | None, typer.Option(help="xyz file in Angstrom, dealt to the replicas in turn; that of the shipped molecule by default.")
+    ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Independent trajectories, run as one batch.")] = 32,
     steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
@@ -46,12 +48,14 @@ def benchmark(
     from densnet.cli.runfolder import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
+    from densnet.reference import shipped
     from densnet.reference.geometries import read
     from densnet.simulation.initial import deal
 
     predictor = load(model)
-    if geometry is None:
+    if geometry is None and model not in shipped.names():
         raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+    geometry = geometry or shipped.geometries(model)
     start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas)
     torch.set_num_threads(threads)
     clock = timing.clock(threads)
@@ -74,7 +78,7 @@ def benchmark(
         "torch": torch.__version__,
         "densnet": __version__,
     }
-    Console().print(_table(found, f"{model} on {geometry}"))
+    Console().print(_table(found, f"{model} on {geometry.name}"))
     if json is not None:
         write_json(json, found)
 

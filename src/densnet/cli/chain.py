@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from densnet import units
+from densnet.cli.ensemble import account, origins, weighted_spectrum
 from densnet.cli.evaluate import write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.forces import force_function
-from densnet.cli.harmonic import analyse, cold_run, remembered, write_modes, write_slices
+from densnet.cli.harmonic import ForceFunction, analyse, cold_run, named_geometries, remembered, write_conformers, write_slices
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
 from densnet.cli.train import elements_of, held_out
@@ -24,15 +27,17 @@ from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor, load
-from densnet.molecules import Molecules
-from densnet.reference import campaign, geometries
-from densnet.report.content import band_rows, bands_around, read_sticks
-from densnet.report.figures import draw_spectrum
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.observables.conformers import Conformer, Ensemble, gather
+from densnet.reference import campaign, geometries, shipped
+from densnet.report.harmonic import band_rows, bands_around, sticks_of
+from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.gas import molar
+from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
-from densnet.spectra.spectrum import Sticks
+from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
 from densnet.training.objective import evaluate
 
@@ -45,7 +50,7 @@ class ChainError(ValueError):
 
 @dataclass(frozen=True)
 class Chain:
-    """The stages of one run.
+    """The stages of one run: with `run.model` from that model on, else from geometries to a new model first.
 
     ``root`` is the folder of the settings file; the stage at work tells ``progress`` (done, of how many, and maybe what).
     """
@@ -59,28 +64,46 @@ class Chain:
         """Where the run's results are."""
         return self.settings.run.folder
 
+    @property
+    def trains(self) -> bool:
+        """Whether the run makes its own model, from labels; else it is given one."""
+        return self.settings.run.model is None
+
     def stages(self) -> list[Stage]:
         """In the order of the work."""
+        return (self._making_the_model() if self.trains else []) + self._using_the_model()
+
+    def _chosen(self, *names: str) -> dict:
         sections = self.settings.model_dump(mode="json")
+        return {name: sections[name] for name in names}
 
-        def chosen(*names: str) -> dict:
-            return {name: sections[name] for name in names}
-
-        start = (self.root / self.settings.sample.geometries,)
-        measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
-        apart = {name: sections["run"][name] for name in ("held_out", "held_out_temperature")}
-        level = {"scf": sections["label"]["scf"]}
+    def _making_the_model(self) -> list[Stage]:
+        start = (self.geometries,)
+        apart = {name: self._chosen("run")["run"][name] for name in ("held_out", "held_out_temperature")}
+        level = {"scf": self._chosen("label")["label"]["scf"]}
+        harmonic = {**level, **self._chosen("harmonic")}
         return [
-            Stage("sample", "geometries worth a calculation", chosen("sample"), self.sample, files=start),
-            Stage("label", "reference calculations", chosen("label"), self.label, ("sample",)),
-            Stage("hessian", "harmonic analysis at the reference level", {**level, **chosen("harmonic")}, self.hessian, files=start),
-            Stage("fit", "densities of the labels, in a basis and on points", {**apart, **chosen("density")}, self.fit, ("label",)),
-            Stage("train", "density and energy networks", chosen("model", "train"), self.train, ("fit",)),
-            Stage("evaluate", "errors on held-out frames", chosen("evaluate"), self.evaluate, ("train",)),
-            Stage("validate", "harmonic analysis and cold run", chosen("harmonic", "cold"), self.validate, ("train", "hessian")),
-            Stage("simulate", "molecular dynamics", chosen("simulate"), self.simulate, ("train",), start),
-            Stage("spectrum", "infrared spectrum", chosen("spectrum"), self.spectrum, ("simulate", "validate"), measured),
+            Stage("sample", "geometries worth a calculation", self._chosen("sample"), self.sample, files=start),
+            Stage("label", "reference calculations", self._chosen("label"), self.label, ("sample",)),
+            Stage("hessian", "harmonic analysis at the reference level", harmonic, self.hessian, files=start),
+            Stage("fit", "densities of the labels, in a basis and on points", {**apart, **self._chosen("density")}, self.fit, ("label",)),
+            Stage("train", "density and energy networks", self._chosen("model", "train"), self.train, ("fit",)),
+            Stage("evaluate", "errors on held-out frames", self._chosen("evaluate"), self.evaluate, ("train",)),
         ]
+
+    def _using_the_model(self) -> list[Stage]:
+        made = ("train",) if self.trains else ()
+        start = (self.geometries,) if self.trains else (self.geometries, self.model_file)
+        measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
+        known = self.known_reference()
+        conformers = start if known is None else (*start, known)
+        stages = [
+            Stage("conformers", "minima and modes of the model", self._chosen("harmonic"), self.conformers, made, conformers),
+            Stage("validate", "dynamics of the cold molecule", self._chosen("cold"), self.validate, (*made, "conformers")),
+            Stage("simulate", "molecular dynamics", self._chosen("simulate"), self.simulate, made, start),
+            Stage("spectrum", "infrared spectrum", self._chosen("spectrum"), self.spectrum, ("simulate", "conformers"), measured),
+        ]
+        return [stage for stage in stages if self.trains or stage.name != "validate"]
 
     def sample(self, place: Path) -> None:
         """Frames to be labelled, in ``frames.xyz``."""
@@ -95,10 +118,10 @@ class Chain:
         store.seal(store.read(place), place / "dataset.h5", f"run {self.settings.run.name}")
 
     def hessian(self, place: Path) -> None:
-        """Normal modes of the first geometry at the reference level, in ``modes.json``."""
+        """Conformers and their normal modes at the reference level, in ``conformers.json``."""
         forces = remembered(self.settings.label, place, self.progress)
         level = self.settings.label.scf.level()
-        write_modes(place / "modes.json", analyse(forces, self.start().split()[0], self.settings.harmonic), {"level": level})
+        write_conformers(place / "conformers.json", gather(self.named(), self._analysis(forces)), {"level": level})
 
     def fit(self, place: Path) -> None:
         """Densities of the labels that are not held out, as coefficients and on points: one file a frame."""
@@ -122,17 +145,24 @@ class Chain:
         found = evaluate(self.model(), frames, density_frames=limit, progress=lambda done: self.progress(done, len(frames)))
         write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
 
+    def conformers(self, place: Path) -> None:
+        """Conformers of the model and their normal modes, in ``conformers.json``; with a given model, those of the reference beside it."""
+        torch.set_num_threads(1)
+        found = gather(self.named(), self._analysis(self.model().double()))
+        write_conformers(place / "conformers.json", found, {})
+        if known := self.known_reference():
+            shutil.copyfile(known, place / "reference.json")
+
     def validate(self, place: Path) -> None:
-        """Normal modes of the model, the cold run, a picture of the density: ``modes.json``, ``cold.json``, ``slices.npz``."""
+        """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
         torch.set_num_threads(1)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
         if label.orbitals is not None:
             write_slices(place / "slices.npz", label, model(label.molecules))
-        modes = analyse(self.model().double(), self.start().split()[0], self.settings.harmonic)
-        write_modes(place / "modes.json", modes, {})
-        sticks = Sticks(modes.frequencies.numpy(), modes.intensities.numpy())
+        modes = self.ensemble().conformers[0].modes
+        sticks = from_modes(modes)
         spectrum = cold_run(model, modes, self.settings.cold, self.progress)
         write_csv(place / "cold.csv", spectrum)
         rows = band_rows(spectrum.bands(bands_around(sticks)), sticks)
@@ -141,10 +171,12 @@ class Chain:
 
     def simulate(self, place: Path) -> None:
         """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``."""
-        settings, path = self.settings.simulate, self.folder / "train" / "model.safetensors"
-        provenance = {"model": hashlib.sha256(path.read_bytes()).hexdigest()}
-        forces = force_function(self.model(), self.start(), settings, lambda text: self.progress(0, None, text))
-        simulate(forces, self.start(), settings, place, self.progress, provenance)
+        settings = self.settings.simulate
+        provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
+        start = Molecules.concatenate([molecule for _, molecule in self.named()])
+        origins(self.ensemble(), settings.replicas)  # refuses too few replicas
+        forces = force_function(self.model(), start, settings, lambda text: self.progress(0, None, text))
+        simulate(forces, start, settings, place, self.progress, provenance)
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
@@ -154,31 +186,65 @@ class Chain:
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``.png``, ``bands.csv``, ``bands.json``, ``comparison.json``."""
-        run = read_trajectory(self.folder / "simulate", motion=False)
-        sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(1).numpy())
-        settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment"}))
-        found = from_series(run.dipole.numpy(), sampling, settings=settings)
-        modes = read_sticks(self.folder / "validate" / "modes.json")
-        bands = found.bands(bands_around(modes))
+        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
+        temperature = self.settings.simulate.temperature
+        settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
+        found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
+            write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
+        sticks = sticks_of(ensemble, temperature)
+        limits = self.settings.spectrum.bands or bands_around(sticks)
+        bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
-        write_json(place / "bands.json", {"temperature_K": self.settings.simulate.temperature, "bands": band_rows(bands, modes)})
-        measured = {}
+        measured = self._measured(place)
+        rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
+        write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})
+        write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
+        sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
+        moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
+        write_json(place / "ensemble.json", account(moving, ensemble, temperature))
+
+    def _measured(self, place: Path) -> dict[str, Spectrum]:
+        """The user's curves by file name, on the molar scale where their files allow; copies are kept for the report."""
+        found = {}
         for number, path in enumerate(self.settings.spectrum.experiment):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            measured[path.name] = read_experiment(self.root / path)
-        write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
-        draw_spectrum(place / "spectrum.png", found, list(measured.values()))
+            found[path.name] = molar(read_experiment(self.root / path))
+        return found
 
-    def start(self) -> Molecules:
-        """The geometries given by the user, as one batch."""
-        return Molecules.concatenate([frame.molecule for frame in geometries.read(self.root / self.settings.sample.geometries)])
+    @property
+    def geometries(self) -> Path:
+        """The xyz file of the user's conformers."""
+        return self.root / self.settings.sample.geometries if self.trains else self.settings.run.geometries
+
+    @property
+    def model_file(self) -> Path:
+        """The trained model, or the given one."""
+        return self.folder / "train" / "model.safetensors" if self.trains else Path(self.settings.run.model)
+
+    def named(self) -> list[tuple[str, Molecules]]:
+        """The geometries given by the user, with names; raises `StartError` if they are not one molecule."""
+        found = named_geometries(self.geometries)
+        deal(Molecules.concatenate([molecule for _, molecule in found]), len(found))
+        return found
 
     def model(self) -> Predictor:
-        """The trained model."""
-        return load(self.folder / "train" / "model.safetensors")
+        """The model at work."""
+        return load(self.model_file)
+
+    def ensemble(self) -> Ensemble:
+        """The conformers of the model."""
+        return Ensemble.from_dict(json.loads((self.folder / "conformers" / "conformers.json").read_text(encoding="utf-8")))
+
+    def known_reference(self) -> Path | None:
+        """For a given model: the shipped harmonic analysis of that molecule at the reference level, if there is one."""
+        return None if self.trains else shipped.harmonic([SYMBOLS[n] for n in self.named()[0][1].numbers.tolist()])
+
+    def _analysis(self, forces: ForceFunction) -> Callable[[str, Molecules], Conformer]:
+        return partial(analyse, forces, settings=self.settings.harmonic)
 
     def split(self) -> tuple[Dataset, Dataset]:
         """Labels to train on, labels held out."""
@@ -195,3 +261,10 @@ class Chain:
     def basis(self, labels: Dataset) -> DensityBasis:
         """The functions for the elements of ``labels``."""
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
+
+
+def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
+    """Whether a measured curve reaches over most of a band."""
+    lower, upper = limits
+    reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
+    return bool(reach > 0.7 * (upper - lower))

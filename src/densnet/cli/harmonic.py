@@ -13,14 +13,16 @@ from pydantic import Field
 from scipy.linalg import hadamard
 from torch import Tensor
 
+import densnet
 from densnet import units
 from densnet.cli.runfolder import write_json
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
 from densnet.molecules import SYMBOLS, Molecules
-from densnet.observables.vibrations import Modes, normal_modes, relax
+from densnet.observables.conformers import Conformer, Ensemble, characterise
+from densnet.observables.vibrations import Modes
 from densnet.properties import Properties
-from densnet.reference import campaign, scf
+from densnet.reference import campaign, geometries, scf
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
 from densnet.settings import Section
@@ -77,25 +79,32 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
     return force_function
 
 
-def analyse(force_function: ForceFunction, start: Molecules, settings: HarmonicSettings) -> Modes:
-    """Relaxed geometry and normal modes of a single molecule."""
-    relaxed = relax(force_function, start, tolerance=settings.tolerance)
-    return normal_modes(force_function, relaxed, step=settings.step)
+def analyse(force_function: ForceFunction, name: str, start: Molecules, settings: HarmonicSettings) -> Conformer:
+    """The conformer that a single molecule relaxes to, with its Hessian and dipole derivatives."""
+    return characterise(force_function, start, name, tolerance=settings.tolerance, step=settings.step)
 
 
-def write_modes(path: Path, modes: Modes, about: dict) -> None:
-    """JSON: wavenumbers (cm^-1), intensities (km/mol), the geometry (Angstrom)."""
-    molecule = modes.molecule
-    symbols = [SYMBOLS[n] for n in molecule.numbers.tolist()]
-    content = {
-        **about,
-        "formula": formula(symbols),
-        "frequencies_per_cm": modes.frequencies.tolist(),
-        "intensities_km_per_mol": modes.intensities.tolist(),
-        "symbols": symbols,
-        "positions_Angstrom": (molecule.positions / units.ANGSTROM).tolist(),
-    }
-    write_json(path, content)
+def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
+    """Every frame of an xyz file with its name (conformer=... in the comment line), or its number where it has none."""
+    return [(frame.name or f"conformer {k}", frame.molecule) for k, frame in enumerate(geometries.read(path), start=1)]
+
+
+def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
+    """JSON: what `Ensemble.to_dict` says, with ``about`` (level, provenance) and the formula before it."""
+    symbols = [SYMBOLS[n] for n in found.conformers[0].molecule.numbers.tolist()]
+    write_json(path, {**about, "densnet": densnet.__version__, "formula": formula(symbols), **found.to_dict()})
+
+
+def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
+    """xyz of the conformers, Angstrom; a chiral one is followed by its mirror image."""
+    lines = []
+    for conformer in found.conformers:
+        symbols = [SYMBOLS[n] for n in conformer.molecule.numbers.tolist()]
+        for sign in (1, -1) if conformer.chiral else (1,):
+            positions = conformer.molecule.positions / units.ANGSTROM * torch.tensor([1.0, 1.0, sign], dtype=torch.float64)
+            rows = [f"{s:2s}" + "".join(f"{x:14.8f}" for x in row) for s, row in zip(symbols, positions.tolist())]
+            lines += [str(len(symbols)), f'conformer="{conformer.name}" comment="{comment}, Angstrom"', *rows]
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def formula(symbols: list[str]) -> str:

@@ -11,7 +11,7 @@ import typer
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
 ) -> None:
-    """Write report.html of a run: one page that needs no network, with every figure, table and setting.
+    """Write report.html of a run, one page that needs no network, with every figure, table and setting; and spectrum.png, its first figure.
 
     `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
     """
@@ -23,8 +23,10 @@ def report(
 def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
     from densnet.cli.runfolder import Mark, RunError
-    from densnet.report.content import Run
     from densnet.report.content import report as compose
+    from densnet.report.content import spectrum_drawing
+    from densnet.report.run import Run
+    from densnet.report.style import save
     from densnet.settings import read_toml
 
     if not (folder / "settings.toml").is_file():
@@ -35,6 +37,9 @@ def write_report(folder: Path) -> Path:
     name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
     page = folder / "report.html"
     partial = folder / ".report.html.part"
-    partial.write_text(compose(Run(name, folder, marks, settings)), encoding="utf-8")
+    run = Run(name, folder, marks, settings)
+    partial.write_text(compose(run), encoding="utf-8")
     partial.replace(page)
+    if run.spectrum is not None:
+        save(spectrum_drawing(run), folder / "spectrum.png")
     return page

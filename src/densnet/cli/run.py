@@ -9,39 +9,65 @@ import typer
 
 if TYPE_CHECKING:
     from densnet.cli.chain import Chain
+    from densnet.cli.runfile import RunFile
     from densnet.cli.runfolder import Event
 
 
 def run(
-    settings: Annotated[Path, typer.Argument(help="Settings of the run, a TOML file; examples/water.toml is one, with comments.")],
+    what: Annotated[
+        str, typer.Argument(metavar="MOLECULE|SETTINGS", help="A shipped molecule (ethanol), or a settings file (examples/water.toml).")
+    ],
     *,
+    long: Annotated[bool, typer.Option("--long", help="Molecule: as published spectra are made, 0.5 fs and 64 x 100 ps; hours.")] = False,
+    replicas: Annotated[int | None, typer.Option(min=2, help="Molecule: independent trajectories; more give smaller errors.")] = None,
+    experiment: Annotated[
+        list[Path] | None, typer.Option(help="Molecule: measured spectrum (JCAMP-DX or CSV) to compare with; may be repeated.")
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only tell what would be done.")] = False,
 ) -> None:
-    """Do everything: sample geometries, label them, train, validate, simulate, compute the spectrum, write the report.
+    """Do everything: from a molecule's name to its infrared spectrum, or from a settings file through labels and training to it.
 
+    With a name, the model that comes with densnet is used: conformers, weighted by their free energies, dynamics, spectrum with error band,
+    report. A settings file does the same if it has `run.model`; else geometries are sampled and labelled and a model is trained first.
     A second start skips finished stages and goes on with an interrupted one. If a setting has changed since, the stages that depend on it
     are done again; the former results are moved to the folder `replaced`, never deleted.
     """
     from densnet.cli.chain import Chain
     from densnet.cli.console import activity, duration, say
     from densnet.cli.report import write_report
-    from densnet.cli.runfile import read_runfile
     from densnet.cli.runfolder import only_one, pending, walk
 
-    chosen = read_runfile(settings)
+    text, chosen, root = _settings(what, long, replicas, experiment or [])
     folder = chosen.run.folder
     if dry:
-        for stage, state in pending(folder, Chain(chosen, settings.parent, lambda *_: None).stages()):
-            say(f"{stage.name:9s} {state}")
+        for stage, state in pending(folder, Chain(chosen, root, lambda *_: None).stages()):
+            say(f"{stage.name:10s} {state}")
         return
     with only_one(folder):
-        _keep_settings(settings, folder)
+        _keep_settings(text, what, folder)
         say(f"[bold]{chosen.run.name}[/]: results go to {folder}")
         with activity("starting") as progress:
-            chain = Chain(chosen, settings.parent, progress)
+            chain = Chain(chosen, root, progress)
             seconds = walk(folder, chain.stages(), lambda event: _tell(event, folder, chain))
         page = write_report(folder)
     say(f"all stages took {duration(sum(seconds.values()))}; the report is [bold]{page}[/]")
+
+
+def _settings(what: str, long: bool | None, replicas: int | None, experiment: list[Path]) -> tuple[str, RunFile, Path]:
+    """Text of the settings file, its content, and the folder that its paths start from."""
+    import tomllib
+
+    from densnet.cli.runfile import by_name, complete, read_runfile
+    from densnet.settings import SettingsError
+
+    path = Path(what)
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        if long or replicas or experiment:
+            raise SettingsError(f"options go with the name of a molecule; set `simulate` and `spectrum.experiment` in {path} instead.")
+        chosen = read_runfile(path)
+        return path.read_text(encoding="utf-8"), chosen, path.parent
+    text = by_name(what, long=bool(long), replicas=replicas, experiment=experiment)
+    return text, complete(tomllib.loads(text), Path(), what), Path()
 
 
 def _tell(event: Event, folder: Path, chain: Chain) -> None:
@@ -50,11 +76,11 @@ def _tell(event: Event, folder: Path, chain: Chain) -> None:
 
     name = event.stage.name
     lines = {
-        "skipped": f"  {name:9s} done before ({duration(event.seconds)})",
-        "started": f"  {name:9s} {event.stage.about} ...",
-        "resumed": f"  {name:9s} {event.stage.about}: going on where it was stopped ...",
-        "replaced": f"  {name:9s} is done again: {event.detail}",
-        "finished": f"  {name:9s} done in {duration(event.seconds)}",
+        "skipped": f"  {name:10s} done before ({duration(event.seconds)})",
+        "started": f"  {name:10s} {event.stage.about} ...",
+        "resumed": f"  {name:10s} {event.stage.about}: going on where it was stopped ...",
+        "replaced": f"  {name:10s} is done again: {event.detail}",
+        "finished": f"  {name:10s} done in {duration(event.seconds)}",
     }
     if event.kind in ("started", "resumed"):
         chain.progress(0, None, event.stage.about)
@@ -69,10 +95,9 @@ def _log(folder: Path, text: str) -> None:
         file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
 
-def _keep_settings(path: Path, folder: Path) -> None:
-    """A copy of the user's file, and the versions at work in the log."""
+def _keep_settings(text: str, what: str, folder: Path) -> None:
+    """A copy of the settings file, and the versions at work in the log."""
     from densnet.cli.runfolder import versions
 
-    content = path.read_text(encoding="utf-8")
-    (folder / "settings.toml").write_text(content, encoding="utf-8")
-    _log(folder, f"start with {path}; " + ", ".join(f"{name} {number}" for name, number in versions().items()))
+    (folder / "settings.toml").write_text(text, encoding="utf-8")
+    _log(folder, f"start with {what}; " + ", ".join(f"{name} {number}" for name, number in versions().items()))

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from densnet.cli.harmonic import ColdSettings, HarmonicSettings
 from densnet.model.predictor import ModelSettings
+from densnet.model.shipped import find as find_model
+from densnet.model.shipped import names as model_names
+from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import SampleSettings
 from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.infrared import InfraredSettings
+from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 
 
 class RunSettings(Section):
-    """What is not of one stage."""
+    """What is not of one stage. ``model`` is the switch between the two kinds of run: with it, nothing is labelled or trained."""
 
+    model: str | None = Field(None, description="name of a shipped model, or a model file relative to the settings file; none: train one")
+    geometries: Path | None = Field(
+        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; by default those shipped"
+    )
     name: str = Field("", description="of the run; the name of the file by default")
     folder: Path | None = Field(None, description="where results go, relative to where the command is given; runs/NAME by default")
     held_out: float = Field(0.2, gt=0, lt=0.9, description="share of the frames kept to judge the model, by whole trajectories")
@@ -44,13 +54,23 @@ class SpectrumSettings(InfraredSettings):
     """The spectrum and what it is compared with."""
 
     experiment: tuple[Path, ...] = Field((), description="measured spectra, JCAMP-DX or CSV, relative to the settings file")
+    bands: tuple[tuple[float, float], ...] = Field(
+        (), description="cm^-1, limits of the bands in the tables; groups of harmonic lines by default"
+    )
+
+    @field_validator("bands")
+    @classmethod
+    def _ascending(cls, limits):
+        if any(not 0 <= lower < upper for lower, upper in limits):
+            raise ValueError("must be pairs of a lower and a higher wavenumber")
+        return limits
 
 
 class RunFile(Section):
-    """All sections; only `sample.geometries` has no default."""
+    """All sections; the least that must be said is `sample.geometries`, or `run.model`."""
 
     run: RunSettings = Field(default_factory=RunSettings)
-    sample: SampleSettings
+    sample: SampleSettings | None = None
     label: LabelSettings = Field(default_factory=LabelSettings)
     density: DensitySettings = Field(default_factory=DensitySettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
@@ -62,12 +82,96 @@ class RunFile(Section):
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
 
 
+TRAINING = ("sample", "label", "density", "model", "train", "evaluate", "cold")
+"""Sections of the stages that make and judge a new model."""
+
+
 def read_runfile(path: Path) -> RunFile:
-    """The settings of a run with name and folder filled in; raises `SettingsError`, naming the nearest key for an unknown one."""
-    settings = parse(RunFile, read_toml(path), "")
-    name = settings.run.name or path.stem
-    folder = settings.run.folder or Path("runs") / name
-    return settings.model_copy(update={"run": settings.run.model_copy(update={"name": name, "folder": folder})})
+    """The settings of a run with name, folder and model filled in; raises `SettingsError`, naming the nearest key for an unknown one."""
+    return complete(read_toml(path), path.parent, path.stem)
+
+
+def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
+    """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
+    settings = parse(RunFile, values, "")
+    for path in settings.spectrum.experiment:
+        read_experiment(root / path)  # a file that cannot be read is better known before the work than after it
+    run = settings.run
+    if run.model is None:
+        if settings.sample is None:
+            raise SettingsError("setting `sample` is missing: name `sample.geometries` to train a model, or `run.model` to use one.")
+        if run.geometries is not None:
+            raise SettingsError("setting `run.geometries` goes with `run.model`; a run that trains its model has `sample.geometries`.")
+        changes = {}
+    else:
+        extra = [section for section in TRAINING if section in values]
+        if extra:
+            raise SettingsError(f"`run.model` is given, so nothing is labelled or trained: remove [{extra[0]}], or `run.model`.")
+        changes = {"model": str(_model(run.model, root)), "geometries": _start(run, root)}
+    name = run.name or name
+    changes |= {"name": name, "folder": run.folder or Path("runs") / name}
+    return settings.model_copy(update={"run": run.model_copy(update=changes)})
+
+
+def _model(model: str, root: Path) -> Path:
+    try:
+        return find_model(root / model if (root / model).is_file() else model)
+    except FileNotFoundError as error:
+        raise SettingsError(f"setting `run.model`: {error}") from None
+
+
+def _start(run: RunSettings, root: Path) -> Path:
+    if run.geometries is not None:
+        return root / run.geometries
+    try:
+        return shipped.geometries(run.model)
+    except FileNotFoundError:
+        raise SettingsError("setting `run.geometries` is missing: with a model file of your own, name an xyz file of conformers.") from None
+
+
+BANDS = {
+    "ethanol": ((700, 960), (960, 1120), (1120, 1310), (1310, 1550), (2700, 3120), (3550, 3850)),
+}
+"""Limits (cm^-1) of the bands in the tables of a shipped molecule; others have groups of harmonic lines."""
+
+
+MORE_REPLICAS = {"water": 192}
+"""Of small molecules, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with LONG."""
+
+
+def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequence[Path]) -> str:
+    """The settings file (TOML) of a run that names a shipped ``molecule`` in its place.
+
+    The default takes minutes; ``long`` is the setting of published spectra. Raises `SettingsError` for a name that is not shipped.
+    """
+    known = [name for name in shipped.names() if name in model_names()]
+    if molecule not in known:
+        near = difflib.get_close_matches(molecule, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingsError(f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}.")
+    lengths = LONG if long else SHORT
+    simulate = {**lengths, "replicas": replicas or MORE_REPLICAS.get(molecule, lengths["replicas"])}
+    spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in experiment]} if experiment else {}
+    spectrum["maximum"] = 4200.0
+    if molecule in BANDS:
+        spectrum["bands"] = BANDS[molecule]
+    name = f"{molecule}-long" if long else molecule
+    sections = {"run": {"name": name, "model": molecule}, "simulate": simulate, "spectrum": spectrum}
+    lines = [f"# densnet run {molecule}; a copy of this file can be edited and given to densnet run"]
+    for title, section in sections.items():
+        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join([*lines, ""])
+
+
+SHORT = {
+    "temperature": 300.0, "replicas": 48, "timestep_fs": 1.0, "thermalise_ps": 0.5, "thermalise_friction": 10.0, "duration_ps": 2.5,
+    "sample_every": 2, "checkpoint_every": 250,
+}  # fmt: skip
+LONG = {
+    "temperature": 300.0, "replicas": 64, "timestep_fs": 0.5, "thermalise_ps": 5.0, "duration_ps": 100.0,
+    "sample_every": 4, "checkpoint_every": 1000,
+}  # fmt: skip
+"""Dynamics of a run by name: of minutes, and as published spectra are made."""
 
 
 def read_sections(path: Path | None, kinds: dict[str, type[Section]]) -> dict[str, Section]:

@@ -63,11 +63,12 @@ class SampleSettings(Section):
 
 @dataclass(frozen=True)
 class Frame:
-    """One geometry: a single `molecule`, the `trajectory` it is of, and the `temperature` (K, NaN if unknown) of that."""
+    """One geometry: a single `molecule`, the `trajectory` it is of, the `temperature` (K, NaN if unknown) of that, its `name` or ""."""
 
     molecule: Molecules
     trajectory: int
     temperature: float
+    name: str = ""
 
 
 def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress | None = None) -> list[Frame]:
@@ -161,7 +162,8 @@ def drop_duplicates(frames: list[Frame], threshold: float) -> list[Frame]:
 
 
 def read(path: Path) -> list[Frame]:
-    """The frames of an xyz or extxyz file (Angstrom), each checked; `trajectory` and `temperature` from the comment line if there.
+    """The frames of an xyz or extxyz file (Angstrom), each checked; `trajectory`, `temperature` and `name`
+    (conformer=...) from the comment line if there.
 
     Raises `GeometryError` (empty, truncated, not an xyz file, unknown symbol, charge or spin given) and
     `molecules.MoleculeError` (unsupported element, odd electrons, overlapping atoms).
@@ -189,7 +191,9 @@ def _frame(atoms: ase.Atoms, name: str) -> Frame:
             raise GeometryError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
     molecule = Molecules.single(atoms.numbers, atoms.positions * ANGSTROM)
     check_geometry(molecule.numbers, molecule.positions, name)
-    return Frame(molecule, int(atoms.info.get("trajectory", 0)), float(atoms.info.get("temperature", "nan")))
+    about = atoms.info
+    temperature, conformer = float(about.get("temperature", "nan")), str(about.get("conformer", ""))
+    return Frame(molecule, int(about.get("trajectory", 0)), temperature, conformer)
 
 
 def header(path: Path) -> dict | None:

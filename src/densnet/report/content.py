@@ -3,85 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
-import numpy as np
+from matplotlib.figure import Figure
 
 from densnet.report import figures, page
+from densnet.report.harmonic import agreement, conformers, harmonic, sticks_of
 from densnet.report.page import Promise
+from densnet.report.run import Run
 from densnet.report.style import svg
-from densnet.spectra.spectrum import Band, Gaussian, Spectrum, Sticks
-from densnet.spectra.tables import read_csv, read_experiment
-
-
-@dataclass(frozen=True)
-class Run:
-    """The folder of a run. ``marks``: stage -> its mark (settings, versions, seconds, finished); an artefact that is not there is None."""
-
-    name: str
-    folder: Path
-    marks: Mapping[str, Mapping]
-    settings: Mapping
-
-    def json(self, place: str) -> dict | None:
-        """Content of a JSON file of the folder."""
-        path = self.folder / place
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-    def arrays(self, place: str) -> dict[str, np.ndarray] | None:
-        """Content of an npz file of the folder."""
-        path = self.folder / place
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as content:
-            return dict(content)
-
-    @cached_property
-    def evaluation(self) -> dict | None:
-        """Errors on held-out frames."""
-        return self.json("evaluate/evaluation.json")
-
-    @cached_property
-    def spectrum(self) -> Spectrum | None:
-        """Infrared spectrum of the dynamics."""
-        path = self.folder / "spectrum" / "spectrum.csv"
-        return read_csv(path) if path.exists() else None
-
-    @cached_property
-    def reference(self) -> Sticks | None:
-        """Harmonic lines of the reference level."""
-        return read_sticks(self.folder / "hessian" / "modes.json")
-
-    @cached_property
-    def model(self) -> Sticks | None:
-        """Harmonic lines of the model."""
-        return read_sticks(self.folder / "validate" / "modes.json")
-
-    @cached_property
-    def level(self) -> str:
-        """Functional / orbital basis."""
-        scf = (self.json("hessian/modes.json") or {}).get("level", {})
-        basis = re.sub(r"pv([dtq5])z", lambda found: f"pV{found[1].upper()}Z", scf.get("basis", "?"))
-        return f"{scf.get('xc', '?')}/{basis}"
-
-
-def read_sticks(path: Path) -> Sticks | None:
-    """The harmonic lines in a ``modes.json``, None where there is no such file."""
-    if not path.exists():
-        return None
-    modes = json.loads(path.read_text(encoding="utf-8"))
-    return Sticks(np.array(modes["frequencies_per_cm"]), np.array(modes["intensities_km_per_mol"]))
+from densnet.spectra.spectrum import ABSOLUTE, Gaussian
 
 
 def report(run: Run) -> str:
     """The whole page as HTML."""
-    molecule = (run.json("hessian/modes.json") or {}).get("formula", run.name)
-    lead = f"Infrared spectrum of {molecule} from its machine-learned electron density. Reference calculations: {run.level}, all electrons."
-    chapters = (_spectrum, _harmonic, _density, _training, _dynamics, _method)
+    lead = f"Infrared spectrum of {run.formula} from its machine-learned electron density. Reference level: {run.level}, all electrons."
+    chapters = (_spectrum, conformers, harmonic, _density, _training, _dynamics, _method)
     parts = [page.promises(promises(run)), *(part for chapter in chapters for part in chapter(run))]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
@@ -90,112 +27,102 @@ def report(run: Run) -> str:
 
 def promises(run: Run) -> list[Promise]:
     """Every promised line with its measured value."""
-    held = run.evaluation or {}
-    frames = f"{held.get('frames', 0)} frames of trajectories that training never saw"
-    lines = [
-        Promise("density error, ∫|ρ − ρ_DFT| / N", held.get("density_error_percent"), 0.25, "%", frames),
-        Promise("dipole, mean absolute error", held.get("dipole_mae_D"), 0.005, "D", frames),
-        Promise("forces, mean absolute error", held.get("force_mae_meV_per_A"), 5.0, "meV/Å", frames),
-    ]
-    if run.reference and run.model:
-        shift = float(np.abs(run.model.frequencies - run.reference.frequencies).max())
-        note = f"against {run.level}, finite differences of forces"
-        lines.append(Promise("harmonic wavenumbers, largest deviation", shift, 5.0, "cm⁻¹", note))
-        strongest = max(run.reference.intensities)
-        worst = max(abs(b - a) for _, _, a, b in _grouped(run.reference, run.model))
-        note = "against the same calculation; lines closer than 200 cm⁻¹ count as one band"
-        lines.append(Promise("infrared intensities, largest deviation", 100 * worst / strongest, 5.0, "% of strongest", note))
+    lines = _held_out(run) if run.trained else []
+    lines += agreement(run)
     if cold := run.json("validate/cold.json"):
         worst = max(abs(b["integral"] / b["harmonic"] - 1) for b in cold["bands"])
         note = f"{cold['temperature_K']:g} K, no rotation: dynamics must give the harmonic intensities of the same model"
         lines.append(Promise("cold run, band integrals, largest deviation", 100 * worst, 2.0, "%", note))
     if bands := run.json("spectrum/bands.json"):
-        lines += _thermal(bands["bands"], bands["temperature_K"])
+        lines += _thermal(bands["bands"], bands["temperature_K"], harmonic=run.trained)
     if drift := run.json("simulate/drift.json"):
         note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
         lines.append(Promise("energy drift without thermostat", abs(drift["drift_meV_per_atom_per_ps"]), 0.01, "meV/atom/ps", note))
     return lines
 
 
-def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
-    known = [b for b in bands if b["error"] is not None]
-    if not known:
-        return []
-    errors = max(b["error"] / b["integral"] for b in known)
-    off = max(abs(b["integral"] - b["harmonic"]) / b["error"] for b in known)
-    name = f"{temperature:g} K band integrals"
+def _held_out(run: Run) -> list[Promise]:
+    held = run.evaluation or {}
+    frames = f"{held.get('frames', 0)} frames of trajectories that training never saw"
     return [
-        Promise(f"{name}, largest error bar", 100 * errors, 15.0, "%", "one standard error over replicas"),
-        Promise(f"{name}, distance from harmonic", off, 2.0, "error bars", "largest of all bands; 2 is the 95 % range"),
+        Promise("density error, ∫|ρ − ρ_DFT| / N", held.get("density_error_percent"), 0.25, "%", frames),
+        Promise("dipole, mean absolute error", held.get("dipole_mae_D"), 0.005, "D", frames),
+        Promise("forces, mean absolute error", held.get("force_mae_meV_per_A"), 5.0, "meV/Å", frames),
     ]
 
 
-def _grouped(first: Sticks, second: Sticks, gap: float = 200.0) -> list[tuple[float, float, float, float]]:
-    """Lines of ``first`` nearer than ``gap`` (cm^-1) as one band: lowest line, highest line, intensity in ``first`` and in ``second``."""
-    starts = np.flatnonzero(np.diff(first.frequencies, prepend=-np.inf) > gap)
-    sums = (np.add.reduceat(sticks.intensities, starts) for sticks in (first, second))
-    ends = np.append(starts[1:], len(first.frequencies)) - 1
-    return list(zip(first.frequencies[starts], first.frequencies[ends], *sums))
+def _thermal(bands: list[dict], temperature: float, *, harmonic: bool) -> list[Promise]:
+    strong = [b for b in bands if b["error"] is not None and b["integral"] > 0.05 * sum(x["integral"] for x in bands)]
+    if not strong:
+        return []
+    errors = max(b["error"] / b["integral"] for b in strong)
+    name = f"{temperature:g} K band integrals"
+    note = "one standard error over replicas, of the bands that hold 5 % of the absorption or more"
+    lines = [Promise(f"{name}, largest error bar", 100 * errors, 15.0, "%", note)]
+    if harmonic:
+        off = max(abs(b["integral"] - b["harmonic"]) / b["error"] for b in strong)
+        lines.append(Promise(f"{name}, distance from harmonic", off, 2.0, "error bars", "largest of all bands; 2 is the 95 % range"))
+    return lines
+
+
+def spectrum_drawing(run: Run) -> Figure:
+    """The spectrum with its error band; below it measured curves and the harmonic lines, of the reference level where they are known."""
+    resolution = float(run.spectrum.header.get("resolution_cm-1", 16.0))
+    temperature = float((run.json("spectrum/bands.json") or {}).get("temperature_K", 300.0))
+    references = [(f"measured, {name}", curve) for name, curve in run.experiments]
+    known = [(run.level, run.reference)] if run.reference else [("model", run.model)] if run.model else []
+    for name, ensemble in known:
+        curve = sticks_of(ensemble, temperature).broaden(run.spectrum.axis, Gaussian(resolution / 2.3548))
+        references.append((f"harmonic, {name}, lines {resolution:.0f} cm$^{{-1}}$ wide", curve))
+    return figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0)
 
 
 def _spectrum(run: Run) -> list[str]:
     if run.spectrum is None:
         return []
-    resolution = float(run.spectrum.header.get("resolution_cm-1", 16.0))
-    profile = Gaussian(resolution / 2.3548)
-    references = [
-        (f"harmonic, {name}, lines {resolution:.0f} cm$^{{-1}}$ wide", sticks.broaden(run.spectrum.axis, profile))
-        for name, sticks in (("model", run.model), (run.level, run.reference))
-        if sticks is not None
-    ]
-    for path in (run.folder / "spectrum").glob("experiment.*"):
-        references.append(("experiment", read_experiment(path)))
-    temperature = float(run.spectrum.header.get("temperature_K", 0))
-    drawing = svg(figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0))
     caption = (
         "Molar absorption in absolute units, from the dipole moment along classical trajectories; the shade is one standard error over "
         "replicas. Rotation of the free molecule gives the bands their contours; its own absorption lies below the range shown. Not scaled."
     )
-    parts = [page.figure(drawing, caption)]
+    parts = [page.figure(svg(spectrum_drawing(run)), caption)]
     if bands := run.json("spectrum/bands.json"):
-        titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "standard error", "harmonic, model", "harmonic, " + run.level]
-        lines = _grouped(run.model, run.reference) if run.model and run.reference else []
-        rows = [
-            (f"{b['lower']:.0f}–{b['upper']:.0f}", round(b["centroid"], 1), b["integral"], b["error"], b["harmonic"],
-             float(sum(r for low, high, _, r in lines if b["lower"] <= low and high <= b["upper"])))
-            for b in bands["bands"]
-        ]  # fmt: skip
-        parts.append(page.table(titles, rows))
-    for comparison in (run.json("spectrum/comparison.json") or {}).values():
-        parts.append(page.paragraph(comparison))
+        parts.append(_bands(run, bands))
+    parts += [page.paragraph(comparison) for comparison in (run.json("spectrum/comparison.json") or {}).values()]
+    parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts.append(page.paragraph(
         "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "
-        "agreement with experiment is the sum of the two. The model's own share is what the next section shows."
+        "agreement with experiment is the sum of the two. The model's own share is what the section on harmonic analysis shows."
     ))  # fmt: skip
     return [page.section("Infrared spectrum", *parts)]
 
 
-def _harmonic(run: Run) -> list[str]:
-    if run.reference is None or run.model is None:
-        return []
-    top = max(4100.0, 250.0 + max(*run.model.frequencies, *run.reference.frequencies))
-    drawing = svg(figures.butterfly(("model", run.model), (run.level, run.reference), span=(400.0, top)))
-    caption = f"Harmonic lines of the model (up) and of {run.level} (down), each at its own minimum, Gaussian σ = 10 cm⁻¹, unscaled."
-    titles = ["mode", f"{run.level} / cm⁻¹", "model / cm⁻¹", "difference", f"{run.level} / km mol⁻¹", "model / km mol⁻¹"]
-    columns = run.reference.frequencies, run.model.frequencies, run.reference.intensities, run.model.intensities
-    lines = enumerate(zip(*(x.tolist() for x in columns)), start=1)
-    rows = [(k, f"{a:.1f}", f"{b:.1f}", f"{b - a:+.1f}", f"{c:.2f}", f"{d:.2f}") for k, (a, b, c, d) in lines]
-    parts = [page.figure(drawing, caption), page.table(titles, rows)]
-    if cold := run.json("validate/cold.json"):
-        text = (
-            f"Check of the dynamics itself: {cold['replicas']} replicas at {cold['temperature_K']:g} K without rotation, every mode given "
-            "the same energy, over the same networks, integrator and correlation functions as the spectrum above."
-        )
-        pairs = [(f"{b['lower']:.0f}–{b['upper']:.0f}", b["integral"], b["harmonic"]) for b in cold["bands"]]
-        cells = [(limits, f"{a:.2f}", f"{b:.2f}", f"{100 * (a / b - 1):+.2f}") for limits, a, b in pairs]
-        titles = ["band / cm⁻¹", "cold dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
-        parts += [page.paragraph(text), page.table(titles, cells)]
-    return [page.section("Harmonic analysis", *parts)]
+def _bands(run: Run, bands: dict) -> str:
+    """Bands of the dynamics beside harmonic and measured ones."""
+    titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
+    reference = sticks_of(run.reference, bands["temperature_K"]) if run.reference else None
+    titles += ["harmonic, DFT / km mol⁻¹"] if reference else []
+    measured = bands.get("experiment", {})
+    absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}
+    for name in measured:
+        titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
+    rows = []
+    for k, b in enumerate(bands["bands"]):
+        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", _pm(b["centroid"], b.get("centroid_error")), _pm(b["integral"], b["error"])]
+        row.append(f"{b['harmonic']:.1f}")
+        if reference:
+            inside = (reference.frequencies > b["lower"]) & (reference.frequencies < b["upper"])
+            row.append(f"{float(reference.intensities[inside].sum()):.1f}")
+        for name, curves in measured.items():
+            known = curves[k]
+            row.append(None if known is None else f"{known['centroid']:.1f}")
+            if absolute.get(name):
+                row.append(None if known is None else f"{known['integral']:.1f}")
+        rows.append(row)
+    return page.table(titles, rows)
+
+
+def _pm(value: float, error: float | None) -> str:
+    return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
 
 
 def _density(run: Run) -> list[str]:
@@ -265,12 +192,17 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    return [page.section("How it was computed", page.paragraph(_METHOD), *parts, page.folded("all settings of this run", text))]
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD)
+    return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text))]
 
 
-_METHOD = (
+_LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
-    "occupied orbitals. A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
+    "occupied orbitals. "
+)
+_GIVEN = "The model was given: nothing was labelled or trained in this run. Labels of its training: Kohn–Sham theory. "
+_METHOD = (
+    "A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
     "the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run at constant energy with "
     "classical nuclei; the dipole is read off the predicted density at every sample, and the spectrum is the Fourier transform of its "
     "autocorrelation, in absolute units."
@@ -281,18 +213,3 @@ def _leaves(section: object, prefix: str = "") -> list[tuple[str, object]]:
     if not isinstance(section, Mapping):
         return [(prefix.rstrip("."), section)]
     return [leaf for key, value in section.items() for leaf in _leaves(value, f"{prefix}{key}.")]
-
-
-def bands_around(sticks: Sticks, gap: float = 200.0, margin: float = 450.0, floor: float = 350.0) -> list[tuple[float, float]]:
-    """Limits (cm^-1) of the bands of harmonic lines: groups parted by more than ``gap``, with up to ``margin`` on both sides."""
-    groups = [(low, high) for low, high, _, _ in _grouped(sticks, sticks, gap)]
-    middles = [0.5 * (a[1] + b[0]) for a, b in zip(groups, groups[1:])]
-    lower = [max(floor if k == 0 else middles[k - 1], low - margin) for k, (low, _) in enumerate(groups)]
-    upper = [min(middles[k] if k < len(middles) else np.inf, high + margin) for k, (_, high) in enumerate(groups)]
-    return [(float(a), float(b)) for a, b in zip(lower, upper) if a < b]
-
-
-def band_rows(bands: list[Band], sticks: Sticks) -> list[dict]:
-    """Bands of a spectrum as plain data, each with the harmonic intensity (km/mol) that falls between its limits."""
-    inside = [(sticks.frequencies > b.lower) & (sticks.frequencies < b.upper) for b in bands]
-    return [{**b.__dict__, "harmonic": float(sticks.intensities[mask].sum())} for b, mask in zip(bands, inside)]

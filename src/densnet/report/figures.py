@@ -56,6 +56,27 @@ def spectrum_figure(
     return figure
 
 
+@styled
+def conformer_spectra(conformers: Sequence[tuple[str, Spectrum, Sticks]], lower: float = 0.0) -> Figure:
+    """Spectra of single conformers with error bands, one below the other on one scale: (label, spectrum, its harmonic lines)."""
+    figure, axes = _stacked(len(conformers))
+    reach = 0.0
+    for k, (panel, (label, spectrum, _)) in enumerate(zip(axes, conformers)):
+        _with_band(panel, spectrum, label, error="± one standard error over replicas" if k == 0 else None)
+        shown = spectrum.axis >= lower
+        reach = max(reach, (spectrum.intensity + (0 if spectrum.error is None else spectrum.error))[shown].max())
+        panel.set_xlim(spectrum.axis[-1], max(lower, spectrum.axis[0]))
+    strongest = max(sticks.intensities[sticks.frequencies >= lower].max() for _, _, sticks in conformers)
+    for k, (panel, (_, _, sticks)) in enumerate(zip(axes, conformers)):
+        heights = 0.6 * reach / strongest * sticks.intensities
+        panel.vlines(sticks.frequencies, 0, heights, color=RED, lw=0.9, alpha=0.8, label="harmonic lines" if k == 0 else None)
+        legend_above(panel)
+        panel.set_ylim(0, 1.05 * reach or 1.0)
+    figure.supylabel(_ABSOLUTE, fontsize=9, color=INK)
+    axes[-1].set_xlabel(WAVENUMBER)
+    return figure
+
+
 def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     figure, [axes] = panels(height=1.1 + 1.75 * rows)
     axes.remove()
@@ -64,10 +85,10 @@ def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
 
 
-def _with_band(axes: Axes, spectrum: Spectrum, label: str) -> None:
+def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = "± one standard error over replicas") -> None:
     if spectrum.error is not None:
         low, high = spectrum.intensity - spectrum.error, spectrum.intensity + spectrum.error
-        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label="± one standard error over replicas")
+        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label=error)
     axes.plot(spectrum.axis, spectrum.intensity, color=BLUE, label=label)
 
 
@@ -89,10 +110,9 @@ def butterfly(
         curve = sign * sticks.broaden(grid, Gaussian(sigma)).intensity
         axes.fill_between(grid, curve, color=colour, alpha=0.2, lw=0)
         axes.plot(grid, curve, color=colour, label=name)
-        for place, strength in zip(sticks.frequencies, sticks.intensities):
-            if span[0] < place < span[1] and strength > 0.02 * max(sticks.intensities):
-                height = sign * strength / (sigma * np.sqrt(2 * np.pi))
-                axes.annotate(f"{place:.0f}", (place, height), xytext=(0, 4 * sign), textcoords="offset points", ha="center",
+        for place, height in _labelled(sticks, span, grid, np.abs(curve)):
+            height = sign * height
+            axes.annotate(f"{place:.0f}", (place, height), xytext=(0, 4 * sign), textcoords="offset points", ha="center",
                               va="bottom" if sign > 0 else "top", fontsize=7.5, color=colour)  # fmt: skip
     axes.axhline(0, color=INK, lw=0.7)
     reach = 1.2 * max(abs(v) for v in axes.get_ylim())
@@ -100,6 +120,16 @@ def butterfly(
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     legend_above(axes)
     return figure
+
+
+def _labelled(sticks: Sticks, span: tuple[float, float], grid: NDArray, curve: NDArray) -> list[tuple[float, float]]:
+    """Place and height of the labels: lines of 3 % of the strongest and more, none that would cover that of a stronger one."""
+    chosen: list[float] = []
+    for k in np.argsort(-sticks.intensities):
+        place, strong = float(sticks.frequencies[k]), sticks.intensities[k] > 0.03 * sticks.intensities.max()
+        if strong and span[0] < place < span[1] and all(abs(place - other) > 0.018 * (span[1] - span[0]) for other in chosen):
+            chosen.append(place)
+    return [(place, float(np.interp(place, grid, curve))) for place in chosen]
 
 
 @styled

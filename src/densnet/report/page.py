@@ -25,7 +25,7 @@ figcaption, .note { color: var(--soft); font-size: .88rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem .7rem .35rem 0; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
-td.number, th.number { text-align: right; } td.number, table.plain td:first-child { white-space: nowrap; }
+td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
@@ -40,20 +40,24 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1p
 
 @dataclass(frozen=True)
 class Promise:
-    """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target. NaN or None: not measured."""
+    """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target, or >= with ``least``.
+
+    NaN or None: not measured.
+    """
 
     name: str
     value: float | None
     target: float
     unit: str
     note: str = ""
+    least: bool = False
 
     @property
     def met(self) -> bool | None:
         """Whether the target is met; None where nothing was measured."""
         if self.value is None or math.isnan(self.value):
             return None
-        return bool(self.value <= self.target)
+        return bool(self.value >= self.target if self.least else self.value <= self.target)
 
 
 def escape(text: object) -> str:
@@ -71,7 +75,7 @@ def number(value: object) -> str:
     return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
 
 
-_NUMBER = re.compile(r"[+−-]?[0-9.]+")
+_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -96,7 +100,7 @@ def promises(lines: Sequence[Promise]) -> str:
         style, word = words[line.met]
         value = f"{number(line.value)} {line.unit}" if line.met is not None else "–"
         note = f'<div class="note">{escape(line.note)}</div>' if line.note else ""
-        target = f"≤ {number(line.target)} {line.unit}"
+        target = f"{'≥' if line.least else '≤'} {number(line.target)} {line.unit}"
         cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
         rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
     met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)

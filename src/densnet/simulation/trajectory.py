@@ -206,19 +206,23 @@ class Record:
             )
 
 
-def read_trajectory(path: Path, *, motion: bool = True) -> Trajectory:
+def read_trajectory(path: Path, *, motion: bool = True, every: int = 1) -> Trajectory:
     """The trajectory in ``path`` (a ``trajectory.h5``, or the folder that holds one), in atomic units.
 
-    ``motion=False`` leaves out positions and velocities, which need most of the memory. Raises `TrajectoryError` for anything else.
+    ``motion=False`` leaves out positions and velocities, which need most of the memory; ``every`` takes one sample of so many.
+    Raises `TrajectoryError` for anything else.
     """
     path = Path(path)
     path = path / "trajectory.h5" if path.is_dir() else path
     with _open_h5(path) as file:
         try:
             header = _header(file, path)
-            found = {name: _column(file[place], name) for name, place in _places(file).items()}
+            found = {name: _column(file[place], name, every) for name, place in _places(file).items()}
             replicas = [file["particles"][name] for name in sorted(file["particles"])] if motion else []
-            moved = {name: torch.stack([_column(r[name], name) for r in replicas]) if motion else None for name in ("position", "velocity")}
+            moved = {
+                name: torch.stack([_column(r[name], name, every) for r in replicas]) if motion else None
+                for name in ("position", "velocity")
+            }
             masses = torch.as_tensor(file["particles/replica_0000/mass"][()]) * units.AMU
         except KeyError as error:
             raise TrajectoryError(f"{path} is not a trajectory of densnet: {error.args[0]}.") from None
@@ -234,7 +238,7 @@ def read_trajectory(path: Path, *, motion: bool = True) -> Trajectory:
         conserved=found["conserved_energy"].T,
         temperature=found["temperature"].T / units.KELVIN,
         time_step=time_step,
-        sample_step=time_step * header["settings"]["sample_every"],
+        sample_step=time_step * header["settings"]["sample_every"] * every,
         header=header,
     )
 
@@ -252,8 +256,8 @@ def _places(file: h5py.File) -> dict[str, str]:
     return {name: f"observables/{name}" for name in file["observables"] if name in _UNITS}
 
 
-def _column(group: h5py.Group, name: str) -> Tensor:
-    return torch.as_tensor(group["value"][()]).double() * _UNITS[name][1]
+def _column(group: h5py.Group, name: str, every: int) -> Tensor:
+    return torch.as_tensor(group["value"][::every]).double() * _UNITS[name][1]
 
 
 def _write_h5md(file: h5py.File, blocks: list[Path], header: dict, masses: Tensor) -> None:

@@ -8,19 +8,12 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import SYMBOLS, Molecules, all_pairs
+from densnet.molecules import BOND, COVALENT_RADII, SYMBOLS, Molecules, all_pairs
 from densnet.simulation.integrators import State
 
-BOND = 1.25  # two atoms are bonded at the start if closer than this times the sum of their covalent radii
 CRUSHED = 0.4  # of the start length of a bond
 CLASH = 0.6  # of the sum of covalent radii, for atoms that are not bonded
 APART = 6.0 * units.ANGSTROM  # closest contact of a fragment with the others
-
-_RADII = [
-    0.0, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58,
-    1.66, 1.41, 1.21, 1.11, 1.07, 1.05, 1.02, 1.06,
-]  # fmt: skip
-"""Covalent radii in Angstrom by atomic number (Cordero et al., Dalton Trans. 2008, 2832)."""
 
 
 class SimulationStopped(ValueError):
@@ -41,7 +34,7 @@ class Watch:
         self.start, self.timestep, self.tolerance = start, timestep, energy_tolerance
         self.first, self.second = pairs.receiver[once], pairs.sender[once]
         self.lengths = self._squared(start).sqrt()
-        radii = torch.tensor(_RADII, dtype=torch.float64, device=start.numbers.device)[start.numbers] * units.ANGSTROM
+        radii = torch.tensor(COVALENT_RADII, dtype=torch.float64, device=start.numbers.device)[start.numbers] * units.ANGSTROM
         sums = radii[self.first] + radii[self.second]
         self.bonded = self.lengths < BOND * sums
         self.nearest = torch.where(self.bonded, CRUSHED * self.lengths, CLASH * sums).square()

@@ -96,19 +96,22 @@ class Spectrum:
         """What lies between two limits (cm^-1). The error is over replicas; without these the band of errors is
         integrated, which takes all points as fully correlated and so is an upper bound."""
         grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
-        error = None
+        error = shift = None
+        centroid, integral = self.centroid(lower, upper), self.integral(lower, upper)
         if self.replicas is not None:
-            single = np.trapezoid(_cut(self.axis, self.replicas.intensity, lower, upper)[1], grid, axis=1)
-            error = self.replicas.standard_error(single)
+            parts = _cut(self.axis, self.replicas.intensity, lower, upper)[1]
+            error = self.replicas.standard_error(np.trapezoid(parts, grid, axis=1))
+            shift = self.replicas.standard_error(np.trapezoid((grid - centroid) * parts, grid, axis=1) / integral)
         elif self.error is not None:
             error = np.trapezoid(_cut(self.axis, self.error[None], lower, upper)[1][0], grid)
         return Band(
             lower=float(grid[0]),
             upper=float(grid[-1]),
-            centroid=self.centroid(lower, upper),
+            centroid=centroid,
             maximum=float(grid[rows[0].argmax()]),
-            integral=self.integral(lower, upper),
+            integral=integral,
             error=None if error is None else float(error),
+            centroid_error=None if shift is None else float(shift),
         )
 
     def bands(self, limits: Iterable[tuple[float, float]]) -> list[Band]:
@@ -139,7 +142,10 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Band:
-    """A band: limits, centroid and highest point in cm^-1; integral and its standard error in km/mol (for an absolute spectrum)."""
+    """A band: limits, centroid and highest point in cm^-1; integral and its standard error in km/mol (for an absolute spectrum).
+
+    ``centroid_error``: standard error of the centroid, of first order in the scatter of the replicas; None where unknown.
+    """
 
     lower: float
     upper: float
@@ -147,6 +153,7 @@ class Band:
     maximum: float
     integral: float
     error: float | None
+    centroid_error: float | None = None
 
 
 def _cut(axis: NDArray, rows: NDArray, lower: float, upper: float) -> tuple[NDArray, NDArray]:

@@ -1,0 +1,34 @@
+"""Conformers of a molecule at the level of the labels, with Hessian and dipole derivatives by finite differences.
+
+    python labels/harmonic.py MOLECULE FOLDER
+
+Starts from examples/geometries/MOLECULE.xyz, keeps every calculation under FOLDER (so that it may be stopped and started again) and writes
+src/densnet/data/molecules/MOLECULE.xyz (start geometries of dynamics) and MOLECULE.json (what a model is compared with).
+One calculation at a time; for ethanol some 150 of them.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from densnet.cli.harmonic import HarmonicSettings, analyse, named_geometries, remembered, write_conformers, write_geometries
+from densnet.observables.conformers import gather
+from densnet.reference.campaign import LabelSettings
+
+HERE = Path(__file__).parent
+TARGET = HERE.parent / "src" / "densnet" / "data" / "molecules"
+
+
+def main(name: str, folder: Path) -> None:
+    """Relax, displace, write."""
+    settings = LabelSettings(workers=1)
+    forces = remembered(settings, folder, lambda done, total: print(f"displaced geometry {done} of {total}", flush=True))
+    starts = named_geometries(HERE.parent / "examples" / "geometries" / f"{name}.xyz")
+    found = gather(starts, partial(analyse, forces, settings=HarmonicSettings()))
+    TARGET.mkdir(exist_ok=True)
+    write_geometries(TARGET / f"{name}.xyz", found, f"PBE/aug-cc-pVDZ minimum of {name}")
+    write_conformers(TARGET / f"{name}.json", found, {"level": settings.scf.level(), "step_bohr": HarmonicSettings().step})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

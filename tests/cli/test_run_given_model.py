@@ -1,0 +1,102 @@
+"""`densnet run` with a model: by the name of a molecule, or by a settings file; errors, resuming, the report."""
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from command import densnet, started  # noqa: E402
+
+WATER = "3\nconformer=bent\nO 0 0 -0.0637\nH 0 0.7722 0.5053\nH 0 -0.7722 0.5053\n"
+CURVE = "wavenumber,absorbance\n" + "".join(f"{x},{1 if 1500 < x < 1700 else 0.01}\n" for x in range(400, 4000, 10))
+SETTINGS = """
+[run]
+model = "water"
+[simulate]
+replicas = 4
+thermalise_ps = 0.02
+duration_ps = 0.1
+checkpoint_every = 20
+[spectrum]
+depth = 60
+experiment = ["curve.csv"]
+bands = [[1200, 2000], [3000, 4300]]
+"""
+STAGES = ("conformers", "simulate", "spectrum")
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    (tmp_path / "water.xyz").write_text(WATER)
+    (tmp_path / "curve.csv").write_text(CURVE)
+    (tmp_path / "mine.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("etanol",), "etanol is neither a settings file nor a shipped molecule; did you mean ethanol? there are ethanol, water."),
+        (("nowhere.toml",), "settings file nowhere.toml does not exist"),
+        (("mine.toml", "--long"), "options go with the name of a molecule; set `simulate` and `spectrum.experiment` in mine.toml instead."),
+        (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
+    ],
+)
+def test_bad_arguments(place, arguments, told):
+    outcome = densnet("run", *arguments, cwd=place)
+    assert outcome.code == 1 and told in outcome.err and len(outcome.err.splitlines()) == 1, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[simulate]", "[train]\nseed = 1\n[simulate]"), "nothing is labelled or trained: remove [train], or `run.model`."),
+        (('"water"', '"watre"'), "setting `run.model`: model watre is neither a file nor the name of a shipped model (ethanol, water)."),
+        (('"water"', '"mine.toml"'), "setting `run.geometries` is missing"),
+        (('model = "water"', 'geometries = "water.xyz"\n[sample]\ngeometries = "water.xyz"'), "`run.geometries` goes with `run.model`"),
+        (("bands = [[1200, 2000]", "bands = [[2000, 1200]"), "`spectrum.bands`"),
+        (("replicas = 4", "replicas = 1"), "conformer C2v has 1 of the replicas, but two are needed"),
+    ],
+)
+def test_bad_settings(place, change, told):
+    (place / "mine.toml").write_text(SETTINGS.replace(*change))
+    outcome = densnet("run", "mine.toml", cwd=place)
+    assert outcome.code == 1 and told in outcome.err.splitlines()[-1] and "Traceback" not in outcome.err, outcome.err
+
+
+def test_a_name_is_a_settings_file(place):
+    outcome = densnet("run", "water", "--replicas", 6, "--experiment", "curve.csv", "--dry", cwd=place)
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[0] for line in outcome.err.splitlines()] == list(STAGES)
+    assert not (place / "runs" / "water" / "conformers").exists()
+
+
+def test_a_killed_run_goes_on_to_its_report(place):
+    text = SETTINGS.replace('model = "water"', 'model = "water"\ngeometries = "water.xyz"')
+    (place / "mine.toml").write_text(text)
+    folder = place / "runs" / "mine"
+    with started("run", "mine.toml", cwd=place) as run:
+        while not list((folder / "simulate").glob("*.safetensors")) and run.process.is_alive():
+            time.sleep(0.005)
+        os.kill(run.process.pid, signal.SIGKILL)
+        run.outcome()
+    assert not json.loads((folder / "simulate" / "mark.json").read_text())["finished"]
+    again = densnet("run", "mine.toml", cwd=place)
+    assert again.code == 0, again.err
+    assert "going on where it was stopped" in again.err and again.err.count("done before") == 1
+    told = json.loads((folder / "spectrum" / "ensemble.json").read_text())
+    assert [c["name"] for c in told["conformers"]] == ["bent"] and told["conformers"][0]["symmetry"] == 4
+    bands = json.loads((folder / "spectrum" / "bands.json").read_text())
+    assert bands["experiment"]["curve.csv"][0]["centroid"] == pytest.approx(1600, abs=15)
+    page = (folder / "report.html").read_text()
+    assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
+    assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
+    (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))
+    assert "spectrum   is done again" in densnet("run", "mine.toml", cwd=place).err
