@@ -31,12 +31,16 @@ def benchmark(
     steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    *,
+    compiled: Annotated[bool, typer.Option("--compile", help="The step with the model as machine code; made first if need be.")] = False,
 ) -> None:
     """Measure a step of molecular dynamics and its parts on this machine: medians of CPU time in ms, for all replicas together.
 
-    A step is one force call and the integrator, at constant energy; files are not part of it. Their share (samples and restarts at the
-    default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting for the disk. The promolecule is not
-    evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by a profiler in one step.
+    A step is one force call and the integrator, at constant energy, as `simulate` does it: replicas in blocks on threads, maybe compiled.
+    The parts are those of the model that is not compiled, all replicas at once on one thread. Files are not part of the step. Their
+    share (samples and restarts at the default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting for
+    the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by
+    a profiler in one step.
     Floating-point operations are those of the matrix products of one force call.
     """
     import torch
@@ -44,23 +48,26 @@ def benchmark(
 
     from densnet import __version__
     from densnet.cli import timing
-    from densnet.cli.console import activity
+    from densnet.cli.console import activity, say
+    from densnet.cli.forces import force_function
     from densnet.cli.runfolder import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference import shipped
     from densnet.reference.geometries import read
     from densnet.simulation.initial import deal
+    from densnet.simulation.run import SimulateSettings
 
     predictor = load(model)
     if geometry is None and model not in shipped.names():
         raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
     geometry = geometry or shipped.geometries(model)
     start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas)
-    torch.set_num_threads(threads)
+    settings = SimulateSettings(replicas=replicas, threads=threads, compile=compiled)
+    forces = force_function(predictor, start, settings, say)
     clock = timing.clock(threads)
     with activity("measuring") as progress:
-        times = timing.measure(predictor, start, steps, clock, progress)
+        times = timing.measure(predictor, forces, start, steps, clock, progress)
     whole = times.pop("step")
     found = {
         "ms_per_step": whole,
@@ -70,6 +77,8 @@ def benchmark(
         "gemm_gflops": timing.matrix_product_rate(steps, clock) / 1e9,
         "hardware": _processor(),
         "threads": threads,
+        "compiled": compiled,
+        "block": settings.block_size,
         "replicas": replicas,
         "atoms": len(start.numbers) // replicas,
         "repetitions": steps,
@@ -88,7 +97,8 @@ def _table(found: dict, title: str) -> Table:
 
     caption = (
         f"Medians of {found['clock']} over {found['repetitions']} repetitions: {found['replicas']} replicas of {found['atoms']} atoms, "
-        f"{found['precision']}, {found['threads']} thread(s), torch {found['torch']}, {found['hardware']}. "
+        f"{found['precision']}, {found['threads']} thread(s), blocks of {found['block']}, {'' if found['compiled'] else 'not '}compiled, "
+        f"torch {found['torch']}, {found['hardware']}. "
         "Each part has a median of its own, and files are not in the step: the parts need not add up to it."
     )
     table = Table(title=title, caption=caption)

@@ -18,7 +18,7 @@ from densnet.density import promolecule
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
 from densnet.simulation import initial
-from densnet.simulation.integrators import State, Step, init, velocity_verlet
+from densnet.simulation.integrators import ForceFunction, State, Step, init, velocity_verlet
 from densnet.simulation.run import Progress, SimulateSettings
 from densnet.simulation.trajectory import Record
 
@@ -34,17 +34,21 @@ def clock(threads: int) -> Clock:
     return time.process_time if threads == 1 else time.perf_counter
 
 
-def measure(predictor: Predictor, replicas: Molecules, repetitions: int, clock: Clock, progress: Progress) -> dict[str, float]:
+def measure(
+    predictor: Predictor, forces: ForceFunction, replicas: Molecules, repetitions: int, clock: Clock, progress: Progress
+) -> dict[str, float]:
     """Median ms of a step of velocity Verlet (``step``, files not included) and of each of its parts, by name; ``io`` is per step.
+
+    The step is that of ``forces``, the parts are those of ``predictor``, which it is made of.
 
     Step and parts are measured in turn, always from the same geometry, so that a change of the processor's speed meets them alike.
     ``promolecule`` is the time spent in `densnet.density.promolecule` during one step, by Python's profiler.
     """
     settings = SimulateSettings(replicas=replicas.count)
     velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, Generator().manual_seed(settings.seed))
-    state = init(predictor, replicas, velocities)
+    state = init(forces, replicas, velocities)
     known = predictor(replicas)
-    step = velocity_verlet(predictor, state.masses, settings.timestep)
+    step = velocity_verlet(forces, state.masses, settings.timestep)
     free = velocity_verlet(lambda molecules: known, state.masses, settings.timestep)
     rows, total = [], WARM_UP + repetitions
     for done in range(total):
