@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.evaluate import write_evaluation
+from densnet.cli.evaluate import evaluate_on, write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.harmonic import analyse, cold_run, remembered, write_modes, write_slices
 from densnet.cli.runfile import RunFile
@@ -33,7 +33,6 @@ from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.spectrum import Sticks
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
-from densnet.training.objective import evaluate
 
 Progress = Callable[..., None]
 
@@ -118,7 +117,7 @@ class Chain:
         known, held = self.split()
         frames = [label.properties for label in held]
         limit = self.settings.evaluate.density_frames
-        found = evaluate(self.model(), frames, density_frames=limit, progress=lambda done: self.progress(done, len(frames)))
+        found = evaluate_on(self.model(), frames, limit, lambda done: self.progress(done, len(frames)))
         write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
 
     def validate(self, place: Path) -> None:
