@@ -191,6 +191,25 @@ def table(results: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+def curves(out: Path, names: list[str]) -> str:
+    """Density error on validation frames, in percent, against steps and CPU seconds, as Markdown."""
+    found = {}
+    for name in names:
+        file = out / name / "curve.jsonl"
+        rows = [json.loads(row) for row in file.read_text().splitlines()] if file.exists() else []
+        before = {"density": 0, "points": settings_of(_line(name))[1].density.steps}
+        rows = [row for row in rows if row["phase"] in before]
+        found[name] = {before[r["phase"]] + r["step"]: f"{r['density_error_percent']:.3f} ({r['cpu_s']:.0f} s)" for r in rows}
+    steps = sorted({step for row in found.values() for step in row})
+    head = [["line", *map(str, steps)], ["---"] * (1 + len(steps))]
+    rows = [[name, *(row.get(step, "") for step in steps)] for name, row in found.items() if row]
+    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+
+
+def _line(name: str) -> Line:
+    return next(line for line in LINES if line.name == name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [line.name for line in LINES]
@@ -209,15 +228,16 @@ def main() -> None:
         judge = [label.properties for label in store.read(chosen.labels / "heldout_500K.001.h5")]
         third = len(judge) // DENSITY_FRAMES
         judge = [f for start in range(third) for f in judge[start::third]]  # the first twenty are spread over all trajectories
-        wanted = {line.name: line for line in LINES if line.name in chosen.lines}
-        for name in sorted(wanted.keys() - {r["line"] for r in results}, key=chosen.lines.index):
-            results.append(run(wanted[name], known, judge, chosen.out, chosen.examples or chosen.out / "examples"))
+        done = {r["line"] for r in results}
+        for name in [name for name in chosen.lines if name not in done]:
+            results.append(run(_line(name), known, judge, chosen.out, chosen.examples or chosen.out / "examples"))
             with open(file, "a", encoding="utf-8") as handle:
                 handle.write(json.dumps(results[-1]) + "\n")
             print(json.dumps({k: v for k, v in results[-1].items() if k != "settings"}), flush=True)
     if results:
         print(f"{results[0]['hardware']}; steps {DENSITY} + {POINTS} + {ENERGY}, 8 frames a step; {DENSITY_FRAMES} frames for the density")
         print(table(sorted(results, key=lambda r: names.index(r["line"]))))
+        print(f"density error on the validation frames, %, after so many steps (and CPU seconds)\n{curves(chosen.out, chosen.lines)}")
 
 
 if __name__ == "__main__":
