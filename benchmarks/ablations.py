@@ -76,6 +76,8 @@ LINES = (
     Line("coulomb-only", "loss: Coulomb metric only (exponents fixed)", train=COULOMB_ONLY),
     Line("overlap-only", "loss: overlap metric only (exponents fixed)", train=COULOMB_ONLY, overlap=True),
     Line("space-only", "loss: real space only", train=SPACE_ONLY),
+    Line("default-space", "basis `default`, real space only", train=SPACE_ONLY, basis="default"),
+    Line("direct-space", "no promolecule, basis `default`, real space only", train=SPACE_ONLY, basis="default", whole=True),
     *(Line(f"order-{l}", f"angular order {l}, also between layers", model=_order(l)) for l in (0, 1, 2, 3)),
     *(Line(f"cutoff-{r}", f"cut-off {r} A", model={"density": {"cutoff": float(r)}}) for r in (3, 4, 6)),
     *(Line(f"frames-{n}", f"{n} training frames", frames=n) for n in (50, 100, 500, 938)),
