@@ -9,7 +9,6 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import platform
 import time
 from functools import partial
 
@@ -18,6 +17,7 @@ import pyscf
 import torch
 from pyscf import dft, gto
 
+from densnet.cli.timing import processor
 from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
@@ -29,11 +29,6 @@ from densnet.reference.fitting import fit
 from densnet.reference.scf import ScfSettings
 
 THEIRS = ("minao", "atom", "huckel", "vsap")
-
-
-def processor() -> str:
-    with open("/proc/cpuinfo") as file:
-        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
 
 
 def mole(molecule: Molecules, basis: str) -> gto.Mole:

@@ -14,6 +14,7 @@ import time
 import torch
 
 from densnet import units
+from densnet.cli.timing import processor
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.simulation.run import SimulateSettings, simulate
@@ -42,7 +43,7 @@ def main() -> None:
     options.add_argument("--replicas", type=int, default=64)
     options.add_argument("--steps", type=int, default=4000)
     chosen = options.parse_args()
-    print(f"hardware: {_cpu()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
+    print(f"hardware: {processor()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)")
     print(f"{chosen.replicas} replicas x {len(NUMBERS)} atoms, {chosen.steps} steps, sample every 4, restart every 2000")
     start = Molecules.single(NUMBERS, torch.tensor(ETHANOL, dtype=torch.float64) * units.ANGSTROM)
     force = trap(start.positions.repeat(chosen.replicas, 1), chosen.replicas)
@@ -55,14 +56,6 @@ def main() -> None:
             simulate(force, start, settings, folder)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         print(f"{ensemble:9s} {1000 * wall / chosen.steps:.3f} ms per step (CPU {1000 * cpu / chosen.steps:.3f} ms)")
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    except OSError:
-        return "unknown CPU"
 
 
 if __name__ == "__main__":

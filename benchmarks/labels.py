@@ -7,7 +7,6 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import platform
 import resource
 import sys
 import time
@@ -16,14 +15,10 @@ import numpy as np
 import pyscf
 import torch
 
+from densnet.cli.timing import processor
 from densnet.dataset import store
 from densnet.reference.scf import ScfSettings, calculate
 from densnet.units import MEV_PER_ANGSTROM
-
-
-def processor() -> str:
-    with open("/proc/cpuinfo") as file:
-        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:

@@ -9,8 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from densnet.model.predictor import FORMAT, CheckpointError, load
+from densnet.density.basis import DensityBasis
+from densnet.model.density_network import DensityNetworkSettings
+from densnet.model.energy_network import EnergyNetworkSettings
+from densnet.model.predictor import FORMAT, CheckpointError, ModelSettings, Predictor, load
 from densnet.molecules import Molecules
+from densnet.symmetry import random_rotation
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 
 
@@ -105,3 +109,19 @@ def test_another_basis_is_refused(saved, tmp_path):
 def test_unknown_element_is_named(saved):
     with pytest.raises(ValueError, match="does not know element N"):
         saved[1](Molecules.single([7, 1, 1, 1], torch.randn(4, 3, dtype=torch.float64)))
+
+
+@pytest.mark.parametrize("l_max", [0, 1, 3])
+def test_features_of_any_order_turn_with_the_molecule(l_max):
+    """Order 0 too, where only the harmonics of the neighbours' directions in the head point anywhere."""
+    torch.manual_seed(1)
+    order = {"channels": 6, "l_max": l_max, "l_hidden": l_max}
+    settings = ModelSettings(density=DensityNetworkSettings(**order, head_channels=4), energy=EnergyNetworkSettings(**order))
+    predictor = Predictor(settings, DensityBasis.built_in("small", ["H", "C", "O"]), neighbours=8.0).double()
+    for parameter in predictor.parameters():
+        torch.nn.init.normal_(parameter, 0.0, 0.2)
+    molecule, rotation = scattered(ETHANOL), random_rotation(torch.Generator().manual_seed(3))
+    still, turned = predictor(molecule), predictor(molecule.at(molecule.positions @ rotation.T))
+    assert torch.allclose(turned.energy, still.energy, atol=1e-12)
+    for there, here in ((turned.dipole, still.dipole), (turned.forces, still.forces)):
+        assert 0 < (there - here).norm() and (there - here @ rotation.T).norm() < 1e-9 * here.norm()

@@ -75,7 +75,7 @@ def benchmark(
         **{key: times[key.removesuffix("_ms")] for key in PARTS},
         "gflops_achieved": timing.floating_point_operations(predictor, start) / whole / 1e6,
         "gemm_gflops": timing.matrix_product_rate(steps, clock) / 1e9,
-        "hardware": _processor(),
+        "hardware": timing.processor(),
         "threads": threads,
         "compiled": compiled,
         "block": settings.block_size,
@@ -114,13 +114,3 @@ def _table(found: dict, title: str) -> Table:
     table.add_row("Gflop/s of the step's matrix products", f"{found['gflops_achieved']:.2f}", "")
     table.add_row("Gflop/s of this machine, float32 1024 x 1024", f"{found['gemm_gflops']:.1f}", "")
     return table
-
-
-def _processor() -> str:
-    """Name of the processor; what Python knows of it where there is no /proc/cpuinfo."""
-    import platform
-
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

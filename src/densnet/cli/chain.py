@@ -15,7 +15,7 @@ import torch
 
 from densnet import units
 from densnet.cli.ensemble import account, origins, weighted_spectrum
-from densnet.cli.evaluate import write_evaluation
+from densnet.cli.evaluate import evaluate_on, write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.forces import force_function
 from densnet.cli.harmonic import ForceFunction, analyse, cold_run, named_geometries, remembered, write_conformers, write_slices
@@ -39,7 +39,6 @@ from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
-from densnet.training.objective import evaluate
 
 Progress = Callable[..., None]
 
@@ -142,7 +141,7 @@ class Chain:
         known, held = self.split()
         frames = [label.properties for label in held]
         limit = self.settings.evaluate.density_frames
-        found = evaluate(self.model(), frames, density_frames=limit, progress=lambda done: self.progress(done, len(frames)))
+        found = evaluate_on(self.model(), frames, limit, lambda done: self.progress(done, len(frames)))
         write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
 
     def conformers(self, place: Path) -> None:

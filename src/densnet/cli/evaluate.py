@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from densnet.model.predictor import Predictor
+    from densnet.properties import Properties
     from densnet.training.objective import Evaluation
 
 TITLES = {
@@ -17,6 +20,10 @@ TITLES = {
     "dipole_mae_D": "dipole MAE, D, length of the error vector",
     "density_error_percent": "density error, % of the electrons",
     "density_error_percent_of_promolecule": "density error, % of that of free atoms",
+    "quadrupole_mae_D_A": "quadrupole MAE, D A, over components (traceless, Buckingham)",
+    "potential_mae_mV": "potential MAE, mV, 2 to 4 A from the nearest nucleus",
+    "potential_rmse_mV": "potential RMSE, mV, there",
+    "potential_rmse_percent": "potential RMSE, % of its own rms there",
 }
 
 
@@ -24,10 +31,12 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
-    density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density.")] = None,
+    density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
+    Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
+    makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
     What the data do not hold is left out (null in the JSON file).
     """
     from rich.console import Console
@@ -37,12 +46,11 @@ def evaluate(
     from densnet.cli.runfolder import write_json
     from densnet.dataset import store
     from densnet.model.predictor import load
-    from densnet.training import objective
 
     predictor = load(model)
     frames = [label.properties for label in store.read(data)]
     with activity("evaluating") as progress:
-        done = objective.evaluate(predictor, frames, density_frames=density_frames, progress=lambda n: progress(n, len(frames)))
+        done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
     found = done.summary()
     table = Table(title=f"{model} on {data}")
     table.add_column("")
@@ -52,6 +60,17 @@ def evaluate(
     Console().print(table)
     if json is not None:
         write_json(json, found)
+
+
+def evaluate_on(
+    predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]
+) -> Evaluation:
+    """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
+    from densnet.reference import electrostatics
+    from densnet.training.objective import Exact, evaluate
+
+    exact = Exact(electrostatics.quadrupole, electrostatics.potential)
+    return evaluate(predictor, frames, density_frames=density_frames, exact=exact, progress=progress)
 
 
 def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:

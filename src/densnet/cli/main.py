@@ -65,7 +65,7 @@ def explain(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep freed memory: else each step gives megabytes back to the system and faults them in again (a tenth of its time)."""
     library = ctypes.util.find_library("c")
     if sys.platform == "linux" and library:
@@ -86,7 +86,7 @@ def main() -> None:
     With DENSNET_DEBUG=1 in the environment an error keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    _keep_memory()
+    keep_memory()
     try:
         build()()
     except (ValueError, OSError) as error:

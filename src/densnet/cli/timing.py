@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +28,14 @@ WARM_UP = 10
 
 Clock = Callable[[], float]
 """Seconds since some moment."""
+
+
+def processor() -> str:
+    """Name of the processor; what Python knows of it where there is no /proc/cpuinfo."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def clock(threads: int) -> Clock:

@@ -66,6 +66,18 @@ def molecular_grid(molecule: Molecules, radial: int = 40, angular: int = 434) ->
     return Grid(points[kept], weights[kept])
 
 
+def shell(molecule: Molecules, inner: float, outer: float, count: int) -> Tensor:
+    """Points [at most ``count``, 3] that evenly fill the space ``inner`` to ``outer`` (bohr) from the nearest nucleus of a molecule.
+
+    The same for the same molecule: a Sobol sequence in a box around it, float64.
+    """
+    positions = molecule.positions.detach().cpu().double()
+    low, high = positions.amin(0) - outer, positions.amax(0) + outer
+    points = low + (high - low) * torch.quasirandom.SobolEngine(3).draw(8 * count, dtype=torch.float64)
+    nearest = torch.cdist(points, positions).amin(1)
+    return points[(nearest >= inner) & (nearest <= outer)][:count]
+
+
 @lru_cache
 def _atomic_grid(number: int, radial: int, angular: int) -> tuple[Tensor, Tensor]:
     """Offsets [points, 3] and volumes [points] of one atom alone."""

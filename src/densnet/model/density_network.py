@@ -24,7 +24,7 @@ class DensityNetworkSettings(Section):
 
     channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
-    l_max: int = Field(2, ge=1, le=3, description="angular order inside a layer and of the last features")
+    l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer and of the last features")
     l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features handed from layer to layer")
     head_channels: int = Field(16, gt=0, le=256, description="channels of the head, which reaches the l of the basis")
     radial_functions: int = Field(8, gt=1, le=32, description="Bessel functions of the distance")
@@ -168,8 +168,9 @@ class Head(nn.Module):
         self.receiver = nn.Linear(sizes.channels, self.width)
         self.sender = nn.Linear(sizes.channels, self.width)
         self.radial = Radial(sizes, (self.l_max + 1) * self.width)
-        self.low = Mix(1, sizes.channels, self.width)
-        self.product = Product(1, self.l_max, self.l_max)
+        l_low = min(1, self.l_hidden)
+        self.low = Mix(l_low, sizes.channels, self.width)
+        self.product = Product(l_low, self.l_max, self.l_max)
         low = [sizes.channels if l <= self.l_hidden else 0 for l in range(self.l_max + 1)]
         inputs = [(1 + n) * self.width + c for n, c in zip(self.product.paths.counts, low)]
         self.out = nn.ModuleList(Synthesis(n, present) for n, present in zip(inputs, slots_present(basis)))
@@ -180,7 +181,7 @@ class Head(nn.Module):
         orders = [2 * l + 1 for l in range(self.l_max + 1)]
         directions = geometry.harmonics[..., : sum(orders)].transpose(1, 2).split(orders, dim=1)
         a = torch.cat([y @ weight for y, weight in zip(directions, weights.unbind(2))], dim=1).transpose(0, 1)
-        products = self.product(self.low(h[:4]), a)
+        products = self.product(self.low(h[: len(self.low.degree)]), a)
         own, hidden = symmetry.by_order(a, orders), symmetry.by_order(h, orders[: self.l_hidden + 1])
         rows = []
         for l, out in enumerate(self.out):

@@ -25,7 +25,7 @@ class EnergyNetworkSettings(Section):
 
     channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
-    l_max: int = Field(2, ge=1, le=3, description="angular order inside a layer")
+    l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer")
     l_hidden: int = Field(2, ge=0, le=3, description="angular order of the features handed from layer to layer")
     density_channels: int = Field(16, gt=0, le=256, description="channels into which the density coefficients of each l are read")
 

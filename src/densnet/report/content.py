@@ -152,6 +152,9 @@ def _training(run: Run) -> list[str]:
             "dipole_mae_D": "dipole vector, MAE / D",
             "density_error_percent": "density error / % of electrons",
             "density_error_percent_of_promolecule": "density error / % of that of free atoms",
+            "quadrupole_mae_D_A": "quadrupole components, MAE / D Å",
+            "potential_rmse_mV": "electrostatic potential 2 to 4 Å from the nuclei, RMSE / mV",
+            "potential_rmse_percent": "electrostatic potential, RMSE / % of its own",
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
     if pairs := run.arrays("evaluate/evaluation.npz"):

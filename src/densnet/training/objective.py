@@ -12,7 +12,8 @@ from torch import Tensor
 from densnet import units
 from densnet.dataset.points import DensityError, density_error
 from densnet.density.expansion import Density
-from densnet.density.grids import molecular_grid
+from densnet.density.grids import molecular_grid, shell
+from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.training.examples import Batch
@@ -50,12 +51,30 @@ def energy_error(predicted: Tensor, target: Tensor, sizes: Tensor, floor: float)
     return (((predicted - target) / sizes).square() + floor**2).sqrt().mean()
 
 
+INNER, OUTER, SHELL_POINTS = 2.0 * units.ANGSTROM, 4.0 * units.ANGSTROM, 1000
+"""Where potentials are compared: points whose nearest nucleus is so far away. Nuclei of other molecules come that near, from hydrogen bonds
+to contacts; counted from nuclei, the region needs no table of radii."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """What follows from the orbitals of a label, atomic units.
+
+    quadrupole   (orbitals) -> [1, 3, 3]        as `Density.quadrupole`
+    potential    (orbitals, points) -> [points] of nuclei and electrons
+    """
+
+    quadrupole: Callable[[Orbitals], Tensor]
+    potential: Callable[[Orbitals, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Errors of a model on frames, with the numbers behind them for parity plots.
 
-    energy [frames, 2], forces [components, 2], dipole [frames, 3, 2]: (reference, predicted), atomic units; density [frames, 2]: percent of
-    the electrons, percent of the promolecule's error. An entry is empty where the data hold no such label.
+    energy [frames, 2], forces [components, 2], dipole [frames, 3, 2], quadrupole [frames, 3, 3, 2], potential [points, 2]: (reference,
+    predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error. An entry is empty where
+    the data hold no such label.
     """
 
     frames: int
@@ -63,9 +82,15 @@ class Evaluation:
     forces: np.ndarray
     dipole: np.ndarray
     density: np.ndarray
+    quadrupole: np.ndarray
+    potential: np.ndarray
 
     def summary(self) -> dict[str, float | int | None]:
-        """Mean absolute errors in the units of the keys; dipole: mean length of the error vector; None where there is no label."""
+        """Errors in the units of the keys; None where there is no label.
+
+        Mean absolute errors; dipole: mean length of the error vector; quadrupole: over the nine components; potential: mean absolute and
+        root mean square over the points of all frames, the latter also in percent of the potential's own root mean square.
+        """
 
         def mean(values: np.ndarray) -> float | None:
             return float(values.mean()) if values.size else None
@@ -73,6 +98,9 @@ class Evaluation:
         def gap(pairs: np.ndarray, unit: float) -> np.ndarray:
             return (pairs[..., 1] - pairs[..., 0]) / unit
 
+        volts = gap(self.potential, units.MILLIVOLT)
+        rms = float(np.sqrt((volts**2).mean())) if volts.size else None
+        own = np.sqrt((self.potential[..., 0] ** 2).mean()) / units.MILLIVOLT if volts.size else None
         return {
             "frames": self.frames,
             "energy_mae_meV": mean(np.abs(gap(self.energy, units.MEV))),
@@ -80,6 +108,10 @@ class Evaluation:
             "dipole_mae_D": mean(np.linalg.norm(gap(self.dipole, units.DEBYE), axis=-1)),
             "density_error_percent": mean(self.density[..., 0]),
             "density_error_percent_of_promolecule": mean(self.density[..., 1]),
+            "quadrupole_mae_D_A": mean(np.abs(gap(self.quadrupole, units.DEBYE_ANGSTROM))),
+            "potential_mae_mV": mean(np.abs(volts)),
+            "potential_rmse_mV": rms,
+            "potential_rmse_percent": None if rms is None else 100 * rms / float(own),
         }
 
 
@@ -88,26 +120,45 @@ def evaluate(
     frames: Iterable[Properties],
     *,
     density_frames: int | None = None,
+    exact: Exact | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Compare ``predict`` with labelled single-molecule ``frames``, one by one.
 
     The density error is an integral over a grid, |rho - rho_DFT| against the exact DFT density of the label; it is the slow part, and
-    ``density_frames`` limits it to the first so many frames that hold orbitals.
+    ``density_frames`` limits it to the first so many frames that hold orbitals. On the same frames, if ``exact`` is given, quadrupole and
+    electrostatic potential are compared, the latter `INNER` to `OUTER` from the nearest nucleus.
     """
-    columns: dict[str, list[np.ndarray]] = {"energy": [], "forces": [], "dipole": [], "density": []}
-    count = 0
+    empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2), "quadrupole": (0, 3, 3, 2), "potential": (0, 2)}
+    columns: dict[str, list[np.ndarray]] = {name: [np.zeros(shape)] for name, shape in empty.items()}
+    count = dense = 0
     for frame in frames:
         predicted = predict(frame.molecules)
         for name in ("energy", "forces", "dipole"):
-            reference = getattr(frame, name)
-            if reference is not None:
-                pair = torch.stack([reference.double(), getattr(predicted, name).double().cpu()], dim=-1).numpy()
+            if (reference := getattr(frame, name)) is not None:
+                pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
-        if frame.orbitals is not None and (density_frames is None or len(columns["density"]) < density_frames):
+        if frame.orbitals is not None and (density_frames is None or dense < density_frames):
             error: DensityError = density_error(predicted.density, frame.orbitals[0], molecular_grid(frame.molecules))
             columns["density"].append(np.array([[error.percent, error.percent_of_promolecule]]))
+            if exact is not None:
+                for name, pair in _surroundings(predicted.density, frame.orbitals[0], exact).items():
+                    columns[name].append(pair)
+            dense += 1
         count += 1
         progress(count)
-    empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2)}
-    return Evaluation(count, **{n: np.concatenate(v) if v else np.zeros(empty[n]) for n, v in columns.items()})
+    return Evaluation(count, **{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _surroundings(density: Density, orbitals: Orbitals, exact: Exact) -> dict[str, np.ndarray]:
+    """(reference, predicted) quadrupole [1, 3, 3, 2] and potential [points, 2] of one molecule."""
+    density = density.to(device="cpu", dtype=torch.float64)
+    points = shell(orbitals.molecule, INNER, OUTER, SHELL_POINTS)
+    return {
+        "quadrupole": _pair(exact.quadrupole(orbitals), density.quadrupole()),
+        "potential": _pair(exact.potential(orbitals, points), density.potential(points)),
+    }
+
+
+def _pair(reference: Tensor, predicted: Tensor) -> np.ndarray:
+    return torch.stack([reference.double(), predicted.detach().double().cpu()], dim=-1).numpy()

@@ -38,19 +38,27 @@ def density_stage(predictor: Predictor, training: list[Example], validation: lis
     predictor.density_network.widths.requires_grad_(False)
     scale = Scale.of(training)
 
-    def relative_errors(batch: Batch) -> tuple[Tensor, Tensor]:
-        density, dipole = predict_density(predictor, batch)
+    def relative_errors(density: Density, dipole: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         coulomb = objective.coulomb_error(density, batch.properties.density, batch.metrics) / scale.coulomb
         return coulomb, objective.dipole_error(dipole, batch.properties.dipole) / scale.dipole
 
     def loss(indices: list[int], step: int) -> Losses:
-        coulomb, dipole = relative_errors(collate([training[i] for i in indices]).to(predictor.device))
+        batch = collate([training[i] for i in indices]).to(predictor.device)
+        coulomb, dipole = relative_errors(*predict_density(predictor, batch), batch)
         return {"density": coulomb.mean(), "dipole": settings.dipole_weight * dipole.mean()}
 
+    def all_errors(batch: Batch) -> tuple[Tensor, ...]:
+        density, dipole = predict_density(predictor, batch)
+        return (*relative_errors(density, dipole, batch), objective.point_error(density, batch))
+
     def validate() -> dict[str, float]:
-        coulomb, dipole = over_batches(relative_errors, validation, predictor.device)
-        score = float(coulomb.mean() + settings.dipole_weight * dipole.mean())
-        return {"score": score, "density_relative_percent": 100 * float(coulomb.mean().sqrt()), "dipole_mae_D": scale.debye(dipole)}
+        coulomb, dipole, error = over_batches(all_errors, validation, predictor.device)
+        return {
+            "score": float(coulomb.mean() + settings.dipole_weight * dipole.mean()),
+            "density_relative_percent": 100 * float(coulomb.mean().sqrt()),
+            "density_error_percent": float(error.mean()),
+            "dipole_mae_D": scale.debye(dipole),
+        }
 
     return Stage("density", predictor.density_network, len(training), loss, validate)
 
