@@ -149,11 +149,14 @@ def train_settings(file: Path) -> TrainSettings:
 
 
 def write(labels: Dataset, path: Path, taken_out: float) -> None:
-    """Energies less the mean of training, or float32 would round all-electron energies to half a meV."""
+    """Energies less the mean of training, or float32 would round all-electron energies to half a meV.
+
+    The box is not periodic; without its volume the check of NequIP's compiler meets a stress that is not a number.
+    """
     images = []
     for label in labels:
         known = label.properties
-        image = ase.Atoms(known.molecules.numbers.numpy(), known.molecules.positions.double().numpy() / ANGSTROM)
+        image = ase.Atoms(known.molecules.numbers.numpy(), known.molecules.positions.double().numpy() / ANGSTROM, cell=[50] * 3)
         image.info = {"REF_energy": float(known.energy) / EV - taken_out, "taken_out": taken_out}
         image.arrays["REF_forces"] = known.forces.double().numpy() / EV_PER_ANGSTROM
         images.append(image)
@@ -249,8 +252,9 @@ def train_densnet(plan: Plan, folder: Path) -> tuple[Ran, dict]:
 
 
 def densnet_rate(folder: Path, batch: int = 16) -> float:
-    """Frames a second in the energy phase, from its log."""
-    lines = [json.loads(line) for line in (folder / "run" / "training.jsonl").read_text().splitlines()]
+    """Frames a second in the energy phase, from its log; not a number if it was not reached."""
+    log = folder / "run" / "training.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     energy = [line for line in lines if line["phase"] == "energy"]
     return batch * energy[-1]["step"] / energy[-1]["seconds"] if energy else float("nan")
 
@@ -264,8 +268,8 @@ def train(peer: str, plan: Plan) -> dict:
     record = folder / "train.json"
     if record.exists():
         return json.loads(record.read_text())
-    shutil.rmtree(folder / "run", ignore_errors=True) if peer != "densnet" else None
-    shutil.rmtree(folder / "trial", ignore_errors=True)
+    for part in ("run", "trial"):
+        shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     ran, about = TRAIN[peer](plan, folder)
     count = prepare(plan)["frames"]["train"]
