@@ -104,15 +104,20 @@ def run(command: list, log: Path, threads: int, limit: float | None = None, cwd:
     timer = threading.Timer(limit or 0, stop)
     if limit:
         timer.start()
-    with log.open("w") as file:
-        for line in process.stdout:
-            elapsed = time.monotonic() - began
-            file.write(f"{elapsed:8.1f} {line}")
-            file.flush()
-            if re.search(r"\bEpoch \d+: ", line):
-                epochs.append(elapsed)
+    try:
+        with log.open("w") as file:
+            for line in process.stdout:
+                elapsed = time.monotonic() - began
+                file.write(f"{elapsed:8.1f} {line}")
+                file.flush()
+                if re.search(r"\bEpoch \d+: ", line):
+                    epochs.append(elapsed)
+    except KeyboardInterrupt:
+        stop()
+        sys.exit("interrupted; the same command goes on with the step that was not finished")
+    finally:
+        timer.cancel()
     _, status, usage = os.wait4(process.pid, 0)
-    timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     return Ran(time.monotonic() - began, process.returncode, stopped.is_set(), usage.ru_maxrss / 1024, tuple(epochs))
 
