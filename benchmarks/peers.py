@@ -1,0 +1,369 @@
+"""MACE, NequIP and densnet side by side: the same frames, the same machine, the same time to train.
+
+    python benchmarks/peers.py --minutes 60 --threads 2 [--peers mace nequip densnet] [--densnet-settings benchmarks/peers-densnet.toml]
+
+Trains each on the ethanol frames of 500 K (labels/ethanol), split as `densnet train` splits them, stops it when its time is over, and
+judges its best checkpoint on the held-out frames of 300 and 500 K: energy, forces, time of a step. Peers get environments of their own
+in runs/peers; their settings are in benchmarks/peers-*.yaml. A peer's learning rate ends with its last epoch, so a short trial on every
+ninth frame first measures how many epochs fit into the time; the trial does not count. Ours counts from the first density fit.
+
+Each step whose result is on disk is skipped (runs/peers/SETTINGS); a training that was interrupted starts anew. One line of JSON for each
+peer goes to runs/peers/results.jsonl. `--frames 100` and `--minutes 2` show in a short time whether everything works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+
+from densnet.cli.runfile import read_sections
+from densnet.cli.train import held_out
+from densnet.dataset import store
+from densnet.dataset.dataset import Dataset
+from densnet.training.settings import TrainSettings
+from densnet.units import ANGSTROM, EV, EV_PER_ANGSTROM
+
+HERE = Path(__file__).resolve().parent
+LABELS = HERE.parent / "labels" / "ethanol"
+RUNS = HERE.parent / "runs" / "peers"
+TESTS = ("heldout_300K", "heldout_500K")
+PACKAGES = {"mace": ("torch==2.13.0", "mace-torch==0.3.16"), "nequip": ("torch==2.13.0", "nequip==0.19.1")}
+
+TRIAL_STRIDE, TRIAL_EPOCHS = 9, 12
+SHARE = 0.95
+"""Of the time that is left after the start, planned for epochs; the rest is for a trial that was too fast."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for, and the folder it goes to."""
+
+    minutes: float
+    threads: int
+    frames: int
+    settings: Path
+
+    @property
+    def folder(self) -> Path:
+        few = f"-{self.frames}frames" if self.frames else ""
+        return RUNS / f"{self.minutes:g}min-{self.threads}threads{few}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A program that ran: wall seconds, exit status, whether it was stopped, its largest process (MB), seconds at the end of each epoch."""
+
+    seconds: float
+    status: int
+    stopped: bool
+    memory_mb: float
+    epochs: tuple[float, ...]
+
+    def checked(self, log: Path) -> Ran:
+        if self.status and not self.stopped:
+            sys.exit(f"failed, see {log}:\n" + "".join(log.read_text().splitlines(keepends=True)[-15:]))
+        return self
+
+    @property
+    def seconds_an_epoch(self) -> float:
+        """Without the first third, in which things are compiled and warm up."""
+        warm = self.epochs[len(self.epochs) // 3 :]
+        return (warm[-1] - warm[0]) / (len(warm) - 1) if len(warm) > 1 else float("nan")
+
+
+def run(command: list, log: Path, threads: int, limit: float | None = None, cwd: Path | None = None) -> Ran:
+    """Every line of output goes to ``log`` with its time; after ``limit`` seconds the program and its children are stopped."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    stopped, epochs, began = threading.Event(), [], time.monotonic()
+    process = subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=cwd, start_new_session=True
+    )
+
+    def stop() -> None:
+        stopped.set()
+        os.killpg(process.pid, signal.SIGTERM)
+
+    timer = threading.Timer(limit or 0, stop)
+    if limit:
+        timer.start()
+    try:
+        with log.open("w") as file:
+            for line in process.stdout:
+                elapsed = time.monotonic() - began
+                file.write(f"{elapsed:8.1f} {line}")
+                file.flush()
+                if re.search(r"\bEpoch \d+: ", line):
+                    epochs.append(elapsed)
+    except KeyboardInterrupt:
+        stop()
+        sys.exit("interrupted; the same command goes on with the step that was not finished")
+    finally:
+        timer.cancel()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Ran(time.monotonic() - began, process.returncode, stopped.is_set(), usage.ru_maxrss / 1024, tuple(epochs))
+
+
+# ------------------------------------------------------------------------------------------------------------------------ frames
+
+
+def prepare(plan: Plan) -> dict:
+    """Training, validation, trial and test frames as extxyz, and what was written; the labels themselves where only some are used."""
+    about = plan.folder / "frames.json"
+    if about.exists():
+        return json.loads(about.read_text())
+    files = [LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))]
+    labels = store.read(*files)
+    if plan.frames:
+        labels = labels.select(np.linspace(0, len(labels) - 1, plan.frames).round().astype(int))
+        files = [plan.folder / "labels.h5"]
+        store.seal(labels, files[0], "some of labels/ethanol, evenly spaced")
+    settings = train_settings(LABELS / "model.toml")
+    known, watched = held_out(labels, settings.validation_fraction, settings.seed)
+    taken_out = float(np.mean([float(label.properties.energy) for label in known])) / EV
+    parts = {"train": known, "valid": watched}
+    parts |= {f"trial_{name}": part.select(range(0, len(part), TRIAL_STRIDE)) for name, part in parts.items()}
+    parts |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in TESTS}
+    for name, part in parts.items():
+        write(part, plan.folder / f"{name}.extxyz", taken_out)
+    found = {"files": [str(file) for file in files], "frames": {name: len(part) for name, part in parts.items()}, "taken_out_eV": taken_out}
+    about.write_text(json.dumps(found))
+    return found
+
+
+def train_settings(file: Path) -> TrainSettings:
+    return read_sections(file, {"train": TrainSettings})["train"]
+
+
+def write(labels: Dataset, path: Path, taken_out: float) -> None:
+    """Energies less the mean of training, or float32 would round all-electron energies to half a meV.
+
+    The box is not periodic; without its volume the check of NequIP's compiler meets a stress that is not a number.
+    """
+    images = []
+    for label in labels:
+        known = label.properties
+        image = ase.Atoms(known.molecules.numbers.numpy(), known.molecules.positions.double().numpy() / ANGSTROM, cell=[50] * 3)
+        image.info = {"REF_energy": float(known.energy) / EV - taken_out, "taken_out": taken_out}
+        image.arrays["REF_forces"] = known.forces.double().numpy() / EV_PER_ANGSTROM
+        images.append(image)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ase.io.write(path, images, format="extxyz")
+
+
+# ---------------------------------------------------------------------------------------------------------------------- training
+
+
+def program(peer: str, name: str) -> Path:
+    """A program of the peer's environment, which is made if need be."""
+    folder = RUNS / f"env-{peer}"
+    if not (folder / "complete").exists():
+        print(f"installing {', '.join(PACKAGES[peer])} into {folder}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        for package in PACKAGES[peer]:
+            subprocess.run([folder / "bin" / "pip", "install", "--quiet", package], check=True)
+        (folder / "complete").touch()
+    return folder / "bin" / name
+
+
+def mace_command(plan: Plan, folder: Path, epochs: int, prefix: str = "", stage_two: int | None = None) -> list:
+    """The learning rate falls from 0.01 to a tenth by stage two, the last quarter of the epochs."""
+    start = max(1, epochs * 3 // 4) if stage_two is None else stage_two
+    return [
+        program("mace", "mace_run_train"), "--config", HERE / "peers-mace.yaml", "--name", "mace", "--work_dir", folder,
+        "--train_file", plan.folder / f"{prefix}train.extxyz", "--valid_file", plan.folder / f"{prefix}valid.extxyz",
+        "--max_num_epochs", epochs, "--start_stage_two", start, "--lr_scheduler_gamma", f"{0.1 ** (1 / max(1, start)):.6f}",
+    ]  # fmt: skip
+
+
+def train_mace(plan: Plan, folder: Path) -> tuple[Ran, dict]:
+    epochs = epochs_within(plan, folder, lambda trial: mace_command(plan, trial, TRIAL_EPOCHS, "trial_"))
+    command = mace_command(plan, folder / "run", epochs)
+    ran = run(command, folder / "train.log", plan.threads, 60 * plan.minutes, folder).checked(folder / "train.log")
+    if ran.stopped:  # no more training, only the best checkpoint of each stage as a model
+        second = bool([*(folder / "run").glob("checkpoints/*_swa.pt")])
+        command = [*mace_command(plan, folder / "run", int(second), stage_two=0), "--restart_latest"]
+        run(command, folder / "save.log", plan.threads, cwd=folder).checked(folder / "save.log")
+    models = [*(folder / "run").glob("**/mace_stagetwo.model"), *(folder / "run").glob("**/mace.model"), *folder.glob("mace*.model")]
+    shutil.copy(next(model for model in models if "compiled" not in model.name), folder / "best.model")
+    return ran, {"planned_epochs": epochs, "stage_two_from": max(1, epochs * 3 // 4), "kept": models[0].stem}
+
+
+def nequip_command(plan: Plan, folder: Path, epochs: int, prefix: str = "") -> list:
+    return [
+        program("nequip", "nequip-train"), "-cp", HERE, "-cn", "peers-nequip", f"epochs={epochs}", f"hydra.run.dir={folder}",
+        f"train_file={plan.folder / f'{prefix}train.extxyz'}", f"valid_file={plan.folder / f'{prefix}valid.extxyz'}",
+    ]  # fmt: skip
+
+
+def train_nequip(plan: Plan, folder: Path) -> tuple[Ran, dict]:
+    epochs = epochs_within(plan, folder, lambda trial: nequip_command(plan, trial, TRIAL_EPOCHS, "trial_"))
+    command = nequip_command(plan, folder / "run", epochs)
+    ran = run(command, folder / "train.log", plan.threads, 60 * plan.minutes, folder).checked(folder / "train.log")
+    shutil.copy(folder / "run" / "best.ckpt", folder / "best.ckpt")
+    compiled = folder / "best.nequip.pt2"
+    options = ["--device", "cpu", "--mode", "aotinductor", "--target", "ase"]
+    done = run([program("nequip", "nequip-compile"), folder / "best.ckpt", compiled, *options], folder / "compile.log", 1, 420, folder)
+    return ran, {"planned_epochs": epochs, "compiled": compiled.exists() and not done.status, "compile_seconds": round(done.seconds)}
+
+
+def epochs_within(plan: Plan, folder: Path, command: Callable[[Path], list]) -> int:
+    """As many epochs as a trial on every ninth frame promises for the time."""
+    trial = run(command(folder / "trial"), folder / "trial.log", plan.threads, cwd=folder).checked(folder / "trial.log")
+    an_epoch = TRIAL_STRIDE * trial.seconds_an_epoch
+    start = trial.epochs[0] - trial.seconds_an_epoch
+    epochs = max(1, int(SHARE * (60 * plan.minutes - start) / an_epoch))
+    print(f"{folder.name}: {start:.0f} s to start, {an_epoch:.1f} s an epoch: {epochs} epochs in {plan.minutes:g} minutes", flush=True)
+    return epochs
+
+
+def train_densnet(plan: Plan, folder: Path) -> tuple[Ran, dict]:
+    """Steps in proportion to the time; if it is over too soon, the best weights so far, by the same command with no steps to go."""
+    frames, text = prepare(plan), plan.settings.read_text()
+    scaled = re.sub(r"(?m)^steps = (\d+)", lambda m: f"steps = {round(int(m[1]) * plan.minutes / 60)}", text)
+    settings = folder / "settings.toml"
+    settings.write_text(scaled)
+    same = [(s.validation_fraction, s.seed) for s in map(train_settings, (settings, LABELS / "model.toml"))]
+    if same[0] != same[1]:
+        sys.exit(f"{plan.settings}: `validation_fraction` and `seed` must be those of {LABELS / 'model.toml'}")
+    command = [sys.executable, "-m", "densnet.cli", "train", *frames["files"], "--settings", settings, "--out", folder / "run"]
+    ran = run(command, folder / "train.log", plan.threads, 60 * plan.minutes).checked(folder / "train.log")
+    if ran.stopped:
+        begun = {file.stem.removeprefix("train-") for file in (folder / "run").glob("train-*.*")}
+        stop = "".join(f"\n[train.{name}]\nsteps = {int(name in begun)}\n" for name in ("density", "points", "energy", "joint"))
+        settings.write_text(re.sub(r"(?ms)^\[train\.\w+\].*?(?=^\[|\Z)", "", scaled) + stop)
+        run(command, folder / "save.log", plan.threads).checked(folder / "save.log")
+        settings.write_text(scaled)
+    shutil.copy(folder / "run" / "model.safetensors", folder / "best.safetensors")
+    return ran, {"steps": dict(zip(("density", "points", "energy"), map(int, re.findall(r"(?m)^steps = (\d+)", scaled))))}
+
+
+def densnet_rate(folder: Path, batch: int = 16) -> float:
+    """Frames a second in the energy phase, from its log; not a number if it was not reached."""
+    log = folder / "run" / "training.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    energy = [line for line in lines if line["phase"] == "energy"]
+    return batch * energy[-1]["step"] / energy[-1]["seconds"] if energy else float("nan")
+
+
+TRAIN = {"mace": train_mace, "nequip": train_nequip, "densnet": train_densnet}
+BEST = {"mace": "best.model", "nequip": "best.ckpt", "densnet": "best.safetensors"}
+
+
+def train(peer: str, plan: Plan) -> dict:
+    folder = plan.folder / peer
+    record = folder / "train.json"
+    if record.exists():
+        return json.loads(record.read_text())
+    for part in ("run", "trial"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    ran, about = TRAIN[peer](plan, folder)
+    count = prepare(plan)["frames"]["train"]
+    rate = densnet_rate(folder) if peer == "densnet" else count / ran.seconds_an_epoch
+    found = {"minutes_used": round(ran.seconds / 60, 2), "stopped": ran.stopped, "epochs": len(ran.epochs), **about}
+    found |= {"frames_per_s": rate, "memory_mb": round(ran.memory_mb)}
+    record.write_text(json.dumps(found))
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------------------- judging
+
+
+def judge(peer: str, plan: Plan) -> dict:
+    """What peers_judge.py says of the best checkpoint."""
+    folder = plan.folder / peer
+    trained = train(peer, plan)
+    compiled = {"mace": None, "nequip": folder / "best.nequip.pt2" if trained.get("compiled") else None, "densnet": "own"}[peer]
+    python = sys.executable if peer == "densnet" else program(peer, "python")
+    command = [python, HERE / "peers_judge.py", peer, folder / BEST[peer], *(plan.folder / f"{name}.extxyz" for name in TESTS)]
+    run([*command, *(["--compiled", compiled] if compiled else [])], folder / "judge.log", 1).checked(folder / "judge.log")
+    last = (folder / "judge.log").read_text().splitlines()[-1]
+    return json.loads(last[last.index("{") :])
+
+
+def result(peer: str, plan: Plan, processor: str) -> dict:
+    """The peer's line in results.jsonl, there already or new."""
+    file = RUNS / "results.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if known := [line for line in lines if (line["peer"], line["plan"]) == (peer, plan.folder.name)]:
+        return known[-1]
+    print(f"{peer}: training", flush=True)
+    trained = train(peer, plan)
+    print(f"{peer}: judging", flush=True)
+    found = {"peer": peer, "plan": plan.folder.name, "processor": processor, "train": trained, "judge": judge(peer, plan)}
+    with file.open("a") as out:
+        out.write(json.dumps(found) + "\n")
+    return found
+
+
+ROWS: tuple[tuple[str, Callable[[dict], float | str]], ...] = (
+    ("parameters, thousands", lambda r: r["judge"]["parameters"] / 1000),
+    ("energy MAE 300 K, meV a molecule", lambda r: r["judge"]["errors"][TESTS[0]]["energy_mae_meV"]),
+    ("energy MAE 500 K, meV a molecule", lambda r: r["judge"]["errors"][TESTS[1]]["energy_mae_meV"]),
+    ("force MAE 300 K, meV/A", lambda r: r["judge"]["errors"][TESTS[0]]["force_mae_meV_per_A"]),
+    ("force MAE 500 K, meV/A", lambda r: r["judge"]["errors"][TESTS[1]]["force_mae_meV_per_A"]),
+    ("energy + forces, ms", lambda r: r["judge"]["model_ms"]),
+    ("the same as ASE calculator, ms", lambda r: r["judge"]["ase_ms"]),
+    ("compiled, ms", lambda r: r["judge"].get("compiled_model_ms", "-")),
+    ("compiled, as ASE calculator, ms", lambda r: r["judge"].get("compiled_ase_ms", "-")),
+    ("training, frames/s", lambda r: r["train"]["frames_per_s"]),
+    ("epochs (densnet: steps)", lambda r: "+".join(map(str, r["train"].get("steps", {"": r["train"]["epochs"]}).values()))),
+    ("minutes used", lambda r: f"{r['train']['minutes_used']:.1f}{' (stopped)' if r['train']['stopped'] else ''}"),
+    ("memory of training, MB", lambda r: str(r["train"]["memory_mb"])),
+)
+
+
+def table(results: list[dict], plan: Plan) -> str:
+    """Hardware, settings, versions, then a column for each peer."""
+    frames = prepare(plan)["frames"]
+    tests = " and ".join(f"{frames[name]} of {name}" for name in TESTS)
+    lines = [
+        f"{results[0]['processor']}; {plan.minutes:g} minutes on {plan.threads} threads to train (densnet: fits on all cores, then one);",
+        f"{frames['train']} training, {frames['valid']} validation frames of 500 K; test frames: {tests}; float32;",
+        "times: median CPU ms of 100 calls, one ethanol, one thread; settings: benchmarks/peers-mace.yaml, peers-nequip.yaml,",
+        f"{plan.settings.name}; " + "; ".join(f"{r['peer']}: {r['judge']['versions']}" for r in results),
+        "",
+        f"{'':36s}" + "".join(f"{r['peer']:>20s}" for r in results),
+    ]
+    for title, value in ROWS:
+        cells = [value(r) for r in results]
+        lines.append(f"{title:36s}" + "".join(f"{c if isinstance(c, str) else format(c, '.3g'):>20s}" for c in cells))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", nargs="+", choices=tuple(TRAIN), default=list(TRAIN))
+    parser.add_argument("--minutes", type=float, default=60, help="wall time of each training")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=0, help="use only so many frames to train and validate; 0 = all")
+    parser.add_argument("--densnet-settings", type=Path, default=HERE / "peers-densnet.toml", help="its steps are for 60 minutes")
+    chosen = parser.parse_args()
+    plan = Plan(chosen.minutes, chosen.threads, chosen.frames, chosen.densnet_settings.resolve())
+    with open("/proc/cpuinfo") as file:
+        processor = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    prepare(plan)
+    print(table([result(peer, plan, f"{processor}, {os.cpu_count()} cores") for peer in chosen.peers], plan))
+
+
+if __name__ == "__main__":
+    main()
