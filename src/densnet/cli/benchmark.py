@@ -78,7 +78,7 @@ def benchmark(
         "hardware": timing.processor(),
         "threads": threads,
         "compiled": compiled,
-        "block": settings.block_size,
+        "block": settings.block_size(len(start.numbers) // replicas),
         "replicas": replicas,
         "atoms": len(start.numbers) // replicas,
         "repetitions": steps,

@@ -18,5 +18,6 @@ def force_function(predictor: Predictor, start: Molecules, settings: SimulateSet
     """``predictor`` for the replicas that `simulate` makes of ``start``; ``announce`` is told when something takes minutes."""
     torch.set_num_threads(1)
     replicas = deal(start, settings.replicas)
-    forces = Compiled(predictor, deal(start, settings.block_size), announce=announce) if settings.compile else predictor
-    return Blocks(forces, replicas, settings.block_size, settings.cores)
+    block = settings.block_size(len(replicas.numbers) // replicas.count)
+    forces = Compiled(predictor, deal(start, block), announce=announce) if settings.compile else predictor
+    return Blocks(forces, replicas, block, settings.cores)

@@ -31,6 +31,9 @@ __all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajecto
 RESCALE_EVERY = 10
 """Steps between two rescalings with ensemble = "svr": canonical at any interval, and cheaper than every step."""
 
+BLOCK, COMPILED_BLOCK = 192, 72
+"""Atoms in a block: with fewer, operators cost more than arithmetic; with more, features leave the cache and threads share less."""
+
 Progress = Callable[[int, int], None]
 """Told now and then how many steps are done, of how many (thermalisation included)."""
 
@@ -50,7 +53,7 @@ class SimulateSettings(Section):
     sample_every: int = Field(4, gt=0, description="steps between samples")
     checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
     threads: int = Field(0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores")
-    block: int = Field(0, ge=0, description="replicas computed at once; 0 = 8 if compiled, otherwise 16")
+    block: int = Field(0, ge=0, description="replicas computed at once; 0 = some 200 atoms, compiled 72")
     compile: bool = Field(False, description="compile the model first (a few minutes, once; needs g++); kept for the next run")
     seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
     remove_rotation: bool = Field(False, description="start production without overall rotation")
@@ -73,10 +76,9 @@ class SimulateSettings(Section):
         """Threads at work."""
         return self.threads or os.cpu_count() or 1
 
-    @property
-    def block_size(self) -> int:
-        """Replicas in a block, whatever the number of threads, so that the numbers do not depend on the machine's cores."""
-        return min(self.block or (8 if self.compile else 16), self.replicas)
+    def block_size(self, atoms: int) -> int:
+        """Replicas of ``atoms`` atoms in a block, whatever the number of threads: results do not depend on the machine's cores."""
+        return min(self.block or max(1, round((COMPILED_BLOCK if self.compile else BLOCK) / atoms)), self.replicas)
 
     @property
     def steps(self) -> tuple[int, int]:
