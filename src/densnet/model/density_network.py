@@ -12,10 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.density.gaussians import charges
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, Product, Radial, Sizes
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, MixPaths, Product, Radial, Rows, Sizes
 from densnet.settings import Section
 
 
@@ -23,6 +22,7 @@ class DensityNetworkSettings(Section):
     """Size of network 1."""
 
     channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
+    inner_channels: int = Field(32, gt=0, le=512, description="channels of messages and of their products")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
     l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer and of the last features")
     l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features handed from layer to layer")
@@ -70,7 +70,7 @@ class DensityNetwork(nn.Module):
         sizes = Sizes(settings.channels, settings.radial_functions, len(basis.elements), neighbours)
         orders = [0] + [min(settings.l_hidden, settings.l_max)] * (settings.layers - 1) + [settings.l_max]
         self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
-        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, sizes) for a, b in zip(orders, orders[1:]))
+        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, settings.inner_channels, sizes) for a, b in zip(orders, orders[1:]))
         self.head = Head(settings, basis, sizes)
         self.transfer = Transfer(sizes)
         self.widths = ElementLinear(sizes.elements, sizes.channels, len(basis.slots), zero=True)
@@ -163,28 +163,26 @@ class Head(nn.Module):
 
     def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, sizes: Sizes):
         super().__init__()
-        self.l_max, self.l_hidden, self.width = basis.l_max, min(settings.l_max, basis.l_max), settings.head_channels
+        width, mixed = settings.head_channels, 2 * settings.head_channels
+        self.l_max, self.shape = basis.l_max, (basis.l_max + 1, width)
         self.scale = sizes.neighbours**-0.5
-        self.receiver = nn.Linear(sizes.channels, self.width)
-        self.sender = nn.Linear(sizes.channels, self.width)
-        self.radial = Radial(sizes, (self.l_max + 1) * self.width)
-        l_low = min(1, self.l_hidden)
-        self.low = Mix(l_low, sizes.channels, self.width)
-        self.product = Product(l_low, self.l_max, self.l_max)
-        low = [sizes.channels if l <= self.l_hidden else 0 for l in range(self.l_max + 1)]
-        inputs = [(1 + n) * self.width + c for n, c in zip(self.product.paths.counts, low)]
-        self.out = nn.ModuleList(Synthesis(n, present) for n, present in zip(inputs, slots_present(basis)))
+        self.receiver = nn.Linear(sizes.channels, width)
+        self.sender = nn.Linear(sizes.channels, width)
+        self.radial = Radial(sizes, (self.l_max + 1) * width)
+        l_hidden = min(settings.l_max, basis.l_max)
+        self.low = Mix(min(1, l_hidden), sizes.channels, width)
+        self.product = Product(min(1, l_hidden), self.l_max, self.l_max)
+        self.mix = MixPaths(Rows.of_features(self.l_max) + self.product.rows, width, mixed)
+        self.hidden = Mix(l_hidden, sizes.channels, mixed)
+        self.out = nn.ModuleList(Synthesis(mixed, present) for present in slots_present(basis))
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         strength = self.receiver(h[0]).unsqueeze(1) * geometry.of_senders(self.sender(h[0])) * self.scale
-        weights = self.radial(geometry).unflatten(2, (self.l_max + 1, self.width)) * strength.unsqueeze(2)
-        orders = [2 * l + 1 for l in range(self.l_max + 1)]
-        directions = geometry.harmonics[..., : sum(orders)].transpose(1, 2).split(orders, dim=1)
-        a = torch.cat([y @ weight for y, weight in zip(directions, weights.unbind(2))], dim=1).transpose(0, 1)
+        weights = self.radial(geometry).unflatten(2, self.shape) * strength.unsqueeze(2)
+        a = torch.bmm(geometry.directions(self.l_max).flatten(1, 2).transpose(1, 2), weights.flatten(1, 2)).transpose(0, 1)
         products = self.product(self.low(h[: len(self.low.degree)]), a)
-        own, hidden = symmetry.by_order(a, orders), symmetry.by_order(h, orders[: self.l_hidden + 1])
-        rows = []
-        for l, out in enumerate(self.out):
-            features = torch.cat([own[l], products[l], *hidden[l : l + 1]], dim=-1)
-            rows.append(out(features, geometry.element).transpose(1, 2).flatten(1))
+        hidden = self.hidden(h[: len(self.hidden.degree)])
+        x = self.mix(torch.cat([a, products])) + torch.nn.functional.pad(hidden, (0, 0, 0, 0, 0, len(a) - len(hidden)))
+        blocks = x.split([2 * l + 1 for l in range(self.l_max + 1)])
+        rows = [out(block, geometry.element).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)]
         return torch.cat(rows, dim=1)

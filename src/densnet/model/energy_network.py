@@ -23,7 +23,8 @@ GAINS = (0.1, 0.02)
 class EnergyNetworkSettings(Section):
     """Size of network 2; it shares cut-off and radial functions with network 1."""
 
-    channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
+    channels: int = Field(64, gt=0, le=512, description="channels of the hidden features")
+    inner_channels: int = Field(32, gt=0, le=512, description="channels of messages and of their products")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
     l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer")
     l_hidden: int = Field(2, ge=0, le=3, description="angular order of the features handed from layer to layer")
@@ -39,7 +40,7 @@ class EnergyNetwork(nn.Module):
         sizes = Sizes(settings.channels, functions, len(basis.elements), neighbours)
         self.read = ReadDensity(settings, basis, sizes)
         orders = [self.read.l_out] * settings.layers + [0]
-        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, sizes) for a, b in zip(orders, orders[1:]))
+        self.layers = nn.ModuleList(Interaction(a, settings.l_max, b, settings.inner_channels, sizes) for a, b in zip(orders, orders[1:]))
         self.first = nn.ModuleList(nn.Linear(sizes.channels, sizes.channels) for _ in self.layers)
         self.last = nn.ModuleList(nn.Linear(sizes.channels, 1, bias=False) for _ in self.layers)
         self.reference = (0.0,) * len(basis.elements)
@@ -118,8 +119,7 @@ class ReadDensity(nn.Module):
         mean = torch.nn.functional.pad(self.mean, (0, self.basis.width - s_count)).index_select(0, element)
         parts = (density.coefficients - mean).split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
         blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
-        read = [linear(x, element).transpose(0, 1) for linear, x in zip(self.linear, blocks)]
-        d = torch.cat(self.level(read))
+        d = self.level(torch.cat([linear(x, element).transpose(0, 1) for linear, x in zip(self.linear, blocks)]))
         power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
         linear = self.gains[0] * self.up(d[: symmetry.components(self.l_out)])
         first, rest = linear.split([1, len(linear) - 1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,15 @@ class Geometry:
     harmonics: Tensor
     radial: Tensor
     envelope: Tensor
+    _directions: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def directions(self, l_max: int) -> Tensor:
+        """[atoms, neighbours, l_max + 1, components] harmonics up to ``l_max``, those of each l in a row of their own, zero elsewhere."""
+        if l_max not in self._directions:
+            degree = torch.tensor(symmetry.degrees(l_max), device=self.sender.device)
+            own = (degree == torch.arange(l_max + 1, device=degree.device).unsqueeze(1)).to(self.harmonics.dtype)
+            self._directions[l_max] = self.harmonics[..., : len(degree)].unsqueeze(2) * own
+        return self._directions[l_max]
 
     def of_senders(self, values: Tensor) -> Tensor:
         """What each neighbour has: [atoms, ...] -> [atoms, neighbours, ...]."""
@@ -73,81 +82,88 @@ class Mix(nn.Module):
         return torch.bmm(x, self.weight.index_select(0, self.degree))
 
 
+class Rows:
+    """Where rows of products belong: ``component`` (l, m) and ``path`` of each; rows of one path are mixed alike."""
+
+    def __init__(self, component: list[int], path: list[int]):
+        self.component, self.path = component, path
+        self.degree = [math.isqrt(c) for c in component]
+        self.paths = max(path) + 1
+
+    @classmethod
+    def of_features(cls, l_max: int) -> Rows:
+        """The rows of packed features: one path for each l."""
+        return cls(list(range(symmetry.components(l_max))), list(symmetry.degrees(l_max)))
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.component + other.component, self.path + [self.paths + p for p in other.path])
+
+
 class MixPaths(nn.Module):
-    """Mixing of paths and channels per l: for each l ``[2l + 1, atoms, inputs_l]`` -> packed ``[components, atoms, channels']``."""
+    """Channel mixing with one weight for each path, summed over paths: ``[rows, atoms, channels] -> [components, atoms, channels']``."""
 
-    def __init__(self, inputs: tuple[int, ...], outputs: int):
+    def __init__(self, rows: Rows, inputs: int, outputs: int):
         super().__init__()
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n, outputs) / math.sqrt(n)) for n in inputs)
+        degree = dict(zip(rows.path, rows.degree))
+        per_degree = [list(degree.values()).count(l) for l in range(max(rows.degree) + 1)]
+        scale = torch.tensor([(inputs * per_degree[degree[p]]) ** -0.5 for p in range(rows.paths)])
+        self.weight = nn.Parameter(torch.randn(rows.paths, inputs, outputs) * scale[:, None, None])
+        self.register_buffer("path", torch.tensor(rows.path), persistent=False)
+        placed = torch.nn.functional.one_hot(torch.tensor(rows.component)).T
+        self.register_buffer("placed", placed.float().contiguous(), persistent=False)
 
-    def forward(self, blocks: list[Tensor]) -> Tensor:
-        return torch.cat([x @ weight for x, weight in zip(blocks, self.weights)])
-
-
-class Paths:
-    """All couplings l1 x l2 -> l3 of packed features, one table per l3 with rows ordered by (m3, path).
-
-    The order makes the rows of one l3 viewable as [2 l3 + 1, paths x channels], ready for `Mix`.
-    """
-
-    def __init__(self, l1_max: int, l2_max: int, l3_max: int, *, symmetric: bool = False):
-        self.per_order = [
-            [(a, b) for a in range(l1_max + 1) for b in range(l2_max + 1) if symmetry.couples(a, b, c) and not (symmetric and a > b)]
-            for c in range(l3_max + 1)
-        ]
-        self.counts = tuple(map(len, self.per_order))
-        self._shape = (symmetry.components(l1_max), symmetry.components(l2_max))
-        self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}
-        self.sizes = [(2 * l + 1) * count for l, count in enumerate(self.counts)]
-
-    def table(self, like: Tensor) -> Tensor:
-        """Coefficients [rows, components 1, components 2] of all l3 in turn, in the precision and on the device of ``like``."""
-        key = (like.dtype, like.device)
-        if key not in self._tables:
-            self._tables[key] = torch.cat([self._table(l3) for l3 in range(len(self.counts))]).to(like)
-        return self._tables[key]
-
-    def _table(self, l3: int) -> Tensor:
-        table = torch.zeros(2 * l3 + 1, self.counts[l3], *self._shape, dtype=torch.float64)
-        for path, (l1, l2) in enumerate(self.per_order[l3]):
-            table[:, path, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
-        return table.flatten(0, 1)
-
-    def per_row(self, per_order: Tensor) -> Tensor:
-        """One number for each l3 -> one for each row."""
-        return per_order.repeat_interleave(torch.tensor(self.sizes, device=per_order.device))
-
-    def blocks(self, rows: Tensor) -> list[Tensor]:
-        """Rows [rows, atoms, channels] -> per l3 [2 l3 + 1, atoms, paths x channels]."""
-        parts = zip(rows.split(self.sizes), self.counts)
-        return [x.unflatten(0, (2 * l + 1, count)).transpose(1, 2).flatten(2) for l, (x, count) in enumerate(parts)]
+    def forward(self, rows: Tensor) -> Tensor:
+        mixed = torch.bmm(rows, self.weight.index_select(0, self.path))
+        return (self.placed @ mixed.flatten(1)).unflatten(1, mixed.shape[1:])
 
 
 class Product(nn.Module):
-    """Channel-wise tensor product of two features of one atom: ``a``, ``b`` [components, atoms, channels].
+    """Channel-wise tensor product of two features of one atom, ``a`` and ``b`` [components, atoms, channels] -> [rows, atoms, channels].
 
-    Per l3 [2 l3 + 1, atoms, paths x channels], to be mixed by `MixPaths`. Scaled by constants (`calibrate`) to a typical size of 1/2.
+    One row for each component of each coupling l1 x l2 -> l3, see ``rows``. Scaled by constants (`calibrate`) to a typical size of 1/2.
     """
 
     typical = 0.5
 
     def __init__(self, l1_max: int, l2_max: int, l3_max: int, *, symmetric: bool = False):
         super().__init__()
-        self.paths = Paths(l1_max, l2_max, l3_max, symmetric=symmetric)
-        self.register_buffer("scale", torch.ones(sum(self.paths.sizes), 1))
+        orders = range(l1_max + 1), range(l2_max + 1)
+        self.couplings = [
+            (a, b, c)
+            for c in range(l3_max + 1) for a in orders[0] for b in orders[1] if symmetry.couples(a, b, c) and not (symmetric and a > b)
+        ]  # fmt: skip
+        self.rows = Rows(
+            [l3 * l3 + m for _, _, l3 in self.couplings for m in range(2 * l3 + 1)],
+            [path for path, (_, _, l3) in enumerate(self.couplings) for _ in range(2 * l3 + 1)],
+        )
+        self._shape = (symmetry.components(l1_max), symmetry.components(l2_max))
+        self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        self.degrees = self.rows.degree
+        self.register_buffer("scale", torch.ones(len(self.degrees), 1))
 
-    def forward(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        table = self.paths.table(a)
-        if len(self.paths.counts) == 1:  # scalar products alone need no off-diagonal element
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        table = self._table(a)
+        if not any(self.degrees):  # scalar products alone need no off-diagonal element
             table, outer = table.diagonal(dim1=1, dim2=2), a * b
         else:
             table, outer = table.flatten(1), (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1)
-        rows = (table * self.scale) @ outer.flatten(1)
-        return self.paths.blocks(rows.view(-1, *a.shape[1:]))
+        return ((table * self.scale) @ outer.flatten(1)).view(-1, *a.shape[1:])
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
-        self.scale.mul_(self.paths.per_row(factors).unsqueeze(1))
+        self.scale.mul_(factors[torch.tensor(self.degrees)].unsqueeze(1))
+
+    def _table(self, like: Tensor) -> Tensor:
+        """Coefficients [rows, components 1, components 2], in the precision and on the device of ``like``."""
+        key = (like.dtype, like.device)
+        if key not in self._tables:
+            parts = []
+            for l1, l2, l3 in self.couplings:
+                part = torch.zeros(2 * l3 + 1, *self._shape, dtype=torch.float64)
+                part[:, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
+                parts.append(part)
+            self._tables[key] = torch.cat(parts).to(like)
+        return self._tables[key]
 
 
 @dataclass(frozen=True)
@@ -174,98 +190,81 @@ class Radial(nn.Module):
         self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
 
     def forward(self, geometry: Geometry) -> Tensor:
-        return self.hidden(geometry) @ self.last
-
-    def hidden(self, geometry: Geometry) -> Tensor:
-        """[atoms, neighbours, hidden] what the outputs are linear in."""
         own = 1 + self.receiver.index_select(0, geometry.element)
         modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
-        return silu((geometry.radial @ self.first) * modulation)
+        return silu((geometry.radial @ self.first) * modulation) @ self.last
 
 
 class Messages(nn.Module):
-    """Sum over neighbours of (features of the neighbour) x (harmonics of the direction), weighted by learned radial functions.
+    """Sum over neighbours of what their features say along the bond, [components, atoms, channels].
 
-    m_i = 1/sqrt(n) sum_j sum_paths R_path(r_ij) [Y(r_ij) x h_j]_path, for each l: [2l + 1, atoms, paths x channels]. Scaled by constants
-    (`calibrate`) to a typical size of 1. All paths from one l of the neighbour are one batched matrix product over neighbours and m: what
-    belongs to pairs times paths times channels is never formed.
+    m_i,l = 1/sqrt(n) sum_j [ Y_l(r_ij) sum_l' R_ll'(r_ij) (Y_l'(r_ij) . h_j,l') + S_l(r_ij) h_j,l ]: the part of a feature that is
+    symmetric about the bond couples to every order, the whole of it keeps its own. Nothing with pairs times (l, m) times paths is ever
+    formed. Scaled by constants (`calibrate`) to a typical size of 1.
     """
 
     typical = 1.0
 
-    def __init__(self, l_in: int, l_out: int, sizes: Sizes):
+    def __init__(self, l_in: int, l_out: int, channels: int, sizes: Sizes):
         super().__init__()
-        self.components = symmetry.components(l_out)
-        self.paths = Paths(l_out, l_in, l_out)
-        self.radial = Radial(sizes, sum(self.paths.counts) * sizes.channels)
-        self.register_buffer("scale", torch.full((sum(self.paths.sizes), 1), 1 / math.sqrt(sizes.neighbours)))
-        for l in range(l_in + 1):
-            rows, columns = self._of_sender_order(l, sizes.channels)
-            self.register_buffer(f"rows_{l}", rows, persistent=False)
-            self.register_buffer(f"columns_{l}", columns, persistent=False)
+        self.l_in, self.l_out = l_in, l_out
+        self.degrees = symmetry.degrees(l_out)
+        self.kept = min(l_in, l_out)
+        self.shape = (l_out + 1) * (l_in + 1) + self.kept, channels
+        self.radial = Radial(sizes, self.shape[0] * self.shape[1])
+        size = [((2 * l + 1) * (l_in + 1)) ** -0.5 for l in range(l_in + 1)] * (l_out + 1) + [1.0] * self.kept
+        with torch.no_grad():
+            self.radial.last.mul_(torch.tensor(size).repeat_interleave(channels))
+        self.register_buffer("scale", torch.full((len(self.degrees), 1, 1), sizes.neighbours**-0.5))
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(self.kept)[1:], dtype=torch.int64) - 1, persistent=False)
 
-    def _of_sender_order(self, l2: int, channels: int) -> tuple[Tensor, Tensor]:
-        """Of the paths that read order ``l2`` of the neighbour, in turn: their rows in the table, their columns in the radial weights."""
-        rows, columns, start, first = [], [], 0, 0
-        for l3, orders in enumerate(self.paths.per_order):
-            for path, (_, b) in enumerate(orders):
-                if b == l2:
-                    rows += [start + m * len(orders) + path for m in range(2 * l3 + 1)]
-                    columns += range((first + path) * channels, (first + path + 1) * channels)
-            start, first = start + (2 * l3 + 1) * len(orders), first + len(orders)
-        return torch.tensor(rows), torch.tensor(columns)
-
-    def forward(self, h: Tensor, geometry: Geometry) -> list[Tensor]:
-        hidden, harmonics = self.radial.hidden(geometry), geometry.harmonics[..., : self.components]
-        table = self.paths.table(h) * self.scale.unsqueeze(2)
+    def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
+        atoms, neighbours = geometry.envelope.shape
         theirs = geometry.of_senders(h.transpose(0, 1).contiguous())
-        found: dict[tuple[int, int, int], Tensor] = {}
-        for l2 in range(math.isqrt(len(h))):
-            rows, columns = getattr(self, f"rows_{l2}"), getattr(self, f"columns_{l2}")
-            paths = [(l1, b, l3) for l3, orders in enumerate(self.paths.per_order) for l1, b in orders if b == l2]
-            rotation = table.index_select(0, rows)[:, :, symmetry.block(l2)].transpose(0, 1)
-            left = (harmonics @ rotation.flatten(1)).unflatten(2, rotation.shape[1:]).transpose(1, 2).flatten(2)
-            weights = (hidden @ self.radial.last.index_select(1, columns)).unflatten(2, (1, len(paths), -1))
-            right = (weights * theirs[:, :, symmetry.block(l2)].unsqueeze(3)).flatten(3).flatten(1, 2)
-            sums = torch.bmm(left, right).unflatten(2, (len(paths), -1)).split([2 * l3 + 1 for _, _, l3 in paths], dim=1)
-            found |= {path: part[:, :, number] for number, (path, part) in enumerate(zip(paths, sums))}
-        return [
-            torch.cat([found[l1, l2, l3] for l1, l2 in orders], dim=-1).transpose(0, 1) for l3, orders in enumerate(self.paths.per_order)
-        ]
+        weights = self.radial(geometry).unflatten(2, self.shape)
+        coupling, keeping = weights.split([self.shape[0] - self.kept, self.kept], dim=2)
+        coupling = coupling.unflatten(2, (self.l_out + 1, self.l_in + 1))
+        along = torch.bmm(geometry.directions(self.l_in).flatten(0, 1), theirs.flatten(0, 1)).unflatten(0, (atoms, neighbours))
+        strength = (coupling * along.unsqueeze(2)).sum(3) if self.l_in else coupling.squeeze(3) * along
+        m = torch.bmm(geometry.directions(self.l_out).flatten(1, 2).transpose(1, 2), strength.flatten(1, 2))
+        if self.kept:
+            whole = (keeping.index_select(2, self.degree) * theirs[:, :, 1 : 1 + len(self.degree)]).sum(1)
+            m = m + torch.nn.functional.pad(whole, (0, 0, 1, len(self.scale) - 1 - len(self.degree)))
+        return m.transpose(0, 1) * self.scale
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
-        self.scale.mul_(self.paths.per_row(factors).unsqueeze(1))
+        self.scale.mul_(factors[torch.tensor(self.degrees)][:, None, None])
 
 
 class Interaction(nn.Module):
     """One layer: messages A, their products A x A and (A x A) x A (body orders 3 and 4), a skip connection and gated non-linearities.
 
-    Orders: features come in up to ``l_in``, messages reach ``l_mid``, features go out up to ``l_out`` <= ``l_mid``.
+    Orders: features come in up to ``l_in``, messages reach ``l_mid``, features go out up to ``l_out`` <= ``l_mid``. Messages and products
+    have ``inner`` channels.
     """
 
-    def __init__(self, l_in: int, l_mid: int, l_out: int, sizes: Sizes):
+    def __init__(self, l_in: int, l_mid: int, l_out: int, inner: int, sizes: Sizes):
         super().__init__()
         channels, self.kept = sizes.channels, symmetry.components(min(l_in, l_out))
-        self.up = Mix(l_in, channels, channels)
-        self.messages = Messages(l_in, l_mid, sizes)
-        self.mix_messages = MixPaths(tuple(n * channels for n in self.messages.paths.counts), channels)
+        self.up = Mix(l_in, channels, inner)
+        self.messages = Messages(l_in, l_mid, inner, sizes)
+        self.mix_messages = Mix(l_mid, inner, inner)
         self.pair = Product(l_mid, l_mid, l_mid, symmetric=True)
-        self.mix_pair = MixPaths(tuple(n * channels for n in self.pair.paths.counts), channels)
+        self.mix_pair = MixPaths(self.pair.rows, inner, inner)
         self.triple = Product(l_mid, l_mid, l_out)
-        self.out = MixPaths(tuple((2 + n) * channels for n in self.triple.paths.counts), channels)
+        self.out = MixPaths(Rows.of_features(l_out) + Rows.of_features(l_out) + self.triple.rows, inner, channels)
         self.skip = Mix(min(l_in, l_out), channels, channels)
         self.element = nn.Parameter(torch.randn(sizes.elements, channels) * 0.3)
         self.hidden = nn.Linear(channels, channels)
         self.last = nn.Linear(channels, (l_out + 1) * channels)
+        self.components = symmetry.components(l_out)
         self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)[1:], dtype=torch.int64) - 1, persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         a = self.mix_messages(self.messages(self.up(h), geometry))
         aa = self.mix_pair(self.pair(a, a))
-        triples = self.triple(aa, a)
-        orders = [2 * l + 1 for l in range(len(triples))]
-        x = self.out([torch.cat(parts, dim=-1) for parts in zip(symmetry.by_order(a, orders), symmetry.by_order(aa, orders), triples)])
+        x = self.out(torch.cat([a[: self.components], aa[: self.components], self.triple(aa, a)]))
         kept = self.skip(h if self.kept == len(h) else h[: self.kept])
         first, rest = x.split([1, len(x) - 1])
         first = first + kept[:1]
@@ -286,10 +285,12 @@ class Level(nn.Module):
 
     def __init__(self, l_max: int):
         super().__init__()
+        self.degrees = symmetry.degrees(l_max)
         self.register_buffer("scale", torch.ones(l_max + 1))
+        self.register_buffer("degree", torch.tensor(self.degrees), persistent=False)
 
-    def forward(self, blocks: list[Tensor]) -> list[Tensor]:
-        return [x * factor for x, factor in zip(blocks, self.scale)]
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.index_select(0, self.degree)[:, None, None]
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
@@ -302,10 +303,13 @@ def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
     Layer-sequential unit variance (Mishkin, Matas 2016): without it, products of products grow or vanish with the density of neighbours.
     """
 
-    def rescale(module: Messages | Product | Level, inputs: tuple, output: list[Tensor]) -> list[Tensor]:
-        factors = [module.typical / x.square().mean().sqrt().clamp(min=1e-6) for x in output]
-        module.rescale(torch.stack(factors))
-        return [x * factor for x, factor in zip(output, factors)]
+    def rescale(module: Messages | Product | Level, inputs: tuple, output: Tensor) -> Tensor:
+        degree = torch.tensor(module.degrees, device=output.device)
+        squares = output.square().mean((1, 2))
+        means = torch.stack([squares[degree == l].mean() for l in range(max(module.degrees) + 1)])
+        factors = module.typical / means.sqrt().clamp(min=1e-6)
+        module.rescale(factors)
+        return output * factors[degree][:, None, None]
 
     hooks = [m.register_forward_hook(rescale) for m in network.modules() if isinstance(m, Messages | Product | Level)]
     with torch.no_grad():
