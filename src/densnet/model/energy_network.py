@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, silu
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes
 from densnet.settings import Section
 
 GAINS = (0.1, 0.02)
@@ -64,7 +64,7 @@ class EnergyNetwork(nn.Module):
         learned = 0.0
         for layer, first, last in zip(self.layers, self.first, self.last):
             h = layer(h, geometry)
-            learned = learned + last(silu(first(h[0])))
+            learned = learned + last(torch.nn.functional.silu(first(h[0])))
         reference = torch.tensor(self.reference, dtype=torch.float64, device=h.device)
         return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -39,14 +40,19 @@ class Geometry:
     def directions(self, l_max: int) -> Tensor:
         """[atoms, neighbours, l_max + 1, components] harmonics up to ``l_max``, those of each l in a row of their own, zero elsewhere."""
         if l_max not in self._directions:
-            degree = torch.tensor(symmetry.degrees(l_max), device=self.sender.device)
-            own = (degree == torch.arange(l_max + 1, device=degree.device).unsqueeze(1)).to(self.harmonics.dtype)
-            self._directions[l_max] = self.harmonics[..., : len(degree)].unsqueeze(2) * own
+            own = _of_degree(l_max, self.harmonics.dtype, self.harmonics.device)
+            self._directions[l_max] = self.harmonics[..., : own.shape[1]].unsqueeze(2) * own
         return self._directions[l_max]
 
     def of_senders(self, values: Tensor) -> Tensor:
         """What each neighbour has: [atoms, ...] -> [atoms, neighbours, ...]."""
         return values.index_select(0, self.sender).unflatten(0, self.envelope.shape)
+
+
+@lru_cache
+def _of_degree(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[l_max + 1, components] one where a component has that l."""
+    return torch.nn.functional.one_hot(torch.tensor(symmetry.degrees(l_max))).T.to(device=device, dtype=dtype).contiguous()
 
 
 def envelope(x: Tensor) -> Tensor:
@@ -63,11 +69,6 @@ def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
     harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max)
     return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1))
-
-
-def silu(x: Tensor) -> Tensor:
-    """x sigmoid(x), scaled to keep unit variance."""
-    return 1.6768 * torch.nn.functional.silu(x)
 
 
 class Mix(nn.Module):
@@ -192,7 +193,7 @@ class Radial(nn.Module):
     def forward(self, geometry: Geometry) -> Tensor:
         own = 1 + self.receiver.index_select(0, geometry.element)
         modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
-        return silu((geometry.radial @ self.first) * modulation) @ self.last
+        return torch.nn.functional.silu((geometry.radial @ self.first) * modulation) @ self.last
 
 
 class Messages(nn.Module):
@@ -211,8 +212,9 @@ class Messages(nn.Module):
         self.degrees = symmetry.degrees(l_out)
         self.kept = min(l_in, l_out)
         self.shape = (l_out + 1) * (l_in + 1) + self.kept, channels
+        self.outputs = (l_in + 1 + bool(self.kept)) * channels
         self.radial = Radial(sizes, self.shape[0] * self.shape[1])
-        size = [((2 * l + 1) * (l_in + 1)) ** -0.5 for l in range(l_in + 1)] * (l_out + 1) + [1.0] * self.kept
+        size = [(2 * l + 1) ** -0.5 for l in range(l_in + 1)] * (l_out + 1) + [1.0] * self.kept
         with torch.no_grad():
             self.radial.last.mul_(torch.tensor(size).repeat_interleave(channels))
         self.register_buffer("scale", torch.full((len(self.degrees), 1, 1), sizes.neighbours**-0.5))
@@ -224,12 +226,17 @@ class Messages(nn.Module):
         weights = self.radial(geometry).unflatten(2, self.shape)
         coupling, keeping = weights.split([self.shape[0] - self.kept, self.kept], dim=2)
         coupling = coupling.unflatten(2, (self.l_out + 1, self.l_in + 1))
-        along = torch.bmm(geometry.directions(self.l_in).flatten(0, 1), theirs.flatten(0, 1)).unflatten(0, (atoms, neighbours))
-        strength = (coupling * along.unsqueeze(2)).sum(3) if self.l_in else coupling.squeeze(3) * along
-        m = torch.bmm(geometry.directions(self.l_out).flatten(1, 2).transpose(1, 2), strength.flatten(1, 2))
+        directions = geometry.directions(self.l_out)
+        if self.l_in:
+            towards = directions[:, :, : self.l_in + 1, : theirs.shape[2]].flatten(0, 1)
+            along = torch.bmm(towards, theirs.flatten(0, 1)).unflatten(0, (atoms, neighbours))
+            strength = coupling * along.unsqueeze(2)
+        else:
+            strength = coupling * theirs.unsqueeze(3)
+        m = torch.bmm(directions.flatten(1, 2).transpose(1, 2), strength.flatten(1, 2).flatten(2))
         if self.kept:
             whole = (keeping.index_select(2, self.degree) * theirs[:, :, 1 : 1 + len(self.degree)]).sum(1)
-            m = m + torch.nn.functional.pad(whole, (0, 0, 1, len(self.scale) - 1 - len(self.degree)))
+            m = torch.cat([m, torch.nn.functional.pad(whole, (0, 0, 1, len(self.scale) - 1 - len(self.degree)))], dim=2)
         return m.transpose(0, 1) * self.scale
 
     def rescale(self, factors: Tensor) -> None:
@@ -249,7 +256,7 @@ class Interaction(nn.Module):
         channels, self.kept = sizes.channels, symmetry.components(min(l_in, l_out))
         self.up = Mix(l_in, channels, inner)
         self.messages = Messages(l_in, l_mid, inner, sizes)
-        self.mix_messages = Mix(l_mid, inner, inner)
+        self.mix_messages = Mix(l_mid, self.messages.outputs, inner)
         self.pair = Product(l_mid, l_mid, l_mid, symmetric=True)
         self.mix_pair = MixPaths(self.pair.rows, inner, inner)
         self.triple = Product(l_mid, l_mid, l_out)
@@ -269,7 +276,7 @@ class Interaction(nn.Module):
         first, rest = x.split([1, len(x) - 1])
         first = first + kept[:1]
         scalars = first[0] + self.element.index_select(0, geometry.element)
-        gates = self.last(silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
+        gates = self.last(torch.nn.functional.silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
         if not len(rest):
             return first + gates
         own, others = gates.split([1, len(gates) - 1])
