@@ -64,7 +64,7 @@ class EnergyNetwork(nn.Module):
         learned = 0.0
         for layer, first, last in zip(self.layers, self.first, self.last):
             h = layer(h, geometry)
-            learned = learned + last(torch.nn.functional.silu(first(h[0])))
+            learned = learned + last(1.6768 * torch.nn.functional.silu(first(h[0])))
         reference = torch.tensor(self.reference, dtype=torch.float64, device=h.device)
         return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
 

@@ -105,16 +105,18 @@ class MixPaths(nn.Module):
 
     def __init__(self, rows: Rows, inputs: int, outputs: int):
         super().__init__()
+        self.shape = (inputs, outputs)
         degree = dict(zip(rows.path, rows.degree))
-        per_degree = [list(degree.values()).count(l) for l in range(max(rows.degree) + 1)]
-        scale = torch.tensor([(inputs * per_degree[degree[p]]) ** -0.5 for p in range(rows.paths)])
-        self.weight = nn.Parameter(torch.randn(rows.paths, inputs, outputs) * scale[:, None, None])
-        self.register_buffer("path", torch.tensor(rows.path), persistent=False)
+        counts = [list(degree.values()).count(l) for l in range(max(rows.degree) + 1)]
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n * inputs, outputs) / math.sqrt(n * inputs)) for n in counts)
+        place = {path: number for number, path in enumerate(sorted(degree, key=lambda path: degree[path]))}
+        self.register_buffer("path", torch.tensor([place[path] for path in rows.path]), persistent=False)
         placed = torch.nn.functional.one_hot(torch.tensor(rows.component)).T
         self.register_buffer("placed", placed.float().contiguous(), persistent=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        mixed = torch.bmm(rows, self.weight.index_select(0, self.path))
+        weights = torch.cat(list(self.weights)).unflatten(0, (-1, self.shape[0]))
+        mixed = torch.bmm(rows, weights.index_select(0, self.path))
         return (self.placed @ mixed.flatten(1)).unflatten(1, mixed.shape[1:])
 
 
@@ -193,7 +195,7 @@ class Radial(nn.Module):
     def forward(self, geometry: Geometry) -> Tensor:
         own = 1 + self.receiver.index_select(0, geometry.element)
         modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
-        return torch.nn.functional.silu((geometry.radial @ self.first) * modulation) @ self.last
+        return 1.6768 * torch.nn.functional.silu((geometry.radial @ self.first) * modulation) @ self.last
 
 
 class Messages(nn.Module):
@@ -276,7 +278,7 @@ class Interaction(nn.Module):
         first, rest = x.split([1, len(x) - 1])
         first = first + kept[:1]
         scalars = first[0] + self.element.index_select(0, geometry.element)
-        gates = self.last(torch.nn.functional.silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
+        gates = self.last(1.6768 * torch.nn.functional.silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
         if not len(rest):
             return first + gates
         own, others = gates.split([1, len(gates) - 1])
