@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +53,7 @@ class Geometry:
 @lru_cache
 def _of_degree(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[l_max + 1, components] one where a component has that l."""
-    return torch.nn.functional.one_hot(torch.tensor(symmetry.degrees(l_max))).T.to(device=device, dtype=dtype).contiguous()
+    return torch.as_tensor(np.equal.outer(np.arange(l_max + 1), symmetry.degrees(l_max)), dtype=dtype, device=device)
 
 
 def envelope(x: Tensor) -> Tensor:
