@@ -17,6 +17,33 @@ class MissingProperty(ValueError):
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """Standard deviations that a model expects of its own errors.
+
+    energy    [molecules] float64  hartree, of the total energy
+    dipole    [molecules]          e bohr, of each component
+    novelty   [molecules]          the larger of the two in units of what 1 % of the model's validation frames exceed
+    forces    [atoms]              hartree / bohr, of each component of an atom's force; None unless asked for, because it costs
+    """
+
+    energy: Tensor
+    dipole: Tensor
+    novelty: Tensor
+    forces: Tensor | None = None
+
+    def to(self, device=None) -> Uncertainty:
+        """The same on another device."""
+        forces = None if self.forces is None else self.forces.to(device)
+        return Uncertainty(self.energy.to(device), self.dipole.to(device), self.novelty.to(device), forces)
+
+    @classmethod
+    def concatenate(cls, parts: list[Uncertainty]) -> Uncertainty:
+        """One batch out of several."""
+        forces = None if any(p.forces is None for p in parts) else torch.cat([p.forces for p in parts])
+        return cls(*(torch.cat([getattr(p, name) for p in parts]) for name in ("energy", "dipole", "novelty")), forces)
+
+
+@dataclass(frozen=True)
 class Properties:
     """What a calculation or a model says of `molecules`; None where it says nothing.
 
@@ -25,6 +52,7 @@ class Properties:
     dipole    [molecules, 3]       e bohr, from - to +, about the origin (molecules are neutral)
     density                        the correction to the promolecule, in a `DensityBasis`
     orbitals                       one `Orbitals` a molecule: the exact density of a label
+    uncertainty                    what a model expects of its own errors
     """
 
     molecules: Molecules
@@ -33,6 +61,7 @@ class Properties:
     dipole: Tensor | None = None
     density: Density | None = None
     orbitals: tuple[Orbitals, ...] | None = None
+    uncertainty: Uncertainty | None = None
 
     def require(self, *names: str) -> Properties:
         """Itself, if every one of ``names`` is known; `MissingProperty` otherwise."""
@@ -48,8 +77,9 @@ class Properties:
             return None if value is None else value.to(device, dtype)
 
         energy = None if self.energy is None else self.energy.to(device)
+        uncertainty = None if self.uncertainty is None else self.uncertainty.to(device)
         molecules = self.molecules.to(device, dtype)
-        return Properties(molecules, energy, moved(self.forces), moved(self.dipole), moved(self.density), self.orbitals)
+        return Properties(molecules, energy, moved(self.forces), moved(self.dipole), moved(self.density), self.orbitals, uncertainty)
 
     def replace(self, **changes) -> Properties:
         """A copy with some properties changed."""
@@ -73,7 +103,9 @@ class Properties:
         orbitals = None
         if all(p.orbitals is not None for p in batch):
             orbitals = tuple(o for p in batch for o in p.orbitals)
-        return cls(molecules, joined("energy"), joined("forces"), joined("dipole"), density, orbitals)
+        known = [p.uncertainty for p in batch if p.uncertainty is not None]
+        uncertainty = Uncertainty.concatenate(known) if len(known) == len(batch) else None
+        return cls(molecules, joined("energy"), joined("forces"), joined("dipole"), density, orbitals, uncertainty)
 
     def detach(self) -> Properties:
         """A copy cut off from the graph of derivatives (energies, forces, dipoles)."""

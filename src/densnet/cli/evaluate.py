@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from densnet.model.predictor import Predictor
     from densnet.properties import Properties
     from densnet.training.objective import Evaluation
@@ -37,6 +39,7 @@ def evaluate(
 
     Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
     makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
+    If the model knows of its errors (docs/uncertainty.md), a second table compares the errors it expected with those found.
     What the data do not hold is left out (null in the JSON file).
     """
     from rich.console import Console
@@ -58,6 +61,9 @@ def evaluate(
     for key, value in found.items():
         table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
     Console().print(table)
+    if agreement := calibration_rows(done):
+        Console().print(_calibration_table(agreement))
+        found["calibration"] = agreement
     if json is not None:
         write_json(json, found)
 
@@ -70,11 +76,42 @@ def evaluate_on(
     from densnet.training.objective import Exact, evaluate
 
     exact = Exact(electrostatics.quadrupole, electrostatics.potential)
-    return evaluate(predictor, frames, density_frames=density_frames, exact=exact, progress=progress)
+    predict = predictor if predictor.uncertainty is None else predictor.with_force_uncertainty
+    return evaluate(predict, frames, density_frames=density_frames, exact=exact, progress=progress)
+
+
+UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
+
+
+def calibration_rows(found: Evaluation) -> dict[str, dict[str, float]]:
+    """By kind of error: rms error and expected deviation of a component in `UNITS`, the rest as in `Agreement`; empty if not expected."""
+    from densnet import units
+
+    sizes = {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
+    return {
+        name: {**vars(row), "rms_error": row.rms_error / sizes[name], "rms_deviation": row.rms_deviation / sizes[name]}
+        for name, row in found.calibration().items()
+    }
+
+
+def _calibration_table(rows: dict[str, dict[str, float]]) -> Table:
+    from rich.table import Table
+
+    caption = "Of each component; normal errors: 68 % within one deviation, 95 % within two, ratio 1."
+    table = Table(title="errors that the model expected", caption=caption)
+    for title in ("", "rms error", "rms deviation", "within 1", "within 2", "rms of error / deviation", "rank correlation"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, row in rows.items():
+        shares = [f"{100 * row[key]:.0f} %" for key in ("within_one", "within_two")]
+        numbers = [f"{row[key]:.2f}" for key in ("rms_ratio", "rank_correlation")]
+        table.add_row(f"{name}, {UNITS[name]}", f"{row['rms_error']:.3g}", f"{row['rms_deviation']:.3g}", *shares, *numbers)
+    return table
 
 
 def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
-    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D)."""
+    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D),
+    and NAME_deviation, what the model expected (of forces an entry an atom).
+    """
     import numpy as np
 
     from densnet import units
@@ -86,5 +123,7 @@ def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
         if values.size:
             origin = values[..., 0].mean() if name == "energy" else 0.0
             arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
+        if found.uncertainty[name].size:
+            arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
     np.savez(folder / "evaluation.npz", **arrays)
-    write_json(folder / "evaluation.json", {**found.summary(), **extra})
+    write_json(folder / "evaluation.json", {**found.summary(), **extra, "calibration": calibration_rows(found)})

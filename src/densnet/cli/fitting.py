@@ -11,11 +11,14 @@ from densnet.cli.prepare import prepare
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings, Predictor
+from densnet.molecules import Molecules
+from densnet.properties import Properties
 from densnet.training import fit
 from densnet.training.coverage import coverage
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.statistics import initialise
+from densnet.training.uncertainty import assess
 
 PHASES = ("density", "points", "energy", "joint")
 
@@ -50,6 +53,14 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         "training": plan.model_dump(mode="json"),
         "coverage": coverage(example.properties.molecules for example in parts[0]),
     }
+    predictor.requires_grad_(False)
+    known, watched = ([example.properties for example in part] for part in parts)
+    return with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
+
+
+def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Callable) -> Predictor:
+    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others."""
+    predictor.uncertainty = assess(predictor, training, validation, lambda done, total: progress(done, total, "uncertainty"))
     return predictor
 
 

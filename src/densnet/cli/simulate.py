@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from densnet.simulation.run import SimulateSettings
 
 
 def simulate(
@@ -21,6 +28,8 @@ def simulate(
 
     Every replica is thermalised (Langevin) and then runs at constant energy, unless the settings choose another ensemble. The run stops
     with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
+    If the model knows of its errors (docs/uncertainty.md), samples beyond what it knows are marked, the first is told, and some of them are
+    written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
     `compile = true` in the settings makes machine code of the model first: minutes, once, then about twice the speed.
     """
     from rich.console import Console
@@ -39,13 +48,44 @@ def simulate(
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     console = Console(soft_wrap=True, highlight=False)
     forces = force_function(load(model), start, chosen, console.print)
-    with _bar(console) as bar:
-        task = bar.add_task("simulating", total=None)
-        path = run(forces, start, chosen, out, lambda done, total: bar.update(task, completed=done, total=total), _provenance(model))
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task("simulating", total=None)
+            report = partial(_advance, bar, task)
+            path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
+    finally:
+        keep_uncertain(out, chosen, console.print)
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, mean temperature {float(found.temperature.mean()):.0f} K")
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
+
+
+def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str], None]) -> None:
+    """``uncertain.extxyz`` in the ``folder`` of a run, finished or stopped: marked frames to be labelled; ``tell`` says how many."""
+    from densnet import units
+    from densnet.molecules import Molecules
+    from densnet.reference.geometries import Frame, write
+    from densnet.simulation.novelty import marked_share, worth_a_label
+    from densnet.simulation.run import read_trajectory
+
+    if not (folder / "trajectory.h5").exists() or (share := marked_share(found := read_trajectory(folder, motion=False))) is None:
+        return
+    tell(
+        f"expected errors: energy {float(found.energy_uncertainty.mean()) / units.MEV:.2f} meV, dipole "
+        f"{1000 * float(found.dipole_uncertainty.mean()) / units.DEBYE:.1f} mD; {100 * share[0]:.2g} % of the samples are marked"
+    )
+    chosen = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs)
+    if not chosen:
+        return
+    places = read_trajectory(folder).positions
+    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, settings.temperature) for r, s in chosen]
+    write(folder / "uncertain.extxyz", frames, settings.model_dump(mode="json"))
+    tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {folder / 'uncertain.extxyz'}")
 
 
 def _section(path: Path | None) -> dict:

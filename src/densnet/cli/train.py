@@ -18,11 +18,16 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, [model] is not used.")
     ] = None,
+    *,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Train nothing: only find out what --start knows of its errors, from the labels it had.")
+    ] = False,
 ) -> None:
     """Train the density network and the energy network on labelled frames.
 
     Part of the trajectories ([train] validation_fraction) watches over the training. Ctrl-C loses nothing but the steps since the last
     validation: the same command goes on. Judge the result with `densnet evaluate` on labels that were not given here.
+    At the end the model learns how large its errors are (docs/uncertainty.md); `--calibrate` adds that to a model trained before.
     """
     from densnet.cli.console import activity, say
     from densnet.cli.fitting import examples_of, train_on, untrained
@@ -32,6 +37,9 @@ def train(
     from densnet.model.predictor import ModelSettings, load
     from densnet.training.settings import TrainSettings
 
+    if calibrate:
+        add_uncertainty(data, start, out)
+        return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     labels = store.read(*data)
     former = None if start is None else load(start)
@@ -44,6 +52,35 @@ def train(
     with activity("training") as progress:
         predictor = former or untrained(parts[0], chosen["model"], basis, chosen["train"].seed)
         predictor = train_on(predictor, parts, chosen["train"], out, progress)
+    predictor.save(out / "model.safetensors")
+    say(f"written: {out / 'model.safetensors'}")
+
+
+def add_uncertainty(data: list[Path], start: str | None, out: Path) -> None:
+    """``out/model.safetensors``: the model ``start`` with what it knows of its errors, from the labels ``data`` it was trained on.
+
+    They are parted as in its training. Raises `CalibrationError` if there are not as many as then.
+    """
+    from densnet.cli.console import activity, say
+    from densnet.cli.fitting import with_uncertainty
+    from densnet.dataset import store
+    from densnet.model.predictor import load
+    from densnet.training.settings import TrainSettings
+    from densnet.training.uncertainty import CalibrationError
+
+    if start is None:
+        raise CalibrationError("`--calibrate` needs `--start`: the model whose errors are to be known.")
+    predictor = load(start)
+    plan = TrainSettings(**predictor.provenance.get("training", {}))
+    parts = held_out(store.read(*data), plan.validation_fraction, plan.seed)
+    before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
+    if [len(part) for part in parts] != before:
+        found = f"{len(parts[0])} to train on and {len(parts[1])} to validate"
+        raise CalibrationError(f"{start} was trained on {before[0]} frames and validated on {before[1]}, but these labels have {found}.")
+    known, watched = ([label.properties for label in part] for part in parts)
+    with activity("uncertainty") as progress:
+        predictor = with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
+    out.mkdir(parents=True, exist_ok=True)
     predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 

@@ -17,7 +17,10 @@ class DensnetCalculator(Calculator):
     """Energy, forces and dipole of an `ase.Atoms` from ``force_function``: ``Molecules`` -> ``Properties``, in atomic units.
 
     ``atoms.calc = DensnetCalculator(load("model.safetensors"))``, then ``atoms.get_potential_energy()``, ``atoms.get_forces()``,
-    ``atoms.get_dipole_moment()``. Raises `MoleculeError` for periodic, charged, open-shell or otherwise unsupported atoms.
+    ``atoms.get_dipole_moment()``. Where the model knows of its errors ``atoms.calc.results`` has ``energy_uncertainty`` (eV),
+    ``dipole_uncertainty`` (e*Angstrom, of a component) and ``novelty``; with ``model.with_force_uncertainty`` as the force function also
+    ``forces_uncertainty`` [atoms] (eV/Angstrom, of a component).
+    Raises `MoleculeError` for periodic, charged, open-shell or otherwise unsupported atoms.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "dipole"]
@@ -38,7 +41,15 @@ class DensnetCalculator(Calculator):
         }
         if found.dipole is not None:
             self.results["dipole"] = found.dipole[0].cpu().double().numpy() / units.E_ANGSTROM
-        elif "dipole" in properties:
+        if (known := found.uncertainty) is not None:
+            self.results |= {
+                "energy_uncertainty": float(known.energy[0]) / units.EV,
+                "dipole_uncertainty": float(known.dipole[0]) / units.E_ANGSTROM,
+                "novelty": float(known.novelty[0]),
+            }
+            if known.forces is not None:
+                self.results["forces_uncertainty"] = known.forces.cpu().double().numpy() / units.EV_PER_ANGSTROM
+        if found.dipole is None and "dipole" in properties:
             raise PropertyNotImplementedError("this force function knows no dipole.")
 
 

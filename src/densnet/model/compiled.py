@@ -21,7 +21,7 @@ import densnet
 from densnet.density.expansion import Density
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules, Neighbours
-from densnet.properties import Properties
+from densnet.properties import Properties, Uncertainty
 
 SPARE = 4
 """Places for neighbours beyond the most that an atom has when a library is made."""
@@ -52,8 +52,9 @@ class Compiled:
         if neighbours.sender.shape[1] > self.width:
             self._prepare(neighbours)
         sender, absent = _widened(neighbours, self.width)
-        energy, forces, dipole, coefficients, exponents = self.library(molecules.positions, sender, absent)
-        return Properties(molecules, energy, forces, dipole, Density(molecules, self.predictor.basis, coefficients, exponents))
+        energy, forces, dipole, coefficients, exponents, *uncertainty = self.library(molecules.positions, sender, absent)
+        density = Density(molecules, self.predictor.basis, coefficients, exponents)
+        return Properties(molecules, energy, forces, dipole, density, uncertainty=Uncertainty(*uncertainty) if uncertainty else None)
 
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
@@ -73,18 +74,17 @@ def library_folder() -> Path:
 
 
 def arithmetic(predictor: Predictor, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
-    """(positions, sender, absent) -> energy, forces, dipole, coefficients, exponents: what is traced."""
+    """(positions, sender, absent) -> energy, forces, dipole, coefficients, exponents, and their uncertainty if any: what is traced."""
 
     def run(positions: Tensor, sender: Tensor, absent: Tensor) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             molecules = like.at(positions.detach().requires_grad_())
-            geometry = predictor.geometry(molecules, Neighbours(sender, absent))
-            output = predictor.density_network(geometry)
-            energy = molecules.total(predictor.energy_network(output, geometry))
-            density = predictor.density(molecules, output, geometry)
-            dipole = density.dipole()
-            (slope,) = torch.autograd.grad(energy.sum(), molecules.positions)
-        return tuple(t.detach() for t in (energy, -slope, dipole, density.coefficients, density.exponents))
+            found = predictor.without_forces(molecules, Neighbours(sender, absent))
+            (slope,) = torch.autograd.grad(found.energy.sum(), molecules.positions)
+        known = found.uncertainty
+        uncertainty = () if known is None else (known.energy, known.dipole, known.novelty)
+        parts = (found.energy, -slope, found.dipole, found.density.coefficients, found.density.exponents, *uncertainty)
+        return tuple(t.detach() for t in parts)
 
     return run
 
@@ -151,6 +151,7 @@ def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
         "settings": predictor.settings.model_dump(),
         "basis": predictor.basis.fingerprint,
         "reference": [energy.reference, energy.scale],
+        "uncertainty": None if predictor.uncertainty is None else predictor.uncertainty.header(),
         "numbers": molecules.numbers.tolist(),
         "count": molecules.count,
         "width": width,

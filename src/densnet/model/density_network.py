@@ -86,10 +86,18 @@ class DensityNetwork(nn.Module):
             out.synthesis.copy_(natural.synthesis[l])
 
     def forward(self, geometry: Geometry) -> DensityOutput:
-        element = geometry.element
-        h = self.embedding.index_select(0, element).unsqueeze(0)
+        return self.output(self.hidden(geometry), geometry)
+
+    def hidden(self, geometry: Geometry) -> Tensor:
+        """[components, atoms, channels] the last features, up to l_max."""
+        h = self.embedding.index_select(0, geometry.element).unsqueeze(0)
         for layer in self.layers:
             h = layer(h, geometry)
+        return h
+
+    def output(self, h: Tensor, geometry: Geometry) -> DensityOutput:
+        """Coefficients and widths from the last features."""
+        element = geometry.element
         bonded = 1 - torch.exp(-5 * geometry.envelope.sum(1, keepdim=True))
         widths = self._widths(h, element)
         rows = self.head(h, geometry)
@@ -98,6 +106,18 @@ class DensityNetwork(nn.Module):
         s = (s + self.mean.index_select(0, element)) * bonded
         s = self._neutral(s, widths[:, :s_count], self.transfer(h[0], geometry), element)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
+
+    def dipole_features(self, h: Tensor, geometry: Geometry, vectors: Tensor) -> Tensor:
+        """[atoms, 3, elements x channels + rank]: the vectors that an atom's dipole is made of, those of its element, and what each channel
+        of charge transfer adds to the dipole, 1/2 sum_B t_AB (R_A - R_B). ``vectors`` [atoms, neighbours, 3] lead to the neighbours, bohr.
+        """
+        own = h.new_zeros(len(geometry.element), 3, 0)
+        if len(h) > 1:
+            kind = torch.nn.functional.one_hot(geometry.element, len(self.exponents)).to(h.dtype)
+            directed = h[1:4][[2, 0, 1]].transpose(0, 1)  # harmonics are in the order y, z, x
+            own = (kind[:, None, :, None] * directed[:, :, None, :]).flatten(2)
+        moved = -0.5 * vectors.mT @ self.transfer.parts(h[0], geometry)
+        return torch.cat([own, moved], dim=2)
 
     def exponents_at(self, element: Tensor, widths: Tensor) -> Tensor:
         """[atoms, slots] current exponents alpha0 exp(w), 1 / bohr^2."""
@@ -136,9 +156,13 @@ class Transfer(nn.Module):
 
     def forward(self, scalars: Tensor, geometry: Geometry) -> Tensor:
         """``scalars`` [atoms, channels] -> [atoms] electrons gained."""
+        return self.parts(scalars, geometry).sum((1, 2))
+
+    def parts(self, scalars: Tensor, geometry: Geometry) -> Tensor:
+        """[atoms, neighbours, rank] electrons that each channel k moves from each neighbour."""
         a, b = self.donor(scalars), self.acceptor(scalars)
         flow = a.unsqueeze(1) * geometry.of_senders(b) - geometry.of_senders(a) * b.unsqueeze(1)
-        return (flow * (geometry.radial @ self.radial)).sum((1, 2))
+        return flow * (geometry.radial @ self.radial)
 
 
 class Synthesis(nn.Module):

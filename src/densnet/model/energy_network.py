@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, silu
 from densnet.settings import Section
 
 GAINS = (0.1, 0.02)
@@ -60,13 +60,22 @@ class EnergyNetwork(nn.Module):
 
     def forward(self, density: DensityOutput, geometry: Geometry) -> Tensor:
         """Atomic energies [atoms] float64, hartree."""
+        return self.energies(self.features(density, geometry), geometry.element)
+
+    def features(self, density: DensityOutput, geometry: Geometry) -> Tensor:
+        """[atoms, layers x channels] what the last, linear maps read: all that an atomic energy is linear in."""
         h = self.read(density, geometry.element)
-        learned = 0.0
-        for layer, first, last in zip(self.layers, self.first, self.last):
+        found = []
+        for layer, first in zip(self.layers, self.first):
             h = layer(h, geometry)
-            learned = learned + last(1.6768 * torch.nn.functional.silu(first(h[0])))
-        reference = torch.tensor(self.reference, dtype=torch.float64, device=h.device)
-        return reference[geometry.element] + self.scale * learned.squeeze(-1).double()
+            found.append(silu(first(h[0])))
+        return torch.cat(found, dim=1)
+
+    def energies(self, features: Tensor, element: Tensor) -> Tensor:
+        """Atomic energies [atoms] float64, hartree, from `features` and the index of each atom's element."""
+        learned = features @ torch.cat([last.weight for last in self.last], dim=1).squeeze(0)
+        reference = torch.tensor(self.reference, dtype=torch.float64, device=features.device)
+        return reference[element] + self.scale * learned.double()
 
 
 class Analysis(nn.Module):

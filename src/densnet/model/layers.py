@@ -72,6 +72,11 @@ def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff
     return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1))
 
 
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x), scaled to keep unit variance."""
+    return 1.6768 * torch.nn.functional.silu(x)
+
+
 class Mix(nn.Module):
     """Channel mixing per l: ``[components, atoms, channels] -> [components, atoms, channels']``; components of one l share a weight."""
 
@@ -196,7 +201,7 @@ class Radial(nn.Module):
     def forward(self, geometry: Geometry) -> Tensor:
         own = 1 + self.receiver.index_select(0, geometry.element)
         modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
-        return 1.6768 * torch.nn.functional.silu((geometry.radial @ self.first) * modulation) @ self.last
+        return silu((geometry.radial @ self.first) * modulation) @ self.last
 
 
 class Messages(nn.Module):
@@ -279,7 +284,7 @@ class Interaction(nn.Module):
         first, rest = x.split([1, len(x) - 1])
         first = first + kept[:1]
         scalars = first[0] + self.element.index_select(0, geometry.element)
-        gates = self.last(1.6768 * torch.nn.functional.silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
+        gates = self.last(silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
         if not len(rest):
             return first + gates
         own, others = gates.split([1, len(gates) - 1])

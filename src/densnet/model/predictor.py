@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
 from densnet.model.layers import Geometry, geometry
+from densnet.model.uncertainty import Features, Rigidity, UncertaintyMissing, slopes
 from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_within
 from densnet.properties import Properties
 from densnet.settings import Section, parse
@@ -51,7 +53,8 @@ class Predictor(nn.Module):
 
     A molecule's result does not depend on the others in its batch. Positions enter as differences taken in their own precision
     (float64 in dynamics); the networks run in the precision of their weights; energies are summed in float64.
-    ``provenance`` is free JSON data on how the model was trained; it travels with the file.
+    ``provenance`` is free JSON data on how the model was trained; it travels with the file. ``uncertainty``, if there is one, is what the
+    model knows of its own errors; predictions then come with it.
     """
 
     def __init__(self, settings: ModelSettings, basis: DensityBasis, neighbours: float, provenance: dict | None = None):
@@ -63,6 +66,7 @@ class Predictor(nn.Module):
         table = torch.full((len(SYMBOLS),), -1)
         table[list(basis.elements)] = torch.arange(len(basis.elements))
         self.register_buffer("element_of", table, persistent=False)
+        self.uncertainty: Rigidity | None = None
         self._topologies: list[tuple[Tensor, Tensor, Tensor, Neighbours | None]] = []
 
     @property
@@ -77,13 +81,17 @@ class Predictor(nn.Module):
 
     def geometry(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Geometry:
         """What both networks see of ``molecules``; ``neighbours`` in place of those found by distance, if the caller knows them."""
-        element, every = self._topology(molecules)
-        neighbours = neighbours or every or self.neighbours_of(molecules)
+        element, _ = self._topology(molecules)
+        neighbours = neighbours or self.neighbours_of(molecules)
         own = self.settings.density
         cutoff = own.cutoff * units.ANGSTROM
-        vectors = neighbours.vectors(molecules.positions, 2 * cutoff).to(self.dtype)
+        vectors = self._vectors(molecules, neighbours)
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
         return geometry(element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
+
+    def _vectors(self, molecules: Molecules, neighbours: Neighbours) -> Tensor:
+        """[atoms, neighbours, 3] bohr, in the precision of the networks; an absent neighbour is beyond the cut-off."""
+        return neighbours.vectors(molecules.positions, 2 * self.settings.density.cutoff * units.ANGSTROM).to(self.dtype)
 
     def neighbours_of(self, molecules: Molecules) -> Neighbours:
         """Every other atom in batches of small molecules, a fixed table; the atoms within the cut-off in others."""
@@ -97,13 +105,44 @@ class Predictor(nn.Module):
         exponents = self.density_network.exponents_at(geometry.element, output.widths)
         return Density(molecules, self.basis, output.coefficients, exponents)
 
-    def without_forces(self, molecules: Molecules) -> Properties:
-        """Energy, dipole and density, differentiable in the positions and in the weights."""
-        geometry = self.geometry(molecules)
-        output = self.density_network(geometry)
-        energy = molecules.total(self.energy_network(output, geometry))
+    def without_forces(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Properties:
+        """Energy, dipole and density, differentiable in the positions and in the weights, and their uncertainty, which is not."""
+        geometry = self.geometry(molecules, neighbours)
+        hidden = self.density_network.hidden(geometry)
+        output = self.density_network.output(hidden, geometry)
+        features = self.energy_network.features(output, geometry)
+        energy = molecules.total(self.energy_network.energies(features, geometry.element))
         density = self.density(molecules, output, geometry)
-        return Properties(molecules, energy=energy, dipole=density.dipole(), density=density)
+        uncertainty = None
+        if self.uncertainty is not None:
+            with torch.no_grad():
+                uncertainty = self.uncertainty(self._features(molecules, features, hidden, geometry, neighbours))
+        return Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
+
+    def features(self, molecules: Molecules) -> Features:
+        """What energies and dipoles are linear in; see `densnet.model.uncertainty`."""
+        geometry = self.geometry(molecules)
+        hidden = self.density_network.hidden(geometry)
+        features = self.energy_network.features(self.density_network.output(hidden, geometry), geometry)
+        return self._features(molecules, features, hidden, geometry, None)
+
+    def _features(
+        self, molecules: Molecules, features: Tensor, hidden: Tensor, geometry: Geometry, neighbours: Neighbours | None
+    ) -> Features:
+        vectors = self._vectors(molecules, neighbours or self.neighbours_of(molecules))
+        dipole = self.density_network.dipole_features(hidden, geometry, vectors)
+        return Features(self.energy_network.scale * molecules.total(features), molecules.total(dipole))
+
+    def with_force_uncertainty(self, molecules: Molecules) -> Properties:
+        """As a call, and the uncertainty of the forces too, at the cost of some 3 x (atoms of the largest molecule) calls.
+
+        Raises `UncertaintyMissing` if the model knows nothing of its errors.
+        """
+        if self.uncertainty is None:
+            raise UncertaintyMissing("this model knows nothing of its errors; add that by `densnet train DATA --start MODEL --calibrate`.")
+        found = self(molecules)
+        forces = self.uncertainty.of_forces(slopes(lambda moved: self.features(moved).energy, found.molecules))
+        return found.replace(uncertainty=replace(found.uncertainty, forces=forces))
 
     def forward(self, molecules: Molecules, *, create_graph: bool = False) -> Properties:
         """Energy, forces F = -dE/dR through both networks, dipole and density.
@@ -119,7 +158,8 @@ class Predictor(nn.Module):
         density = properties.density
         still = molecules.at(molecules.positions.detach())
         density = Density(still, density.basis, density.coefficients.detach(), density.exponents.detach())
-        return Properties(still, properties.energy.detach(), -slope, properties.dipole.detach(), density)
+        detached = properties.energy.detach(), -slope, properties.dipole.detach()
+        return Properties(still, *detached, density, uncertainty=properties.uncertainty)
 
     def _topology(self, molecules: Molecules) -> tuple[Tensor, Neighbours | None]:
         """Index of each atom's element, and every pair of small molecules.
@@ -151,6 +191,7 @@ class Predictor(nn.Module):
             "reference_energies": self.energy_network.reference,
             "energy_scale": self.energy_network.scale,
             "provenance": self.provenance,
+            "uncertainty": None if self.uncertainty is None else self.uncertainty.header(),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         path = Path(path)
@@ -185,6 +226,8 @@ def load(model: Path | str, device: str = "cpu") -> Predictor:
         )
     settings = parse(ModelSettings, header["settings"], f"{path.name}: settings")
     predictor = Predictor(settings, DensityBasis.from_dict(header["basis"]), header["neighbours"], header["provenance"])
+    if header.get("uncertainty") is not None and {"uncertainty.energy", "uncertainty.dipole"} <= tensors.keys():
+        predictor.uncertainty = Rigidity.from_header(header["uncertainty"], tensors)
     expected = predictor.state_dict()
     wrong = sorted(set(expected) ^ set(tensors)) or [n for n, t in tensors.items() if t.shape != expected[n].shape]
     if wrong:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from densnet.density.expansion import Density
 from densnet.molecules import Molecules
-from densnet.properties import Properties
+from densnet.properties import Properties, Uncertainty
 
 ForceFunction = Callable[[Molecules], Properties]
 
@@ -46,10 +46,15 @@ class Blocks:
             coefficients, exponents = zip(*((p.density.coefficients, p.density.exponents) for p in parts))
             atoms = len(molecules.numbers)
             density = Density(molecules, parts[0].density.basis, joined(coefficients, atoms), joined(exponents, atoms))
+        uncertainty = None
+        if all(p.uncertainty is not None for p in parts):
+            columns = zip(*((u.energy, u.dipole, u.novelty) for u in (p.uncertainty for p in parts)))
+            uncertainty = Uncertainty(*(joined(column, molecules.count) for column in columns))
         return Properties(
             molecules,
             energy=joined([p.energy for p in parts], molecules.count),
             forces=joined([p.forces for p in parts], len(molecules.numbers)),
             dipole=joined([p.dipole for p in parts], molecules.count),
             density=density,
+            uncertainty=uncertainty,
         )

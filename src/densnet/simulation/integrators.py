@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from densnet.molecules import Molecules
-from densnet.properties import Properties
+from densnet.properties import Properties, Uncertainty
 
 ForceFunction = Callable[[Molecules], Properties]
 """Geometry (float64, bohr) -> energy, forces and, if known, dipole."""
@@ -33,6 +33,7 @@ class State:
     dipole      [molecules, 3] e bohr, or None where the force function knows none
     bath        [molecules] hartree, what a thermostat has given: potential + kinetic - bath is conserved
     step        number of steps done
+    uncertainty what the force function expects of its own errors, or None where it knows nothing of them
     """
 
     molecules: Molecules
@@ -43,6 +44,7 @@ class State:
     dipole: Tensor | None
     bath: Tensor
     step: int
+    uncertainty: Uncertainty | None = None
 
     @property
     def kinetic(self) -> Tensor:
@@ -68,7 +70,8 @@ def init(force_function: ForceFunction, molecules: Molecules, velocities: Tensor
     molecules = molecules.at(molecules.positions.detach().double())
     bath = torch.zeros(molecules.count, dtype=torch.float64, device=molecules.positions.device)
     masses = molecules.masses[:, None]
-    return State(molecules, masses, velocities.double(), *_evaluate(force_function, molecules), bath, step)
+    energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
+    return State(molecules, masses, velocities.double(), energy, forces, dipole, bath, step, uncertainty)
 
 
 def velocity_verlet(force_function: ForceFunction, masses: Tensor, timestep: float) -> Step:
@@ -78,9 +81,9 @@ def velocity_verlet(force_function: ForceFunction, masses: Tensor, timestep: flo
     def step(state: State) -> State:
         velocities = torch.addcmul(state.velocities, state.forces, kick)
         molecules = _drift(state.molecules, velocities, timestep)
-        energy, forces, dipole = _evaluate(force_function, molecules)
+        energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
         velocities = torch.addcmul(velocities, forces, kick)
-        return State(molecules, state.masses, velocities, energy, forces, dipole, state.bath, state.step + 1)
+        return State(molecules, state.masses, velocities, energy, forces, dipole, state.bath, state.step + 1, uncertainty)
 
     return step
 
@@ -105,9 +108,9 @@ def langevin(
         velocities = torch.addcmul(velocities * damping, noise, spread)
         bath = state.bath + kinetic_energy(molecules, masses, velocities) - before
         molecules = _drift(molecules, velocities, timestep / 2)
-        energy, forces, dipole = _evaluate(force_function, molecules)
+        energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
         velocities = torch.addcmul(velocities, forces, kick)
-        return State(molecules, masses, velocities, energy, forces, dipole, bath, state.step + 1)
+        return State(molecules, masses, velocities, energy, forces, dipole, bath, state.step + 1, uncertainty)
 
     return step
 
@@ -167,7 +170,7 @@ def _drift(molecules: Molecules, velocities: Tensor, time: float) -> Molecules:
     return molecules.at(torch.add(molecules.positions, velocities, alpha=time))
 
 
-def _evaluate(force_function: ForceFunction, molecules: Molecules) -> tuple[Tensor, Tensor, Tensor | None]:
+def _evaluate(force_function: ForceFunction, molecules: Molecules) -> tuple[Tensor, Tensor, Tensor | None, Uncertainty | None]:
     found = force_function(molecules).require("energy", "forces").detach()
     dipole = None if found.dipole is None else found.dipole.double()
-    return found.energy.double(), found.forces.double(), dipole
+    return found.energy.double(), found.forces.double(), dipole, found.uncertainty

@@ -23,6 +23,7 @@ from densnet.molecules import Molecules
 from densnet.settings import Section
 from densnet.simulation import initial, integrators
 from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
+from densnet.simulation.novelty import Announce, Novelty
 from densnet.simulation.trajectory import Record, Trajectory, read_trajectory
 from densnet.simulation.watch import SimulationStopped, Watch
 
@@ -59,6 +60,12 @@ class SimulateSettings(Section):
     remove_rotation: bool = Field(False, description="start production without overall rotation")
     stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")
     energy_tolerance: float = Field(20.0, gt=0, description="meV/atom by which the conserved energy may stray before the run stops")
+    novelty_limit: float = Field(
+        2.0, gt=0, description="a sample is marked if its expected error exceeds so many times what validation frames reach"
+    )
+    when_novel: Literal["mark", "stop"] = Field("mark", description="beyond that: warn once and mark the samples, or stop the run")
+    novel_frames: int = Field(40, ge=0, description="most marked frames that are written to be labelled")
+    novel_spacing_fs: float = Field(50.0, ge=0, description="fs between two such frames of a replica")
 
     @model_validator(mode="after")
     def _rotation_stays_removed(self):
@@ -93,12 +100,14 @@ def simulate(
     folder: Path,
     progress: Progress | None = None,
     provenance: dict | None = None,
+    announce: Announce = lambda text: None,
 ) -> Path:
     """Runs ``settings.replicas`` replicas from the conformers ``start`` and returns the path of ``folder/trajectory.h5``.
 
     A folder with an interrupted run of the same settings, start and ``provenance`` (where the force function is from) is continued bit by
     bit as if it had never stopped; a finished one is returned as it is. Raises `SimulationStopped` when a molecule breaks or an energy
-    runs away (the trajectory so far stays readable), and KeyboardInterrupt after writing a restart.
+    runs away (the trajectory so far stays readable), and KeyboardInterrupt after writing a restart. ``announce`` is told when a replica
+    leaves what the model knows.
     """
     replicas = initial.deal(start, settings.replicas)
     generator = Generator(replicas.positions.device).manual_seed(settings.seed)
@@ -108,7 +117,8 @@ def simulate(
     if record.finished:
         return record.folder / "trajectory.h5"
     state = record.resume(replicas, generator) or _begin(force_function, replicas, settings, generator)
-    loop = _Loop(record, _watch(replicas, settings), generator, settings, progress)
+    novelty = Novelty(settings.novelty_limit, settings.timestep, announce, stop=settings.when_novel == "stop")
+    loop = _Loop(record, (_watch(replicas, settings), novelty), generator, settings, progress)
     try:
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
@@ -136,8 +146,11 @@ def _salvage(record: Record, replicas: Molecules) -> str:
 class _Loop:
     """Steps a state, watching and sampling every `sample_every`, writing a restart every `checkpoint_every` steps."""
 
-    def __init__(self, record: Record, watch: Watch, generator: Generator, settings: SimulateSettings, progress: Progress | None):
-        self.record, self.watch, self.generator, self.settings, self.progress = record, watch, generator, settings, progress
+    def __init__(
+        self, record: Record, watches: tuple[Watch, Novelty], generator: Generator, settings: SimulateSettings, progress: Progress | None
+    ):
+        self.record, self.generator, self.settings, self.progress = record, generator, settings, progress
+        self.watch, self.novelty = watches
         self.interrupted = threading.Event()
 
     def advance(self, state: State, step: Step, end: int) -> State:
@@ -150,6 +163,7 @@ class _Loop:
                 self.watch(state)
                 if state.step > 0:
                     self.record.sample(state)
+                    self.novelty(state)
                 if time.monotonic() - told > 0.5:
                     told = time.monotonic()
                     self._tell(state)

@@ -37,8 +37,16 @@ _UNITS = {
     "kinetic_energy": ("eV", units.EV),
     "conserved_energy": ("eV", units.EV),
     "temperature": ("K", units.KELVIN),
+    "energy_uncertainty": ("eV", units.EV),
+    "dipole_uncertainty": ("e Angstrom", units.E_ANGSTROM),
+    "novelty": ("1", 1.0),
+    "marked": ("1", 1.0),
 }
 """Unit of each quantity in the file, and its size in atomic units."""
+
+
+ANY_TIME = ("checkpoint_every", "threads", "when_novel", "novel_frames", "novel_spacing_fs")
+"""Settings that may differ when a run is continued: they do not touch what is recorded."""
 
 
 class TrajectoryError(ValueError):
@@ -56,6 +64,9 @@ class Trajectory:
     potential, kinetic [replicas, samples] hartree
     conserved    [replicas, samples] hartree, potential + kinetic - heat from the thermostat, zero at step 0
     temperature  [replicas, samples] K, from the degrees of freedom that move
+    energy_uncertainty, dipole_uncertainty [replicas, samples] hartree, e bohr (of a component): errors that the model expects;
+    novelty      [replicas, samples] as in `Uncertainty`; marked [replicas, samples] bool, where it exceeds `novelty_limit`;
+                 these four are None if the force function knew nothing of its errors
     time_step    of the integrator, hbar / hartree       sample_step between samples, hbar / hartree
     header       settings, provenance and versions; ``complete`` says whether the run reached its end
     """
@@ -72,6 +83,10 @@ class Trajectory:
     time_step: float
     sample_step: float
     header: dict
+    energy_uncertainty: Tensor | None = None
+    dipole_uncertainty: Tensor | None = None
+    novelty: Tensor | None = None
+    marked: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
@@ -177,6 +192,11 @@ class Record:
         }
         if states[0].dipole is not None:
             columns["dipole"] = torch.stack([s.dipole for s in states])
+        if all(s.uncertainty is not None for s in states):
+            columns["energy_uncertainty"] = torch.stack([s.uncertainty.energy for s in states])
+            columns["dipole_uncertainty"] = torch.stack([s.uncertainty.dipole for s in states])
+            columns["novelty"] = torch.stack([s.uncertainty.novelty for s in states])
+            columns["marked"] = (columns["novelty"] > self.header["settings"]["novelty_limit"]).to(torch.uint8)
         return {name: values.cpu().contiguous() for name, values in columns.items()}
 
     def consolidate(self, masses: Tensor, *, complete: bool) -> Path | None:
@@ -197,7 +217,7 @@ class Record:
         if found["format"] > FORMAT:
             raise TrajectoryError(f"{self.folder} was written by a newer densnet ({found['densnet']}); please upgrade densnet.")
         old, new = found["settings"], self.header["settings"]
-        compared = [key for key in new if key not in ("checkpoint_every", "threads") and old.get(key) != new[key]]
+        compared = [key for key in new if key not in ANY_TIME and old.get(key) != new[key]]
         changed = [f"`{key}` was {old.get(key)!r}, is now {new[key]!r}" for key in compared]
         changed += [f"{key} is another" for key in ("provenance", "numbers", "start") if found[key] != self.header[key]]
         if changed:
@@ -240,6 +260,8 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1) -> Traje
         time_step=time_step,
         sample_step=time_step * header["settings"]["sample_every"] * every,
         header=header,
+        **{name: found[name].T for name in ("energy_uncertainty", "dipole_uncertainty", "novelty") if name in found},
+        marked=found["marked"].T > 0 if "marked" in found else None,
     )
 
 

@@ -46,6 +46,7 @@ def train(
 
     ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
     """
+    predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.device).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))
     for phase, make in makers:

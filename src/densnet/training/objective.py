@@ -69,12 +69,40 @@ class Exact:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Expected deviations against errors: root mean squares of both (atomic units), the shares of error components within one and two
+    deviations (0.68 and 0.95 if errors are normal), the rms of error / deviation (1), and the rank correlation of deviation and length.
+    """
+
+    rms_error: float
+    rms_deviation: float
+    within_one: float
+    within_two: float
+    rms_ratio: float
+    rank_correlation: float
+
+    @classmethod
+    def of(cls, deviations: np.ndarray, errors: np.ndarray) -> Agreement:
+        """From ``deviations`` [n] and the components of the ``errors`` [n, components]."""
+        ratios = errors / deviations[:, None]
+        ranks = [np.argsort(np.argsort(values)) for values in (deviations, np.linalg.norm(errors, axis=1))]
+        varied = len(errors) > 1
+        return cls(
+            *(float(np.sqrt((x**2).mean())) for x in (errors, deviations)),
+            *(float((np.abs(ratios) < limit).mean()) for limit in (1, 2)),
+            float(np.sqrt((ratios**2).mean())),
+            float(np.corrcoef(*ranks)[0, 1]) if varied else float("nan"),
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Errors of a model on frames, with the numbers behind them for parity plots.
 
     energy [frames, 2], forces [components, 2], dipole [frames, 3, 2], quadrupole [frames, 3, 3, 2], potential [points, 2]: (reference,
     predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error. An entry is empty where
-    the data hold no such label.
+    the data hold no such label. ``uncertainty``: of energy [frames], forces [atoms] and dipole [frames] the standard deviation of a
+    component that the model expected, atomic units; empty where the model knows nothing of its errors.
     """
 
     frames: int
@@ -84,6 +112,7 @@ class Evaluation:
     density: np.ndarray
     quadrupole: np.ndarray
     potential: np.ndarray
+    uncertainty: dict[str, np.ndarray]
 
     def summary(self) -> dict[str, float | int | None]:
         """Errors in the units of the keys; None where there is no label.
@@ -114,6 +143,15 @@ class Evaluation:
             "potential_rmse_percent": None if rms is None else 100 * rms / float(own),
         }
 
+    def calibration(self) -> dict[str, Agreement]:
+        """How the expected deviations agree with the errors: of energies, atoms' forces, dipoles; those that are known."""
+        found = {}
+        for name, components in (("energy", 1), ("forces", 3), ("dipole", 3)):
+            errors = np.diff(getattr(self, name), axis=-1).reshape(-1, components)
+            if self.uncertainty[name].size and len(errors):
+                found[name] = Agreement.of(self.uncertainty[name], errors)
+        return found
+
 
 def evaluate(
     predict: Callable[[Molecules], Properties],
@@ -130,6 +168,7 @@ def evaluate(
     electrostatic potential are compared, the latter `INNER` to `OUTER` from the nearest nucleus.
     """
     empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2), "quadrupole": (0, 3, 3, 2), "potential": (0, 2)}
+    expected: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in ("energy", "forces", "dipole")}
     columns: dict[str, list[np.ndarray]] = {name: [np.zeros(shape)] for name, shape in empty.items()}
     count = dense = 0
     for frame in frames:
@@ -138,6 +177,8 @@ def evaluate(
             if (reference := getattr(frame, name)) is not None:
                 pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
+                if (known := predicted.uncertainty and getattr(predicted.uncertainty, name)) is not None:
+                    expected[name].append(known.double().cpu().numpy())
         if frame.orbitals is not None and (density_frames is None or dense < density_frames):
             error: DensityError = density_error(predicted.density, frame.orbitals[0], molecular_grid(frame.molecules))
             columns["density"].append(np.array([[error.percent, error.percent_of_promolecule]]))
@@ -147,7 +188,8 @@ def evaluate(
             dense += 1
         count += 1
         progress(count)
-    return Evaluation(count, **{name: np.concatenate(parts) for name, parts in columns.items()})
+    whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
+    return Evaluation(count, **whole, uncertainty=expectation)
 
 
 def _surroundings(density: Density, orbitals: Orbitals, exact: Exact) -> dict[str, np.ndarray]:
