@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -44,8 +45,8 @@ def peak_above_now(work: Callable[[], object]) -> float:
 
 def apart(function: Callable, arguments: list[tuple]) -> list:
     """``function`` of each in a fresh process, one after another, so that none finds the memory of the one before."""
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        return [pool.apply(function, given) for given in arguments]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        return [pool.submit(function, *given).result() for given in arguments]
 
 
 def machine() -> dict:

@@ -48,7 +48,10 @@ class Profile:
         return self.model - self.reference
 
     def around(self, first: float) -> Profile:
-        """The whole turn: the profile and its mirror images at both ends, from ``first`` degrees on."""
+        """The whole turn, for drawing: the profile and its mirror images at both ends, from ``first`` degrees on.
+
+        Exact for the O-H torsion; for the methyl group to the degree by which its hydrogens are not a third of a turn apart.
+        """
         low, high = self.angles[0], self.angles[-1]
         turns = [(self.angles + 2 * (high - low) * k, s) for k in range(-4, 5) for s in (self,)]
         turns += [(2 * low - self.angles + 2 * (high - low) * k, self) for k in range(-4, 5)]
@@ -60,14 +63,14 @@ class Profile:
 
 
 def angle(molecule: Molecules, torsion: int) -> float:
-    """Degrees, 0 to 180, of the H-O-C-C torsion (300); of that H-C-C-O torsion which is nearest to 90 (301)."""
+    """Degrees, 0 to 180, of the torsion that was held: H-O-C-C (300), or H-C-C-O of the first hydrogen of the methyl group (301)."""
     bonded, numbers = neighbours(molecule), molecule.numbers.tolist()
     oxygen = numbers.index(8)
     near = next(a for a in bonded[oxygen] if numbers[a] == 6)
     far = next(a for a in bonded[near] if numbers[a] == 6)
-    chains = {300: [(a, oxygen, near, far) for a in bonded[oxygen]], 301: [(a, far, near, oxygen) for a in bonded[far]]}[torsion]
-    found = [abs(math.degrees(coordinates.torsion(*c)(molecule.positions))) for c in chains if numbers[c[0]] == 1]
-    return min(found, key=lambda degrees: abs(degrees - 90))
+    centre, rest = {300: (oxygen, (oxygen, near, far)), 301: (far, (far, near, oxygen))}[torsion]
+    hydrogen = next(a for a in bonded[centre] if numbers[a] == 1)
+    return abs(math.degrees(coordinates.torsion(hydrogen, *rest)(molecule.positions)))
 
 
 def profiles(predictor: Predictor, labels: Dataset) -> dict[int, Profile]:
@@ -119,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     labels = store.read(chosen.labels)
     found = profiles(load(chosen.model), labels)
-    print(f"model `{chosen.model}`; labels: {labels.level['functional']}/{labels.level['basis']}; {machine_line()}")
+    print(f"model `{chosen.model}`; labels: {labels.level['xc']}/{labels.level['basis']}; {machine_line()}")
     summary = {}
     for torsion, profile in found.items():
         off = np.abs(profile.deviation)
