@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from chains import alkane, thiophenes
 from pyscf import dft, gto
 
-from benchmarks.cost import alkane, thiophenes
 from benchmarks.whole_density import WholeDensity, whole
 from densnet import units
 from densnet.dataset.dataset import formula

@@ -1,0 +1,125 @@
+"""How fast and in how much memory each phase of a training learns.
+
+    python benchmarks/training_speed.py [--model ethanol] [--labels labels/ethanol/start_500K.h5] [--frames 64] [--steps 60]
+
+Sizes, basis, batch and weights of the losses as the model `--model` was trained with; untrained weights, so that nothing depends on how it
+turned out. Each phase in a process of its own on one thread: the package's own loop (losses, backward, optimiser, average), CPU time, median
+of blocks of ten steps. Start: what a phase does with each frame before its first step (energy: density and its Jacobian). Memory: largest
+resident, and what each frame more adds to it. The fits of the densities, done once per data set, are kept in OUT/examples and not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from measuring import apart, machine, machine_line, markdown, resident, write
+
+from densnet.cli.fitting import untrained
+from densnet.cli.main import keep_memory
+from densnet.cli.prepare import prepare
+from densnet.dataset import store
+from densnet.model.predictor import load
+from densnet.settings import parse
+from densnet.training import fit
+from densnet.training.settings import StageSettings, TrainSettings
+from densnet.training.stages import density_stage, energy_stage, points_stage
+
+LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol" / "start_500K.h5"
+STAGES = {"density": density_stage, "points": points_stage, "energy": energy_stage}
+POINTS = 4000
+"""Points kept of each frame; a step uses `points_per_frame` of them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured: a phase, the model it is like, the labels, how many frames and steps, and the folder of the fits."""
+
+    stage: str
+    model: str
+    labels: Path
+    frames: int
+    steps: int
+    examples: Path
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Frames per step and second, CPU ms of the start per frame, MB at most, MB a frame, parameters that learn."""
+
+    batch: int
+    frames_per_s: float
+    start_ms: float
+    peak_mb: float
+    frame_mb: float
+    parameters: int
+
+
+def measure(job: Job) -> Speed:
+    """One phase."""
+    keep_memory()
+    torch.set_num_threads(1)
+    model = load(job.model)
+    settings = parse(TrainSettings, model.provenance["training"], "training of the model")
+    labels = store.read(job.labels)
+    labels = labels.select(np.linspace(0, len(labels) - 1, job.frames).round().astype(int))
+    before = resident()
+    examples = prepare(labels, model.basis, job.examples, points=POINTS, processes=1)
+    predictor = untrained(examples, model.settings, model.basis, settings.seed).train().requires_grad_(True)
+    began = time.process_time()
+    stage = STAGES[job.stage](predictor, examples, examples[:1], settings)
+    start = 1000 * (time.process_time() - began) / job.frames
+    held = (resident() - before) / job.frames
+    plan: StageSettings = getattr(settings, job.stage)
+    plan = plan.model_copy(update={"steps": job.steps + 1, "validate_every": job.steps + 2})
+    moments = []
+    with tempfile.TemporaryDirectory() as folder:
+        fit.optimise(stage, plan, settings.seed, Path(folder), lambda now: moments.append(time.process_time()))
+    seconds = [after - former for former, after in zip(moments[1:], moments[2:-1])]  # not the first ten, nor the last, which validates
+    batch, parameters = min(plan.batch, job.frames), sum(p.numel() for p in stage.network.parameters() if p.requires_grad)
+    return Speed(batch, 10 * batch / median(seconds), start, resident("VmHWM"), held, parameters)
+
+
+def measured(model: str, labels: Path, frames: int, steps: int, examples: Path) -> dict[str, Speed]:
+    """All phases, one after another."""
+    return dict(zip(STAGES, apart(measure, [(Job(stage, model, labels, frames, steps, examples),) for stage in STAGES])))
+
+
+def table(found: dict[str, Speed]) -> str:
+    """As Markdown."""
+    head = ["phase", "parameters", "frames a step", "frames/s", "ms a frame", "start, ms a frame", "memory, MB", "MB a frame"]
+    rows = [
+        [name, s.parameters, s.batch, s.frames_per_s, 1000 / s.frames_per_s, s.start_ms, s.peak_mb, s.frame_mb] for name, s in found.items()
+    ]
+    return markdown(head, rows)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="ethanol", help="model file or shipped name whose sizes and settings are used")
+    parser.add_argument("--labels", type=Path, default=LABELS)
+    parser.add_argument("--frames", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=Path("runs/training_speed"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"like `{chosen.model}`, {chosen.frames} frames of {chosen.labels.name}, {chosen.steps} steps; {machine_line()}", flush=True)
+    found = measured(chosen.model, chosen.labels, chosen.frames, chosen.steps, chosen.out / "examples")
+    print(table(found))
+    about = {"model": chosen.model, **machine(), "labels": chosen.labels.name, "frames": chosen.frames, "steps": chosen.steps}
+    write(chosen.out.with_suffix(".json"), about | {"phases": {name: asdict(speed) for name, speed in found.items()}})
+
+
+if __name__ == "__main__":
+    main()
