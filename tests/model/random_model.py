@@ -29,7 +29,7 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
     for linear in predictor.energy_network.read.linear:
         linear.analysis.mul_(20.0)
     predictor.energy_network.read.gains.fill_(1.0)
-    predictor.energy_network.set_statistics(tuple(-float(n) for n in predictor.basis.elements), 0.01)
+    predictor.energy_network.set_statistics(tuple(-float(n) for n in predictor.basis.elements), 0.1)
     return predictor.double().eval()
 
 

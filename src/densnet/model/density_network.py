@@ -90,21 +90,20 @@ class DensityNetwork(nn.Module):
 
     def hidden(self, geometry: Geometry) -> Tensor:
         """[components, atoms, channels] the last features, up to l_max."""
-        h = self.embedding.index_select(0, geometry.element).unsqueeze(0)
+        h = self._of_atoms("embedding", geometry).unsqueeze(0)
         for layer in self.layers:
             h = layer(h, geometry)
         return h
 
     def output(self, h: Tensor, geometry: Geometry) -> DensityOutput:
         """Coefficients and widths from the last features."""
-        element = geometry.element
         bonded = 1 - torch.exp(-5 * geometry.envelope.sum(1, keepdim=True))
-        widths = self._widths(h, element)
+        widths = self._widths(h, geometry)
         rows = self.head(h, geometry)
         s_count = self.basis.counts[0]
         s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
-        s = (s + self.mean.index_select(0, element)) * bonded
-        s = self._neutral(s, widths[:, :s_count], self.transfer(h[0], geometry), element)
+        s = (s + self._of_atoms("mean", geometry)) * bonded
+        s = self._neutral(s, widths[:, :s_count], self.transfer(h[0], geometry), geometry)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
 
     def dipole_features(self, h: Tensor, geometry: Geometry, vectors: Tensor) -> Tensor:
@@ -119,30 +118,36 @@ class DensityNetwork(nn.Module):
         moved = -0.5 * vectors.mT @ self.transfer.parts(h[0], geometry)
         return torch.cat([own, moved], dim=2)
 
-    def exponents_at(self, element: Tensor, widths: Tensor) -> Tensor:
+    def exponents_at(self, geometry: Geometry, widths: Tensor) -> Tensor:
         """[atoms, slots] current exponents alpha0 exp(w), 1 / bohr^2."""
-        return self.exponents.index_select(0, element) * torch.exp(widths)
+        return self._of_atoms("exponents", geometry) * torch.exp(widths)
 
-    def _widths(self, h: Tensor, element: Tensor) -> Tensor:
+    def _of_atoms(self, table: str, geometry: Geometry) -> Tensor:
+        """The rows of one of the tables per element that belong to the atoms."""
+        return geometry.constant(self, table, lambda: getattr(self, table).index_select(0, geometry.element))
+
+    def _widths(self, h: Tensor, geometry: Geometry) -> Tensor:
         if not self.settings.flexible:
-            return torch.zeros(len(element), len(self.basis.slots), dtype=h.dtype, device=h.device)
+            return torch.zeros(len(geometry.element), len(self.basis.slots), dtype=h.dtype, device=h.device)
         limit = self.settings.exponent_range
-        raw = self.widths(h[:1], element).squeeze(1)
-        return limit * torch.tanh(raw / limit) * self.slot_mask.index_select(0, element)
+        raw = self.widths(h[:1], geometry).squeeze(1)
+        return limit * torch.tanh(raw / limit) * self._of_atoms("slot_mask", geometry)
 
-    def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, element: Tensor) -> Tensor:
+    def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, geometry: Geometry) -> Tensor:
         """s coefficients changed least (measured by their covariance C) so that each atom's correction integrates to ``charge`` [atoms].
 
         With I the integrals of the s functions: c + C I (q - c I) / (I C I).
         """
-        count = self.basis.counts[0]
-        exponents, mask = (table[:, :count].index_select(0, element) for table in (self.exponents, self.slot_mask))
+        exponents, mask = (self._of_atoms(table, geometry)[:, : self.basis.counts[0]] for table in ("exponents", "slot_mask"))
         integrals = charges(self.basis, exponents * torch.exp(widths)) * mask
-        synthesis = self.head.out[0].synthesis
-        covariance = (synthesis.transpose(1, 2) @ synthesis).index_select(0, element)
+        covariance = geometry.constant(self, "covariance", lambda: self._covariance().index_select(0, geometry.element))
         direction = torch.bmm(covariance, integrals.unsqueeze(2)).squeeze(2)
         excess = (s * integrals).sum(-1) - charge
         return s - direction * (excess / (direction * integrals).sum(-1)).unsqueeze(-1)
+
+    def _covariance(self) -> Tensor:
+        synthesis = self.head.out[0].synthesis
+        return synthesis.transpose(1, 2) @ synthesis
 
 
 class Transfer(nn.Module):
@@ -174,9 +179,11 @@ class Synthesis(nn.Module):
         self.scale = inputs**-0.5
         self.register_buffer("synthesis", torch.diag_embed(present.float()))
 
-    def forward(self, x: Tensor, element: Tensor) -> Tensor:
-        whole = torch.bmm(self.weight, self.synthesis * self.scale)
-        return torch.bmm(x.transpose(0, 1), whole.index_select(0, element))
+    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
+
+    def _whole(self) -> Tensor:
+        return torch.bmm(self.weight, self.synthesis * self.scale)
 
 
 class Head(nn.Module):
@@ -203,10 +210,10 @@ class Head(nn.Module):
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         strength = self.receiver(h[0]).unsqueeze(1) * geometry.of_senders(self.sender(h[0])) * self.scale
         weights = self.radial(geometry).unflatten(2, self.shape) * strength.unsqueeze(2)
-        a = torch.bmm(geometry.directions(self.l_max).flatten(1, 2).transpose(1, 2), weights.flatten(1, 2)).transpose(0, 1)
-        products = self.product(self.low(h[: len(self.low.degree)]), a)
-        hidden = self.hidden(h[: len(self.hidden.degree)])
-        x = self.mix(torch.cat([a, products])) + torch.nn.functional.pad(hidden, (0, 0, 0, 0, 0, len(a) - len(hidden)))
+        a = torch.bmm(geometry.directions(self.l_max).flatten(1, 2).transpose(1, 2), weights.flatten(1, 2)).transpose(0, 1).contiguous()
+        products = self.product(self.low(h[: len(self.low.degree)], geometry), a, geometry)
+        hidden = self.hidden(h[: len(self.hidden.degree)], geometry)
+        x = self.mix(torch.cat([a, products]), geometry) + torch.nn.functional.pad(hidden, (0, 0, 0, 0, 0, len(a) - len(hidden)))
         blocks = x.split([2 * l + 1 for l in range(self.l_max + 1)])
-        rows = [out(block, geometry.element).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)]
+        rows = [out(block, geometry).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)]
         return torch.cat(rows, dim=1)

@@ -60,22 +60,25 @@ class EnergyNetwork(nn.Module):
 
     def forward(self, density: DensityOutput, geometry: Geometry) -> Tensor:
         """Atomic energies [atoms] float64, hartree."""
-        return self.energies(self.features(density, geometry), geometry.element)
+        return self.energies(self.features(density, geometry), geometry)
 
     def features(self, density: DensityOutput, geometry: Geometry) -> Tensor:
         """[atoms, layers x channels] what the last, linear maps read: all that an atomic energy is linear in."""
-        h = self.read(density, geometry.element)
+        h = self.read(density, geometry)
         found = []
         for layer, first in zip(self.layers, self.first):
             h = layer(h, geometry)
             found.append(silu(first(h[0])))
         return torch.cat(found, dim=1)
 
-    def energies(self, features: Tensor, element: Tensor) -> Tensor:
-        """Atomic energies [atoms] float64, hartree, from `features` and the index of each atom's element."""
-        learned = features @ torch.cat([last.weight for last in self.last], dim=1).squeeze(0)
-        reference = torch.tensor(self.reference, dtype=torch.float64, device=features.device)
-        return reference[element] + self.scale * learned.double()
+    def energies(self, features: Tensor, geometry: Geometry) -> Tensor:
+        """Atomic energies [atoms] float64, hartree, from `features`."""
+        last = geometry.constant(self, "last", lambda: torch.cat([last.weight for last in self.last], dim=1).squeeze(0))
+        reference = geometry.constant(self, "reference", lambda: self._references(features.device)[geometry.element])
+        return reference + self.scale * (features @ last).double()
+
+    def _references(self, device: torch.device) -> Tensor:
+        return torch.tensor(self.reference, dtype=torch.float64, device=device)
 
 
 class Analysis(nn.Module):
@@ -89,8 +92,11 @@ class Analysis(nn.Module):
         self.weight = nn.Parameter(torch.randn(*present.shape, outputs))
         self.register_buffer("analysis", torch.diag_embed(present.float()))
 
-    def forward(self, x: Tensor, element: Tensor) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), torch.bmm(self.analysis, self.weight).index_select(0, element))
+    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
+
+    def _whole(self) -> Tensor:
+        return torch.bmm(self.analysis, self.weight)
 
 
 class ReadDensity(nn.Module):
@@ -123,16 +129,19 @@ class ReadDensity(nn.Module):
         for linear, analysis in zip(self.linear, natural.analysis):
             linear.analysis.copy_(analysis)
 
-    def forward(self, density: DensityOutput, element: Tensor) -> Tensor:
-        s_count = self.basis.counts[0]
-        mean = torch.nn.functional.pad(self.mean, (0, self.basis.width - s_count)).index_select(0, element)
+    def forward(self, density: DensityOutput, geometry: Geometry) -> Tensor:
+        mean = geometry.constant(self, "mean", lambda: self._whole_mean().index_select(0, geometry.element))
+        embedding = geometry.constant(self, "embedding", lambda: self.embedding.index_select(0, geometry.element))
         parts = (density.coefficients - mean).split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
         blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
-        d = self.level(torch.cat([linear(x, element).transpose(0, 1) for linear, x in zip(self.linear, blocks)]))
-        power = (self.sum_m @ (self.left(d) * self.right(d)).flatten(1)).unflatten(1, (-1, d.shape[2]))
-        linear = self.gains[0] * self.up(d[: symmetry.components(self.l_out)])
+        d = self.level(torch.cat([linear(x, geometry).transpose(0, 1) for linear, x in zip(self.linear, blocks)]))
+        power = (self.sum_m @ (self.left(d, geometry) * self.right(d, geometry)).flatten(1)).unflatten(1, (-1, d.shape[2]))
+        linear = self.gains[0] * self.up(d[: symmetry.components(self.l_out)], geometry)
         first, rest = linear.split([1, len(linear) - 1])
-        widths = self.widths(density.widths.unsqueeze(0), element).squeeze(1)
+        widths = self.widths(density.widths.unsqueeze(0), geometry).squeeze(1)
         invariants = self.gains[1] * self.invariants(power.transpose(0, 1).flatten(1))
-        scalars = first[0] + self.embedding.index_select(0, element) + invariants + widths
+        scalars = first[0] + embedding + invariants + widths
         return torch.cat([scalars.unsqueeze(0), rest])
+
+    def _whole_mean(self) -> Tensor:
+        return torch.nn.functional.pad(self.mean, (0, self.basis.width - self.basis.counts[0]))

@@ -29,6 +29,7 @@ class Geometry:
     harmonics  [atoms, neighbours, components] sqrt(4 pi) S_lm of the direction atom -> neighbour
     radial     [atoms, neighbours, functions]  Bessel functions times the cut-off
     envelope   [atoms, neighbours]             cut-off function, 1 at r = 0, C2 zero at r = cut-off
+    constants                                  what was made of frozen weights for these elements before; None: weights may change
     """
 
     element: Tensor
@@ -36,6 +37,7 @@ class Geometry:
     harmonics: Tensor
     radial: Tensor
     envelope: Tensor
+    constants: dict[tuple[int, str], Tensor] | None = None
     _directions: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def directions(self, l_max: int) -> Tensor:
@@ -44,6 +46,15 @@ class Geometry:
             own = _of_degree(l_max, self.harmonics.dtype, self.harmonics.device)
             self._directions[l_max] = self.harmonics[..., : own.shape[1]].unsqueeze(2) * own
         return self._directions[l_max]
+
+    def constant(self, owner: nn.Module, name: str, make: Callable[[], Tensor]) -> Tensor:
+        """``make()``, which depends on weights of ``owner`` and on elements only; made once as long as they stay as they are."""
+        if self.constants is None:
+            return make()
+        key = (id(owner), name)
+        if key not in self.constants:
+            self.constants[key] = make()
+        return self.constants[key]
 
     def of_senders(self, values: Tensor) -> Tensor:
         """What each neighbour has: [atoms, ...] -> [atoms, neighbours, ...]."""
@@ -62,14 +73,17 @@ def envelope(x: Tensor) -> Tensor:
     return 1 + inside**6 * (-28 + inside * (48 - 21 * inside))
 
 
-def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int) -> Geometry:
+def geometry(
+    element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int,
+    constants: dict[tuple[int, str], Tensor] | None = None,
+) -> Geometry:  # fmt: skip
     """`Geometry` from ``vectors`` [atoms, neighbours, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
     distance = vectors.square().sum(-1, keepdim=True).sqrt()
     damping = envelope(distance / cutoff)
     order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
     harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max)
-    return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1))
+    return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1), constants)
 
 
 def silu(x: Tensor) -> Tensor:
@@ -85,8 +99,8 @@ class Mix(nn.Module):
         self.weight = nn.Parameter(torch.randn(l_max + 1, inputs, outputs) / math.sqrt(inputs))
         self.register_buffer("degree", torch.tensor(symmetry.degrees(l_max)), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.bmm(x, self.weight.index_select(0, self.degree))
+    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
+        return torch.bmm(x, geometry.constant(self, "weight", lambda: self.weight.index_select(0, self.degree)))
 
 
 class Rows:
@@ -120,10 +134,12 @@ class MixPaths(nn.Module):
         placed = torch.nn.functional.one_hot(torch.tensor(rows.component)).T
         self.register_buffer("placed", placed.float().contiguous(), persistent=False)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        weights = torch.cat(list(self.weights)).unflatten(0, (-1, self.shape[0]))
-        mixed = torch.bmm(rows, weights.index_select(0, self.path))
+    def forward(self, rows: Tensor, geometry: Geometry) -> Tensor:
+        mixed = torch.bmm(rows, geometry.constant(self, "weight", self._weight_of_rows))
         return (self.placed @ mixed.flatten(1)).unflatten(1, mixed.shape[1:])
+
+    def _weight_of_rows(self) -> Tensor:
+        return torch.cat(list(self.weights)).unflatten(0, (-1, self.shape[0])).index_select(0, self.path)
 
 
 class Product(nn.Module):
@@ -148,30 +164,28 @@ class Product(nn.Module):
         self._shape = (symmetry.components(l1_max), symmetry.components(l2_max))
         self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}
         self.degrees = self.rows.degree
+        self.scalar = not any(self.degrees)  # scalar products alone need no off-diagonal element
         self.register_buffer("scale", torch.ones(len(self.degrees), 1))
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        table = self._table(a)
-        if not any(self.degrees):  # scalar products alone need no off-diagonal element
-            table, outer = table.diagonal(dim1=1, dim2=2), a * b
-        else:
-            table, outer = table.flatten(1), (a.unsqueeze(1) * b.unsqueeze(0)).flatten(0, 1)
-        return ((table * self.scale) @ outer.flatten(1)).view(-1, *a.shape[1:])
+    def forward(self, a: Tensor, b: Tensor, geometry: Geometry) -> Tensor:
+        outer = a * b if self.scalar else a.unsqueeze(1) * b
+        table = geometry.constant(self, "table", lambda: self._table(a) * self.scale)
+        return (table @ outer.reshape(table.shape[1], -1)).view(-1, *a.shape[1:])
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
         self.scale.mul_(factors[torch.tensor(self.degrees)].unsqueeze(1))
 
     def _table(self, like: Tensor) -> Tensor:
-        """Coefficients [rows, components 1, components 2], in the precision and on the device of ``like``."""
+        """Coefficients [rows, components 1 x components 2], in the precision and on the device of ``like``."""
         key = (like.dtype, like.device)
         if key not in self._tables:
             parts = []
             for l1, l2, l3 in self.couplings:
-                part = torch.zeros(2 * l3 + 1, *self._shape, dtype=torch.float64)
-                part[:, symmetry.block(l1), symmetry.block(l2)] = torch.as_tensor(symmetry.coupling(l1, l2, l3)).permute(2, 0, 1)
-                parts.append(part)
-            self._tables[key] = torch.cat(parts).to(like)
+                part = np.zeros((2 * l3 + 1, *self._shape))
+                part[:, symmetry.block(l1), symmetry.block(l2)] = symmetry.coupling(l1, l2, l3).transpose(2, 0, 1)
+                parts.append(part.diagonal(axis1=1, axis2=2) if self.scalar else part.reshape(len(part), -1))
+            self._tables[key] = torch.as_tensor(np.concatenate(parts), dtype=like.dtype, device=like.device)
         return self._tables[key]
 
 
@@ -199,9 +213,9 @@ class Radial(nn.Module):
         self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
 
     def forward(self, geometry: Geometry) -> Tensor:
-        own = 1 + self.receiver.index_select(0, geometry.element)
-        modulation = own.unsqueeze(1) + geometry.of_senders(self.sender.index_select(0, geometry.element))
-        return silu((geometry.radial @ self.first) * modulation) @ self.last
+        own = geometry.constant(self, "receiver", lambda: 1 + self.receiver.index_select(0, geometry.element))
+        theirs = geometry.constant(self, "sender", lambda: self.sender.index_select(0, geometry.element))
+        return silu((geometry.radial @ self.first) * (own.unsqueeze(1) + geometry.of_senders(theirs))) @ self.last
 
 
 class Messages(nn.Module):
@@ -277,19 +291,17 @@ class Interaction(nn.Module):
         self.register_buffer("degree", torch.tensor(symmetry.degrees(l_out)[1:], dtype=torch.int64) - 1, persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        a = self.mix_messages(self.messages(self.up(h), geometry))
-        aa = self.mix_pair(self.pair(a, a))
-        x = self.out(torch.cat([a[: self.components], aa[: self.components], self.triple(aa, a)]))
-        kept = self.skip(h if self.kept == len(h) else h[: self.kept])
-        first, rest = x.split([1, len(x) - 1])
-        first = first + kept[:1]
-        scalars = first[0] + self.element.index_select(0, geometry.element)
+        a = self.mix_messages(self.messages(self.up(h, geometry), geometry), geometry)
+        aa = self.mix_pair(self.pair(a, a, geometry), geometry)
+        rows = [a[: self.components], aa[: self.components], self.triple(aa, a, geometry)]
+        kept = self.skip(h[: self.kept], geometry)
+        x = self.out(torch.cat(rows), geometry) + torch.nn.functional.pad(kept, (0, 0, 0, 0, 0, self.components - self.kept))
+        first, rest = x.split([1, self.components - 1])
+        scalars = first[0] + geometry.constant(self, "element", lambda: self.element.index_select(0, geometry.element))
         gates = self.last(silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
-        if not len(rest):
+        if self.components == 1:
             return first + gates
         own, others = gates.split([1, len(gates) - 1])
-        if len(kept) > 1:
-            rest = rest + torch.nn.functional.pad(kept[1:], (0, 0, 0, 0, 0, len(x) - len(kept)))
         return torch.cat([first + own, rest * torch.sigmoid(others).index_select(0, self.degree)])
 
 
@@ -341,5 +353,5 @@ class ElementLinear(nn.Module):
         start = torch.zeros if zero else torch.randn
         self.weight = nn.Parameter(start(elements, inputs, outputs) / math.sqrt(max(inputs, 1)))
 
-    def forward(self, x: Tensor, element: Tensor) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), self.weight.index_select(0, element))
+    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
+        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "weight", lambda: self.weight.index_select(0, geometry.element)))

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -34,7 +35,20 @@ ALL_PAIRS_UP_TO = 24
 
 
 REMEMBERED = 4
-"""Batches whose elements and pairs are kept."""
+"""Batches whose elements, pairs and constants are kept."""
+
+
+class Topology(NamedTuple):
+    """What a batch of molecules is, wherever its atoms are.
+
+    ``element`` [atoms] index of each atom's element, ``every`` every pair of small molecules, ``constants`` see `Geometry`.
+    """
+
+    numbers: Tensor
+    owner: Tensor
+    element: Tensor
+    every: Neighbours | None
+    constants: dict[tuple[int, str], Tensor]
 
 
 class CheckpointError(ValueError):
@@ -67,7 +81,8 @@ class Predictor(nn.Module):
         table[list(basis.elements)] = torch.arange(len(basis.elements))
         self.register_buffer("element_of", table, persistent=False)
         self.uncertainty: Rigidity | None = None
-        self._topologies: list[tuple[Tensor, Tensor, Tensor, Neighbours | None]] = []
+        self._topologies: list[Topology] = []
+        self._state: tuple = ()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,13 +96,14 @@ class Predictor(nn.Module):
 
     def geometry(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Geometry:
         """What both networks see of ``molecules``; ``neighbours`` in place of those found by distance, if the caller knows them."""
-        element, _ = self._topology(molecules)
+        topology = self._topology(molecules)
         neighbours = neighbours or self.neighbours_of(molecules)
         own = self.settings.density
         cutoff = own.cutoff * units.ANGSTROM
         vectors = self._vectors(molecules, neighbours)
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
-        return geometry(element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
+        constants = topology.constants if self._frozen() else None
+        return geometry(topology.element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max, constants=constants)
 
     def _vectors(self, molecules: Molecules, neighbours: Neighbours) -> Tensor:
         """[atoms, neighbours, 3] bohr, in the precision of the networks; an absent neighbour is beyond the cut-off."""
@@ -95,14 +111,14 @@ class Predictor(nn.Module):
 
     def neighbours_of(self, molecules: Molecules) -> Neighbours:
         """Every other atom in batches of small molecules, a fixed table; the atoms within the cut-off in others."""
-        _, every = self._topology(molecules)
+        every = self._topology(molecules).every
         if every is not None:
             return every
         return pairs_within(molecules, self.settings.density.cutoff * units.ANGSTROM).by_receiver(len(molecules.numbers))
 
     def density(self, molecules: Molecules, output: DensityOutput, geometry: Geometry) -> Density:
         """The output of network 1 as a `Density` of ``molecules``."""
-        exponents = self.density_network.exponents_at(geometry.element, output.widths)
+        exponents = self.density_network.exponents_at(geometry, output.widths)
         return Density(molecules, self.basis, output.coefficients, exponents)
 
     def without_forces(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Properties:
@@ -111,7 +127,7 @@ class Predictor(nn.Module):
         hidden = self.density_network.hidden(geometry)
         output = self.density_network.output(hidden, geometry)
         features = self.energy_network.features(output, geometry)
-        energy = molecules.total(self.energy_network.energies(features, geometry.element))
+        energy = molecules.total(self.energy_network.energies(features, geometry))
         density = self.density(molecules, output, geometry)
         uncertainty = None
         if self.uncertainty is not None:
@@ -161,14 +177,11 @@ class Predictor(nn.Module):
         detached = properties.energy.detach(), -slope, properties.dipole.detach()
         return Properties(still, *detached, density, uncertainty=properties.uncertainty)
 
-    def _topology(self, molecules: Molecules) -> tuple[Tensor, Neighbours | None]:
-        """Index of each atom's element, and every pair of small molecules.
-
-        Remembered for the batches last seen, because a trajectory asks for the same atoms at every step, maybe in several blocks.
-        """
-        for numbers, owner, element, every in self._topologies:
-            if numbers is molecules.numbers and owner is molecules.owner:
-                return element, every
+    def _topology(self, molecules: Molecules) -> Topology:
+        """Remembered for the batches last seen, because a trajectory asks for the same atoms at every step, maybe in several blocks."""
+        for known in self._topologies:
+            if known.numbers is molecules.numbers and known.owner is molecules.owner:
+                return known
         element = self.element_of[molecules.numbers]
         if (element < 0).any():
             number = int(molecules.numbers[element < 0][0])
@@ -177,8 +190,21 @@ class Predictor(nn.Module):
             raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
         small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
         every = all_pairs(molecules).by_receiver(len(element)) if small else None
-        self._topologies = [(molecules.numbers, molecules.owner, element, every), *self._topologies[: REMEMBERED - 1]]
-        return element, every
+        new = Topology(molecules.numbers, molecules.owner, element, every, {})
+        self._topologies = [new, *self._topologies[: REMEMBERED - 1]]
+        return new
+
+    def _frozen(self) -> bool:
+        """Whether no weight can learn. What was made of weights is forgotten when one of them has changed in the meantime."""
+        weights = list(self.parameters())
+        if any(w.requires_grad for w in weights):
+            return False
+        state = (self.dtype, self.device, self.energy_network.reference, sum(t._version for t in (*weights, *self.buffers())))
+        if state != self._state:
+            self._state = state
+            for known in self._topologies:
+                known.constants.clear()
+        return True
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
