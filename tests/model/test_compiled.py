@@ -1,6 +1,7 @@
 """The compiled model: the numbers of the one it is made of, found again on disk, made anew when something differs."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from densnet.model import compiled
 from densnet.model.compiled import CompilationError, Compiled
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
+from densnet.model.library import Library, LibraryError
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import Molecules, Neighbours
 from tests.model.random_model import scattered
@@ -33,7 +35,7 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
     fast = Compiled(predictor, scattered(WATER), tmp_path, told.append)
     again = Compiled(predictor, scattered(WATER, seed=2), tmp_path, told.append)
     assert len(told) == 1 and "once" in told[0]
-    assert [p.suffix for p in tmp_path.iterdir()] == [".pt2"]
+    assert [p.suffix for p in tmp_path.iterdir()] == [".so"]
     for seed in (1, 2):
         molecule = scattered(WATER, seed=seed)
         slow, new = predictor(molecule), again(molecule)
@@ -41,6 +43,17 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
         assert torch.allclose(new.dipole, slow.dipole, atol=1e-12)
         assert torch.allclose(new.density.coefficients, slow.density.coefficients, atol=1e-12)
         assert torch.equal(fast(molecule).forces, new.forces)
+    with ThreadPoolExecutor(4) as pool:  # more threads than calls can be at work at once
+        known = [again(scattered(WATER, seed=seed)).forces for seed in range(40)]
+        assert all(map(torch.equal, pool.map(lambda seed: fast(scattered(WATER, seed=seed)).forces, range(40)), known))
+    with pytest.raises(ValueError, match="compiled for 1 molecules of 3 atoms together, not for 1 of 3"):
+        fast(scattered([1, 8, 1]))
+
+
+def test_a_file_that_is_no_library_is_told(tmp_path):
+    (tmp_path / "model.so").write_text("no machine code")
+    with pytest.raises(LibraryError, match="model.so is no compiled model .* delete it"):
+        Library(tmp_path / "model.so", runners=1)
 
 
 def test_the_name_of_a_library_tells_models_and_molecules_apart(predictor):
@@ -67,6 +80,33 @@ def test_traced_arithmetic_is_the_predictor(predictor):
     known = predictor(other)
     assert torch.allclose(energy, known.energy, rtol=1e-13) and torch.allclose(forces, known.forces, atol=1e-13)
     assert torch.allclose(dipole, known.dipole, atol=1e-13)
+
+
+def test_what_no_argument_reaches_is_worked_out_when_tracing():
+    weight, table = torch.randn(3, 4), {}
+
+    def function(x):
+        if not table:  # remembered from call to call
+            table["scale"] = torch.zeros(4)
+            table["scale"][1:] = 2.0
+        return x @ (weight.T * table["scale"].unsqueeze(1)).index_select(1, torch.tensor([0, 2])) + torch.ones(2)
+
+    x, other = torch.randn(2, 5, 4)
+    graph = compiled.traced(function, (x,))
+    assert torch.equal(graph(other), function(other))
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+    assert names == ["aten.mm.default", "aten.ones.default", "aten.add.Tensor"]
+
+
+def test_a_function_that_writes_into_its_tensors_is_not_folded():
+    def function(x):
+        sums = torch.zeros(2)
+        sums[0] = 1.0
+        sums.index_add_(0, torch.tensor([1]), x)
+        return sums * 1.0
+
+    graph = compiled.traced(function, (torch.ones(1),))
+    assert [graph(torch.full((1,), 3.0)).tolist() for _ in range(2)] == [[1.0, 3.0]] * 2
 
 
 def test_without_a_compiler_there_is_one_clear_error(predictor, tmp_path, monkeypatch):

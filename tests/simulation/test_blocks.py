@@ -5,6 +5,7 @@ import torch
 
 from densnet.molecules import Molecules
 from densnet.simulation.blocks import Blocks
+from densnet.simulation.run import SimulateSettings
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 from tests.simulation.springs import WATER, Springs
 
@@ -34,6 +35,14 @@ def test_every_block_has_the_same_size_and_atoms():
     blocks(shaken(WATER, 7))
     assert [count for count, _, _ in seen] == [3, 3, 3]
     assert all(numbers is seen[0][1] and owner is seen[0][2] for _, numbers, owner in seen), "models remember batches by identity"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "block", "atoms", "size"),
+    [(32, 0, 9, 16), (32, 21, 9, 16), (7, 3, 9, 3), (8, 3, 9, 3), (9, 8, 9, 5), (2, 5, 9, 2), (3, 0, 500, 1)],
+)
+def test_as_few_equal_blocks_as_the_size_wished_for_allows(replicas, block, atoms, size):
+    assert SimulateSettings(replicas=replicas, block=block).block_size(atoms) == size
 
 
 def test_the_density_comes_along():

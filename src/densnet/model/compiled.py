@@ -10,21 +10,27 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 import densnet
 from densnet.density.expansion import Density
+from densnet.model.library import Library
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties, Uncertainty
 
 SPARE = 4
 """Places for neighbours beyond the most that an atom has when a library is made."""
+
+FOREIGN = b"aoti_torch_proxy_executor_call_function"
+"""In a library that calls back into PyTorch for operations without a C interface, which `Library` does not serve."""
 
 
 class CompilationError(RuntimeError):
@@ -35,7 +41,8 @@ class Compiled:
     """`Predictor` for batches of the composition of ``like``, as machine code; a force function.
 
     The library is looked for in ``folder`` (`library_folder` unless given), made if it is not there (one to a few minutes, told by
-    ``announce``), and found again by its name: a hash of model, composition, number of neighbours, torch and processor.
+    ``announce``), and found again by its name: a hash of model, composition, number of neighbours, torch and processor. Several threads
+    may call it at once. Raises `CompilationError`, and ValueError for other molecules than those it is made for.
     """
 
     def __init__(
@@ -44,15 +51,20 @@ class Compiled:
         self.predictor, self.like = predictor, like
         self.folder = folder or library_folder()
         self.announce = announce
-        self.width = 0
+        self.lock, self.width = threading.Lock(), 0
         self._prepare(predictor.neighbours_of(like))
 
     def __call__(self, molecules: Molecules) -> Properties:
+        if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
+            made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
+            raise ValueError(f"this model is compiled for {made}, not for {molecules.count} of {len(molecules.numbers)}; compile another.")
         neighbours = self.predictor.neighbours_of(molecules)
-        if neighbours.sender.shape[1] > self.width:
-            self._prepare(neighbours)
-        sender, absent = _widened(neighbours, self.width)
-        energy, forces, dipole, coefficients, exponents, *uncertainty = self.library(molecules.positions, sender, absent)
+        with self.lock:
+            if neighbours.sender.shape[1] > self.width:
+                self._prepare(neighbours)
+            width, library = self.width, self.library
+        positions = molecules.positions.to(self.like.positions)
+        energy, forces, dipole, coefficients, exponents, *uncertainty = library(positions, *_widened(neighbours, width))
         density = Density(molecules, self.predictor.basis, coefficients, exponents)
         return Properties(molecules, energy, forces, dipole, density, uncertainty=Uncertainty(*uncertainty) if uncertainty else None)
 
@@ -60,11 +72,11 @@ class Compiled:
         """The library for tables as wide as ``neighbours``, from disk or new."""
         molecules, width = self.like, neighbours.sender.shape[1]
         self.width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
-        path = self.folder / f"{_identity(self.predictor, molecules, self.width)}.pt2"
+        path = self.folder / f"{_identity(self.predictor, molecules, self.width)}.so"
         if not path.exists():
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
             _build(self.predictor, molecules, _widened(neighbours, self.width), path)
-        self.library = _load(path)
+        self.library = Library(path, runners=os.cpu_count() or 1)
 
 
 def library_folder() -> Path:
@@ -90,47 +102,81 @@ def arithmetic(predictor: Predictor, like: Molecules) -> Callable[[Tensor, Tenso
 
 
 def traced(function: Callable, arguments: tuple) -> torch.fx.GraphModule:
-    """``function`` as a graph of tensor operations, derivatives included.
+    """``function`` as a graph of tensor operations, derivatives included, with numbers for what no argument reaches.
 
-    Views become reshapes, because the strides that a view was legal for are not those that the compiler chooses.
+    What the function remembers from call to call (tables) is not part of the graph, because it is called once before. Views become
+    reshapes: the strides that a view was legal for are not those that the compiler chooses.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    function(*arguments)
     graph = make_fx(function)(*arguments)
+    _fold(graph)
     for node in graph.graph.nodes:
+        node.meta = {}  # each holds a fake tensor of a mode of its own, which the compiler refuses to mix
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
     graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return graph
+    return torch.fx.GraphModule(graph, graph.graph)  # takes along only the constants that are still in use
+
+
+@torch.no_grad()
+def _fold(graph: torch.fx.GraphModule) -> None:
+    """Work out what depends on constants alone: weights picked by element, tables times their scale.
+
+    Views and fills stay operations, because they cost nothing. A graph that writes into tensors stays as it is.
+    """
+    nodes = list(graph.graph.nodes)
+    if any(isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable for node in nodes):
+        return
+    known: dict[torch.fx.Node, object] = {}
+    for node in nodes:
+        if node.op == "get_attr":
+            known[node] = getattr(graph, node.target)
+        elif node.op == "call_function" and all(given in known for given in node.all_input_nodes):
+            args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
+            known[node] = node.target(*args, **kwargs)
+    standing = {node for node in nodes if node not in known}
+    for node in reversed(nodes):
+        if node.op == "get_attr" or node in standing or not standing.intersection(node.users):
+            continue
+        if _is_free(known[node], [known[given] for given in node.all_input_nodes]):
+            standing.add(node)
+            continue
+        name = f"folded_{node.name}"
+        graph.register_buffer(name, known[node])
+        with graph.graph.inserting_before(node):
+            node.replace_all_uses_with(graph.graph.get_attr(name))
+
+
+def _is_free(value: object, sources: list) -> bool:
+    """Whether ``value`` is a view of one of ``sources``, several values, or made of nothing."""
+    if not (torch.is_tensor(value) and sources):
+        return True
+    places = [source.untyped_storage().data_ptr() for source in sources if torch.is_tensor(source)]
+    return len(places) < len(sources) or value.untyped_storage().data_ptr() in places
 
 
 def _build(predictor: Predictor, molecules: Molecules, table: tuple[Tensor, Tensor], path: Path) -> None:
     """Compile into ``path``, which appears only when it is whole."""
     import torch._inductor as inductor
 
+    if predictor.device.type != "cpu":
+        raise CompilationError(f"models are compiled for the CPU, not for {predictor.device}; run without compiling.")
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise CompilationError("no C++ compiler (g++) is found, which compiling a model needs; install one, or run without compiling.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part.pt2")
     arguments = (molecules.positions.detach(), *table)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with TemporaryDirectory(dir=path.parent) as folder, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exported = torch.export.export(traced(arithmetic(predictor, molecules), arguments), arguments)
-            inductor.aoti_compile_and_package(exported, package_path=str(part))
-        os.replace(part, path)
+            graph = traced(arithmetic(predictor, molecules), arguments)
+            made = Path(inductor.aot_compile(graph, arguments, options={"aot_inductor.output_path": f"{folder}/model.so"}))
+            if FOREIGN in made.read_bytes():
+                raise RuntimeError("an operation that has no C interface")
+            os.replace(made, path)
     except (RuntimeError, OSError) as error:
         raise CompilationError(f"compiling the model failed ({str(error).splitlines()[0]}); run without compiling.") from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _load(path: Path) -> Callable[..., tuple[Tensor, ...]]:
-    """The library in ``path``; as many threads as there are cores may be in it at once."""
-    from torch._inductor.package import load_package
-
-    return load_package(str(path), num_runners=os.cpu_count() or 1)
 
 
 def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
@@ -145,6 +191,7 @@ def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
+    """Hash of all that a library depends on, the source of the model among it."""
     digest = hashlib.sha256()
     energy = predictor.energy_network
     about = {
@@ -162,4 +209,7 @@ def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
     for name, tensor in sorted(predictor.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    package = Path(densnet.__file__).parent
+    for path in sorted([package / "symmetry.py", package / "molecules.py", *package.glob("model/*.py"), *package.glob("density/*.py")]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:24]

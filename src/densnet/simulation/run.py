@@ -54,7 +54,7 @@ class SimulateSettings(Section):
     sample_every: int = Field(4, gt=0, description="steps between samples")
     checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
     threads: int = Field(0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores")
-    block: int = Field(0, ge=0, description="replicas computed at once; 0 = some 200 atoms, compiled 72")
+    block: int = Field(0, ge=0, description="replicas computed at once, at most: blocks are equal; 0 = some 200 atoms, compiled 72")
     compile: bool = Field(False, description="compile the model first (a few minutes, once; needs g++); kept for the next run")
     seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
     remove_rotation: bool = Field(False, description="start production without overall rotation")
@@ -84,8 +84,12 @@ class SimulateSettings(Section):
         return self.threads or os.cpu_count() or 1
 
     def block_size(self, atoms: int) -> int:
-        """Replicas of ``atoms`` atoms in a block, whatever the number of threads: results do not depend on the machine's cores."""
-        return min(self.block or max(1, round((COMPILED_BLOCK if self.compile else BLOCK) / atoms)), self.replicas)
+        """Replicas of ``atoms`` atoms in a block: as few equal blocks as the size wished for allows, hardly a place in them empty.
+
+        Whatever the number of threads: results do not depend on the machine's cores.
+        """
+        most = self.block or max(1, round((COMPILED_BLOCK if self.compile else BLOCK) / atoms))
+        return -(-self.replicas // -(-self.replicas // most))
 
     @property
     def steps(self) -> tuple[int, int]:
