@@ -1,7 +1,7 @@
 """Equivariant building blocks shared by both networks.
 
-Features are ``[components, atoms, channels]`` with components = (l, m) packed: the components of one l are one contiguous block, so that a
-tensor product is one matrix product with a constant table and channel mixing is one GEMM per l. Few large operations do all the work.
+Features are ``[components, atoms, channels]`` with components = (l, m) packed, so that a tensor product is one matrix product with a constant
+table and the mixing of channels one batched product. Few large operations do all the work.
 Only true tensors appear (paths with l1 + l2 + l3 even), hence inversion symmetry holds by construction.
 """
 
@@ -221,9 +221,9 @@ class Radial(nn.Module):
 class Messages(nn.Module):
     """Sum over neighbours of what their features say along the bond, [components, atoms, channels].
 
-    m_i,l = 1/sqrt(n) sum_j [ Y_l(r_ij) sum_l' R_ll'(r_ij) (Y_l'(r_ij) . h_j,l') + S_l(r_ij) h_j,l ]: the part of a feature that is
-    symmetric about the bond couples to every order, the whole of it keeps its own. Nothing with pairs times (l, m) times paths is ever
-    formed. Scaled by constants (`calibrate`) to a typical size of 1.
+    m_i,l = 1/sqrt(n) sum_j Y_l(r_ij) R_ll'(r_ij) (Y_l'(r_ij) . h_j,l'), side by side for each l', and 1/sqrt(n) sum_j S_l(r_ij) h_j,l: the
+    part of a feature that is symmetric about the bond couples to every order, the whole of it keeps its own. Pairs times (l, m) times
+    paths are never formed. Scaled by constants (`calibrate`) to a typical size of 1.
     """
 
     typical = 1.0

@@ -27,7 +27,7 @@ from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_w
 from densnet.properties import Properties
 from densnet.settings import Section, parse
 
-FORMAT = 1
+FORMAT = 2
 """Version of the checkpoint format written by this package."""
 
 ALL_PAIRS_UP_TO = 24
@@ -82,6 +82,7 @@ class Predictor(nn.Module):
         self.register_buffer("element_of", table, persistent=False)
         self.uncertainty: Rigidity | None = None
         self._topologies: list[Topology] = []
+        self._watched: tuple[list[nn.Parameter], list[Tensor]] | None = None
         self._state: tuple = ()
 
     @property
@@ -196,15 +197,22 @@ class Predictor(nn.Module):
 
     def _frozen(self) -> bool:
         """Whether no weight can learn. What was made of weights is forgotten when one of them has changed in the meantime."""
-        weights = list(self.parameters())
+        if self._watched is None:
+            self._watched = list(self.parameters()), list(self.buffers())
+        weights, others = self._watched
         if any(w.requires_grad for w in weights):
             return False
-        state = (self.dtype, self.device, self.energy_network.reference, sum(t._version for t in (*weights, *self.buffers())))
+        state = (self.dtype, self.device, self.energy_network.reference, sum(t._version for t in weights) + sum(t._version for t in others))
         if state != self._state:
             self._state = state
             for known in self._topologies:
                 known.constants.clear()
         return True
+
+    def _apply(self, *args: object, **kwargs: object) -> Predictor:
+        """Every change of device or precision comes through here, and replaces tensors."""
+        self._topologies, self._watched, self._state = [], None, ()
+        return super()._apply(*args, **kwargs)
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
@@ -246,6 +254,8 @@ def load(model: Path | str, device: str = "cpu") -> Predictor:
         raise CheckpointError(
             f"{path} is not a densnet model, or it is damaged ({type(error).__name__}: {error}); copy or train it again."
         ) from None
+    if header["format"] < FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {header['format']}, of networks that densnet no longer has; train it again.")
     if header["format"] > FORMAT:
         raise CheckpointError(
             f"{path} has checkpoint format {header['format']}, densnet {densnet.__version__} reads up to {FORMAT}; please upgrade densnet."
