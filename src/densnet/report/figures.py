@@ -179,6 +179,32 @@ def parity(pairs: Sequence[tuple[str, str, NDArray, NDArray]]) -> Figure:
 
 
 @styled
+def calibration(kinds: Sequence[tuple[str, str, NDArray, NDArray]], bins: int = 8) -> Figure:
+    """Found against expected errors, logarithmic: one panel for each (quantity, unit, expected deviation [n], errors [n, components]).
+
+    Points are rms over components; squares the rms in bins of equally many frames or atoms, on the line if errors are as expected.
+    """
+    figure, axes = panels(len(kinds), height=2.75)
+    for panel, (quantity, unit, deviation, errors), colour in zip(axes, kinds, _CYCLE):
+        found = np.maximum(np.sqrt((errors**2).mean(-1)), 0.01 * deviation)
+        order = np.argsort(deviation)
+        binned = [(np.sqrt((x[rows] ** 2).mean())) for rows in np.array_split(order, min(bins, len(order))) for x in (deviation, found)]
+        ends = np.array([0.7 * deviation.min(), 1.4 * deviation.max()])
+        panel.plot(ends, ends, color=FAINT, lw=1, zorder=0)
+        panel.fill_between(ends, 0.01 * ends, 2 * ends, color=FAINT, alpha=0.15, lw=0, zorder=0)
+        panel.scatter(deviation, found, s=5, color=colour, alpha=0.35, lw=0, rasterized=len(found) > 3000)
+        panel.plot(binned[::2], binned[1::2], "s-", color=INK, ms=3.5, lw=0.9)
+        panel.set(xscale="log", yscale="log", xlim=ends, ylim=(max(found.min(), 0.05 * ends[0]), 4 * found.max()), title=quantity)
+        panel.set(xlabel=f"expected / {unit}", ylabel=f"found / {unit}")
+    return figure
+
+
+def draw_calibration(path: Path, kinds: Sequence[tuple[str, str, NDArray, NDArray]]) -> None:
+    """Writes `calibration` to ``path`` (png, svg or pdf)."""
+    save(calibration(kinds), path)
+
+
+@styled
 def drift(time_ps: NDArray, energy_mev_per_atom: NDArray) -> Figure:
     """Total energy without a thermostat, less its start: ``energy_mev_per_atom`` [samples, replicas] over ``time_ps`` [samples]."""
     figure, [axes] = panels(height=2.3)
