@@ -154,7 +154,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--duration-ps", type=float, default=2.0)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--limit", type=int, default=0, help="use only so many training frames (a quick look)")
+    parser.add_argument("--limit", type=int, default=0, help="use only so many frames of each set (a quick look)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -184,7 +184,8 @@ def main() -> None:
     given = chosen.training or [LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))]
     known, watched = held_out(store.read(*given), former.validation_fraction, former.seed)
     if chosen.limit:
-        known = known.select(range(min(chosen.limit, len(known))))
+        known, watched = (part.select(range(min(chosen.limit, len(part)))) for part in (known, watched))
+        tests = {name: labels.select(range(min(chosen.limit, len(labels)))) for name, labels in tests.items()}
     results = {"before": judge(predictor, {**tests, **picked})}
     print(table(results), flush=True)
     for name, extra in {"no new frames": Dataset([]), **{f"{name} frames": picked[name] for name in PICKS}}.items():

@@ -119,9 +119,12 @@ def _sizes() -> dict[str, float]:
 def _calibration_table(rows: dict[str, dict[str, float]]) -> Table:
     from rich.table import Table
 
-    caption = "Of each component; normal errors: 68 % within one deviation, 95 % within two, ratio 1."
-    table = Table(title="errors that the model expected", caption=caption)
-    for title in ("", "rms error", "rms deviation", "within 1", "within 2", "rms of error / deviation", "rank correlation"):
+    caption = (
+        "Root mean squares of a component; shares of errors within one and two expected deviations (normal errors: 68 %, 95 %); "
+        "rms of found / expected (1); rank correlation of the two over frames (forces: over atoms)."
+    )
+    table = Table(title="errors found and errors that the model expected", caption=caption)
+    for title in ("", "found", "expected", "within 1", "within 2", "ratio", "rank"):
         table.add_column(title, justify="right" if title else "left")
     for name, row in rows.items():
         shares = [f"{100 * row[key]:.0f} %" for key in ("within_one", "within_two")]
