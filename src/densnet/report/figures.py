@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from densnet.report.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, VIOLET, legend_above, panels, save, styled
@@ -196,6 +196,10 @@ def calibration(kinds: Sequence[tuple[str, str, NDArray, NDArray]], bins: int = 
         panel.plot(binned[::2], binned[1::2], "s-", color=INK, ms=3.5, lw=0.9)
         panel.set(xscale="log", yscale="log", xlim=ends, ylim=(max(found.min(), 0.05 * ends[0]), 4 * found.max()), title=quantity)
         panel.set(xlabel=f"expected / {unit}", ylabel=f"found / {unit}")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     return figure
 
 
