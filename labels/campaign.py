@@ -21,6 +21,7 @@ ORDER = [
     ("ethanol/heldout_500K", 0),
     ("ethanol/training_500K", 0),
     ("ethanol/torsions", 0),
+    ("ethanol/heldout_700K", 0),
     ("ethanethiol/training_300-500K", 300),
     ("ethanethiol/heldout_300K", 0),
     ("ethanethiol/training_300-500K", 0),

@@ -7,12 +7,13 @@ from ase import Atoms
 from ase import units as ase_units
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces
+from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from densnet import units
 from densnet.interfaces.ase import DensnetCalculator
 from densnet.molecules import MoleculeError, Molecules
-from densnet.properties import Properties
+from densnet.properties import Properties, Uncertainty
 from densnet.simulation.integrators import init, velocity_verlet
 
 REST = torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64)
@@ -47,6 +48,23 @@ def test_what_is_not_known_is_not_invented():
     assert np.isfinite(atoms.get_potential_energy())
     with pytest.raises(PropertyNotImplementedError):
         atoms.get_dipole_moment()
+
+
+def test_uncertainty_is_among_the_results_and_survives_a_file(tmp_path):
+    def unsure(molecules):
+        one = torch.ones(1, dtype=torch.float64)
+        known = Uncertainty(units.MEV * one, units.DEBYE * one, 0.5 * one, units.MEV_PER_ANGSTROM * torch.ones(3))
+        return springs(molecules).replace(uncertainty=known)
+
+    atoms = water()
+    atoms.calc = DensnetCalculator(unsure)
+    energy = atoms.get_potential_energy()
+    found = atoms.calc.results
+    assert found["energy_uncertainty"] == pytest.approx(0.001) and found["novelty"] == 0.5
+    assert found["dipole_uncertainty"] == pytest.approx(0.2081943, rel=1e-6)
+    assert found["forces_uncertainty"] == pytest.approx([0.001] * 3)
+    write(tmp_path / "water.xyz", atoms, format="extxyz")
+    assert read(tmp_path / "water.xyz").get_potential_energy() == pytest.approx(energy)
 
 
 def test_atoms_that_no_model_can_treat_are_refused():

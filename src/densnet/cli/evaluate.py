@@ -33,6 +33,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw found against expected errors, if the model expects any (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
@@ -64,6 +65,8 @@ def evaluate(
     if agreement := calibration_rows(done):
         Console().print(_calibration_table(agreement))
         found["calibration"] = agreement
+    if plot is not None:
+        draw(done, plot)
     if json is not None:
         write_json(json, found)
 
@@ -80,26 +83,48 @@ def evaluate_on(
     return evaluate(predict, frames, density_frames=density_frames, exact=exact, progress=progress)
 
 
+def draw(found: Evaluation, path: Path) -> None:
+    """A picture of found against expected errors. Raises `UncertaintyMissing` if none were expected."""
+    import numpy as np
+
+    from densnet.model.uncertainty import UncertaintyMissing
+    from densnet.report.figures import draw_calibration
+
+    kinds = []
+    for name, size in _sizes().items():
+        if (deviation := found.uncertainty[name]).size and (pairs := getattr(found, name)).size:
+            kinds.append((name, UNITS[name], deviation / size, np.diff(pairs, axis=-1).reshape(len(deviation), -1) / size))
+    if not kinds:
+        raise UncertaintyMissing("nothing to plot: the model knows nothing of its errors, or the data hold no labels.")
+    draw_calibration(path, kinds)
+
+
 UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
 
 
 def calibration_rows(found: Evaluation) -> dict[str, dict[str, float]]:
     """By kind of error: rms error and expected deviation of a component in `UNITS`, the rest as in `Agreement`; empty if not expected."""
+    return {
+        name: {**vars(row), "rms_error": row.rms_error / size, "rms_deviation": row.rms_deviation / size}
+        for (name, row), size in ((item, _sizes()[item[0]]) for item in found.calibration().items())
+    }
+
+
+def _sizes() -> dict[str, float]:
     from densnet import units
 
-    sizes = {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
-    return {
-        name: {**vars(row), "rms_error": row.rms_error / sizes[name], "rms_deviation": row.rms_deviation / sizes[name]}
-        for name, row in found.calibration().items()
-    }
+    return {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
 
 
 def _calibration_table(rows: dict[str, dict[str, float]]) -> Table:
     from rich.table import Table
 
-    caption = "Of each component; normal errors: 68 % within one deviation, 95 % within two, ratio 1."
-    table = Table(title="errors that the model expected", caption=caption)
-    for title in ("", "rms error", "rms deviation", "within 1", "within 2", "rms of error / deviation", "rank correlation"):
+    caption = (
+        "Root mean squares of a component; shares of errors within one and two expected deviations (normal errors: 68 %, 95 %); "
+        "rms of found / expected (1); rank correlation of the two over frames (forces: over atoms)."
+    )
+    table = Table(title="errors found and errors that the model expected", caption=caption)
+    for title in ("", "found", "expected", "within 1", "within 2", "ratio", "rank"):
         table.add_column(title, justify="right" if title else "left")
     for name, row in rows.items():
         shares = [f"{100 * row[key]:.0f} %" for key in ("within_one", "within_two")]

@@ -112,8 +112,8 @@ class DensityNetwork(nn.Module):
         """
         own = h.new_zeros(len(geometry.element), 3, 0)
         if len(h) > 1:
-            kind = torch.nn.functional.one_hot(geometry.element, len(self.exponents)).to(h.dtype)
-            directed = h[1:4][[2, 0, 1]].transpose(0, 1)  # harmonics are in the order y, z, x
+            kind = torch.eye(len(self.exponents), dtype=h.dtype, device=h.device).index_select(0, geometry.element)
+            directed = torch.cat([h[3:4], h[1:3]]).transpose(0, 1)  # harmonics are in the order y, z, x
             own = (kind[:, None, :, None] * directed[:, :, None, :]).flatten(2)
         moved = -0.5 * vectors.mT @ self.transfer.parts(h[0], geometry)
         return torch.cat([own, moved], dim=2)

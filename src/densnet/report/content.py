@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from densnet.report import figures, page
 from densnet.report.harmonic import agreement, conformers, harmonic, sticks_of
@@ -141,6 +142,11 @@ def _density(run: Run) -> list[str]:
     return [page.section("The density", page.figure(drawing, caption))]
 
 
+def _errors(pairs: dict[str, NDArray], quantity: str) -> NDArray:
+    """[frames or atoms, components] prediction less reference, unit of the arrays."""
+    return (pairs[f"{quantity}_pred"] - pairs[f"{quantity}_ref"]).reshape(len(pairs[f"{quantity}_deviation"]), -1)
+
+
 def _training(run: Run) -> list[str]:
     parts = []
     if run.evaluation:
@@ -162,6 +168,13 @@ def _training(run: Run) -> list[str]:
         shown = [(q, unit, pairs[f"{q}_ref"].ravel(), pairs[f"{q}_pred"].ravel()) for q, unit in wanted if f"{q}_ref" in pairs]
         caption = "Model against DFT on held-out frames; energies relative to their mean, forces and dipoles by component."
         parts.append(page.figure(svg(figures.parity(shown)), caption))
+        expected = [(q, unit, pairs[f"{q}_deviation"], _errors(pairs, q)) for q, unit in wanted if f"{q}_deviation" in pairs]
+        if expected:
+            caption = (
+                "Errors found on held-out frames against those that the model expected, of a component; squares: rms in bins, "
+                "on the line if they agree. The band reaches to two expected deviations."
+            )
+            parts.append(page.figure(svg(figures.calibration(expected)), caption))
     path = run.folder / "train" / "training.jsonl"
     if path.exists():
         history = _history([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from densnet.report.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, VIOLET, legend_above, panels, save, styled
@@ -176,6 +176,36 @@ def parity(pairs: Sequence[tuple[str, str, NDArray, NDArray]]) -> Figure:
         panel.text(0.05, 0.95, f"MAE {error:.2g} {unit}\nn = {len(reference)}", transform=panel.transAxes, va="top", fontsize=8)
         panel.set(xlim=ends, ylim=ends, aspect="equal", title=quantity, xlabel=f"DFT / {unit}", ylabel=f"model / {unit}")
     return figure
+
+
+@styled
+def calibration(kinds: Sequence[tuple[str, str, NDArray, NDArray]], bins: int = 8) -> Figure:
+    """Found against expected errors, logarithmic: one panel for each (quantity, unit, expected deviation [n], errors [n, components]).
+
+    Points are rms over components; squares the rms in bins of equally many frames or atoms, on the line if errors are as expected.
+    """
+    figure, axes = panels(len(kinds), height=2.75)
+    for panel, (quantity, unit, deviation, errors), colour in zip(axes, kinds, _CYCLE):
+        found = np.maximum(np.sqrt((errors**2).mean(-1)), 0.01 * deviation)
+        order = np.argsort(deviation)
+        binned = [(np.sqrt((x[rows] ** 2).mean())) for rows in np.array_split(order, min(bins, len(order))) for x in (deviation, found)]
+        ends = np.array([0.7 * deviation.min(), 1.4 * deviation.max()])
+        panel.plot(ends, ends, color=FAINT, lw=1, zorder=0)
+        panel.fill_between(ends, 0.01 * ends, 2 * ends, color=FAINT, alpha=0.15, lw=0, zorder=0)
+        panel.scatter(deviation, found, s=5, color=colour, alpha=0.35, lw=0, rasterized=len(found) > 3000)
+        panel.plot(binned[::2], binned[1::2], "s-", color=INK, ms=3.5, lw=0.9)
+        panel.set(xscale="log", yscale="log", xlim=ends, ylim=(max(found.min(), 0.05 * ends[0]), 4 * found.max()), title=quantity)
+        panel.set(xlabel=f"expected / {unit}", ylabel=f"found / {unit}")
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def draw_calibration(path: Path, kinds: Sequence[tuple[str, str, NDArray, NDArray]]) -> None:
+    """Writes `calibration` to ``path`` (png, svg or pdf)."""
+    save(calibration(kinds), path)
 
 
 @styled
