@@ -18,7 +18,7 @@ TORCH = "torch==2.13.0"
 PACKAGES = {
     "mace": (TORCH, "mace-torch==0.3.16"),
     "nequip": (TORCH, "nequip==0.19.1"),
-    "schnetpack": (TORCH, "schnetpack==2.2.0"),
+    "schnetpack": (TORCH, "schnetpack==2.1.1"),
 }
 """What goes into each environment, in this order."""
 
