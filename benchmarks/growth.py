@@ -26,7 +26,7 @@ import torch
 from chains import DEFAULT, alkane, copies, known, thiophenes, untrained
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
-from measuring import apart, machine, machine_line, markdown, milliseconds, peak_above_now, write
+from measuring import apart, machine, machine_line, markdown, markdown_row, milliseconds, peak_above_now, write
 
 from densnet.cli.main import keep_memory
 from densnet.model import predictor as predictor_module
@@ -93,11 +93,12 @@ def crossing(atoms: list[int], every: list[float], listed: list[float]) -> float
 
 def series(name: str, batches: list[Molecules], chosen: argparse.Namespace, *, blocks: bool = False) -> dict:
     """Measured and printed; exponents of time and memory."""
-    found = apart(measure, [(batch, chosen.like, chosen.calls, int(blocks)) for batch in batches])
-    axis = "replicas" if len({g.atoms for g in found}) == 1 else "atoms"
-    sizes = [g.count if axis == "replicas" else g.atoms for g in found]
-    rows = [[size, g.ms, g.ms / size, g.memory] for size, g in zip(sizes, found)]
-    print(f"\n{name}\n\n{markdown([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], rows)}")
+    axis = "replicas" if batches[-1].count > 1 else "atoms"
+    sizes, found = [m.count if axis == "replicas" else len(m.numbers) for m in batches], []
+    print(f"\n{name}\n\n{markdown([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], [])}")
+    for size, g in zip(sizes, apart(measure, [(batch, chosen.like, chosen.calls, int(blocks)) for batch in batches])):
+        print(markdown_row([size, g.ms, g.ms / size, g.memory]), flush=True)
+        found.append(g)
     powers = {key: exponent(sizes, [getattr(g, key) for g in found], LARGE[axis]) for key in ("ms", "memory")}
     print(f"\nfrom {LARGE[axis]} {axis}: time ~ {axis}^{powers['ms']:.2f}, memory ~ {axis}^{powers['memory']:.2f}", flush=True)
     return {"axis": axis, "sizes": sizes, "points": [asdict(g) for g in found], "exponents": powers}
