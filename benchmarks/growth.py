@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from chains import DEFAULT, alkane, copies, known, thiophenes, untrained
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, NullFormatter
 from measuring import apart, machine, machine_line, markdown, markdown_row, milliseconds, peak_above_now, write
 
 from densnet.cli.main import keep_memory
@@ -125,6 +125,7 @@ def axes_of(axes: Axes, title: str, across: str, up: str) -> None:
     axes.grid(which="major")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(LogFormatter(labelOnlyBase=True))
+        axis.set_minor_formatter(NullFormatter())
 
 
 @style.styled
@@ -154,7 +155,7 @@ def draw(found: dict, path: Path) -> None:
     grid[1, 1].axvline(found["all_pairs_up_to"], color=style.FAINT)
     grid[1, 1].set(xlabel="atoms", ylabel="time: all pairs / neighbour list", ylim=(0, None))
     grid[1, 1].set_title(f"All pairs or neighbour list (grey line: limit, {found['all_pairs_up_to']} atoms)")
-    grid[1, 1].legend(loc="upper left")
+    grid[1, 1].legend(loc="best")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, facecolor="white")
     plt.close(figure)
