@@ -68,4 +68,4 @@ def untrained(molecules: Molecules, like: str = DEFAULT) -> Predictor:
     else:
         former = load(like)
         predictor = Predictor(former.settings, DensityBasis.built_in(former.basis.name, elements), former.neighbours)
-    return predictor.eval().requires_grad_(False)
+    return predictor.float().eval().requires_grad_(False)

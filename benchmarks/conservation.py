@@ -158,12 +158,10 @@ def main() -> None:
     name = f"{Path(chosen.model).stem}-{chosen.replicas}x{chosen.picoseconds:g}ps-{kind}"
     geometry = chosen.geometry or shipped.geometries(chosen.model)
     print(f"model `{chosen.model}`, {name}; {machine_line()}", flush=True)
-    began = time.process_time()
     path, stopped = run(chosen.model, geometry, settings, getattr(torch, chosen.precision), chosen.out / name)
     found = {"model": chosen.model, **machine(), "settings": settings.model_dump(mode="json"), "precision": chosen.precision}
-    found |= {"cpu_s": round(time.process_time() - began, 1), "stopped": stopped}
     trajectory = read_trajectory(path)
-    found |= {"conserved": conserved(trajectory), "checks": checks(chosen.model, trajectory, chosen.geometries)}
+    found |= {"stopped": stopped, "conserved": conserved(trajectory), "checks": checks(chosen.model, trajectory, chosen.geometries)}
     print(report(found))
     write(chosen.out / f"{name}.json", found)
 

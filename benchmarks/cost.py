@@ -92,7 +92,7 @@ def main() -> None:
         print(f"| {name} | {len(molecules.numbers) // molecules.count} | {cost.functions} | {cost.neighbours:.1f} | {cost.total:.2f} | "
               f"{cost.total / molecules.count:.2f} | {shares} | {cost.memory:.0f} |", flush=True)  # fmt: skip
     chains = [alkane(n) for n in (1, 2, 4, 8, 16, 32, 64, 100, 200, 400)]
-    costs = apart(measure, [(m, chosen.like, chosen.calls) for m in chains])
+    costs = list(apart(measure, [(m, chosen.like, chosen.calls) for m in chains]))
     print("\n| alkane | atoms | neighbours | ms | ms an atom |\n|---|---|---|---|---|")
     for molecule, cost in zip(chains, costs):
         atoms = len(molecule.numbers)

@@ -25,8 +25,8 @@ import numpy as np
 import torch
 from chains import DEFAULT, alkane, copies, known, thiophenes, untrained
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
-from measuring import apart, machine, machine_line, markdown, milliseconds, peak_above_now, write
+from matplotlib.ticker import LogFormatter, NullFormatter
+from measuring import apart, machine, machine_line, markdown, markdown_row, milliseconds, peak_above_now, write
 
 from densnet.cli.main import keep_memory
 from densnet.model import predictor as predictor_module
@@ -93,11 +93,12 @@ def crossing(atoms: list[int], every: list[float], listed: list[float]) -> float
 
 def series(name: str, batches: list[Molecules], chosen: argparse.Namespace, *, blocks: bool = False) -> dict:
     """Measured and printed; exponents of time and memory."""
-    found = apart(measure, [(batch, chosen.like, chosen.calls, int(blocks)) for batch in batches])
-    axis = "replicas" if len({g.atoms for g in found}) == 1 else "atoms"
-    sizes = [g.count if axis == "replicas" else g.atoms for g in found]
-    rows = [[size, g.ms, g.ms / size, g.memory] for size, g in zip(sizes, found)]
-    print(f"\n{name}\n\n{markdown([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], rows)}")
+    axis = "replicas" if batches[-1].count > 1 else "atoms"
+    sizes, found = [m.count if axis == "replicas" else len(m.numbers) for m in batches], []
+    print(f"\n{name}\n\n{markdown([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], [])}")
+    for size, g in zip(sizes, apart(measure, [(batch, chosen.like, chosen.calls, int(blocks)) for batch in batches])):
+        print(markdown_row([size, g.ms, g.ms / size, g.memory]), flush=True)
+        found.append(g)
     powers = {key: exponent(sizes, [getattr(g, key) for g in found], LARGE[axis]) for key in ("ms", "memory")}
     print(f"\nfrom {LARGE[axis]} {axis}: time ~ {axis}^{powers['ms']:.2f}, memory ~ {axis}^{powers['memory']:.2f}", flush=True)
     return {"axis": axis, "sizes": sizes, "points": [asdict(g) for g in found], "exponents": powers}
@@ -124,6 +125,7 @@ def axes_of(axes: Axes, title: str, across: str, up: str) -> None:
     axes.grid(which="major")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(LogFormatter(labelOnlyBase=True))
+        axis.set_minor_formatter(NullFormatter())
 
 
 @style.styled
@@ -153,7 +155,7 @@ def draw(found: dict, path: Path) -> None:
     grid[1, 1].axvline(found["all_pairs_up_to"], color=style.FAINT)
     grid[1, 1].set(xlabel="atoms", ylabel="time: all pairs / neighbour list", ylim=(0, None))
     grid[1, 1].set_title(f"All pairs or neighbour list (grey line: limit, {found['all_pairs_up_to']} atoms)")
-    grid[1, 1].legend(loc="upper left")
+    grid[1, 1].legend(loc="best")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, facecolor="white")
     plt.close(figure)

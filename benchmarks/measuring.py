@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -43,10 +43,11 @@ def peak_above_now(work: Callable[[], object]) -> float:
     return resident("VmHWM") - before
 
 
-def apart(function: Callable, arguments: list[tuple]) -> list:
-    """``function`` of each in a fresh process, one after another, so that none finds the memory of the one before."""
+def apart(function: Callable, arguments: list[tuple]) -> Iterator:
+    """``function`` of each in a fresh process, one after another, so that none finds the memory of the one before; given as they come."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        return [pool.submit(function, *given).result() for given in arguments]
+        for given in arguments:
+            yield pool.submit(function, *given).result()
 
 
 def machine() -> dict:
@@ -66,8 +67,8 @@ def machine_line() -> str:
     return f"{found['hardware']}, {found['cores']} cores (load {found['load']}), {found['threads']} thread(s), torch {found['torch']}"
 
 
-def markdown(head: list[str], rows: list[list]) -> str:
-    """A table; floats with three significant digits, None as a dash."""
+def markdown_row(values: list) -> str:
+    """A line of a table; floats with three significant digits, None as a dash."""
 
     def cell(value: object) -> str:
         if value is None:
@@ -76,7 +77,12 @@ def markdown(head: list[str], rows: list[list]) -> str:
             return str(value)
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
-    return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in [head, ["---"] * len(head), *rows])
+    return f"| {' | '.join(map(cell, values))} |"
+
+
+def markdown(head: list[str], rows: list[list]) -> str:
+    """A table."""
+    return "\n".join(map(markdown_row, [head, ["---"] * len(head), *rows]))
 
 
 def write(path: Path, found: dict) -> None:

@@ -18,9 +18,9 @@ TORCH = "torch==2.13.0"
 PACKAGES = {
     "mace": (TORCH, "mace-torch==0.3.16"),
     "nequip": (TORCH, "nequip==0.19.1"),
-    "schnetpack": (TORCH, "schnetpack==2.2.0"),
+    "schnetpack": (TORCH, "schnetpack==2.1.1"),
 }
-"""What goes into each environment, in this order."""
+"""What goes into each environment, in this order; always with `TORCH`, or a peer would bring another one, gigabytes of it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ def program(peer: str, name: str) -> Path:
         print(f"installing {', '.join(PACKAGES[peer])} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         for package in PACKAGES[peer]:
-            subprocess.run([folder / "bin" / "pip", "install", "--quiet", package], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "--quiet", TORCH, package], check=True)
         (folder / "complete").touch()
     return folder / "bin" / name

@@ -1,8 +1,8 @@
-"""Milliseconds of other programs, run in whichever environment they live: peers_speed.py NAME CALLS MOLECULE.xyz ...
+"""Milliseconds of other programs, run in whichever environment they live: peers_speed.py NAME CALLS FOLDER MOLECULE.xyz ...
 
 Untrained weights in float32; time does not depend on them. Energy and forces of each molecule on prepared input (the neighbour list is not
 in the time), then of `REPLICAS` copies of the first in one batch, then training: forward, forces, backward of `BATCH` copies of the first,
-without an optimiser. One thread, medians of CPU time. The last line printed is JSON.
+without an optimiser. One thread, medians of CPU time. A program that can compile does so into FOLDER, once. The last line printed is JSON.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 
 import ase.io
@@ -30,11 +31,12 @@ Evaluate = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 @dataclass(frozen=True)
 class Peer:
-    """A network, and what makes a call of it: ``prepare(molecules, training)``."""
+    """A network, what makes a call of it, ``prepare(molecules, training)``, and what makes calls of the compiled one from a file's path."""
 
     network: torch.nn.Module
     prepare: Callable[[list[Atoms], bool], Evaluate]
     package: str
+    compiled: Callable[[Path, list[Atoms]], list[Evaluate]] | None = None
 
 
 def mace(hidden: str) -> Peer:
@@ -68,14 +70,19 @@ def nequip(settings: dict, preset: str = "") -> Peer:
     from nequip import model as models
     from nequip.data import AtomicDataDict, compute_neighborlist_, from_ase
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper
+    from nequip.utils.global_state import set_global_state
 
+    set_global_state()
     made = models.PresetNequIPGNNModel(preset=preset, **settings) if preset else models.NequIPGNNModel(**settings)
     network = made if isinstance(made, torch.nn.Module) else next(iter(made.values()))
     mapper = ChemicalSpeciesToAtomTypeMapper(SYMBOLS, {s: s for s in SYMBOLS})
 
+    def frame(molecule: Atoms) -> dict:
+        boxed = Atoms(molecule.numbers, molecule.positions, cell=[100] * 3)  # its compiler divides by the volume
+        return mapper(compute_neighborlist_(from_ase(boxed), r_max=CUTOFF))
+
     def prepare(molecules: list[Atoms], training: bool) -> Evaluate:
-        frames = [mapper(compute_neighborlist_(from_ase(m), r_max=CUTOFF)) for m in molecules]
-        batch = AtomicDataDict.batched_from_list(frames)
+        batch = AtomicDataDict.batched_from_list([frame(m) for m in molecules])
 
         def evaluate() -> tuple[torch.Tensor, torch.Tensor]:
             found = network(dict(batch))
@@ -83,7 +90,22 @@ def nequip(settings: dict, preset: str = "") -> Peer:
 
         return evaluate
 
-    return Peer(network, prepare, "nequip")
+    def compiled(path: Path, molecules: list[Atoms]) -> list[Evaluate]:
+        """As `nequip-compile --mode aotinductor --target ase` does it."""
+        from nequip.nn.compile import DictInputOutputWrapper
+        from nequip.scripts._compile_utils import ASE_TARGET
+        from nequip.utils.aot import aot_export_model
+
+        fields = ASE_TARGET["input"], ASE_TARGET["output"]
+        frames = [ASE_TARGET["data_settings"](frame(m)) for m in molecules]
+        if not path.exists():
+            sizes = {name: torch.export.Dim(f"num_{name}s", min=2, max=torch.inf) for name in ("node", "edge")}
+            batch = ASE_TARGET["batch_map_settings"]({"graph": None, **sizes})
+            aot_export_model(network, "cpu", *fields, frames[0], batch, str(path))
+        fast = DictInputOutputWrapper(torch._inductor.aoti_load_package(str(path)), *fields)
+        return [lambda f=f: fast({name: f[name] for name in fields[0]}) for f in frames]
+
+    return Peer(network, prepare, "nequip", compiled)
 
 
 NEQUIP = {
@@ -143,20 +165,24 @@ def training_step(network: torch.nn.Module, evaluate: Evaluate) -> Callable[[], 
 
 
 def main() -> None:
-    name, calls, files = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+    name, calls, folder, files = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:]
     torch.set_num_threads(1)
     torch.manual_seed(1)
     molecules = [ase.io.read(file) for file in files]
     peer = PEERS[name]()
     network = peer.network.float()
-    found = {"parameters": sum(p.numel() for p in network.parameters() if p.requires_grad), "version": f"{peer.package} {version(peer.package)}"}
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    found = {"parameters": parameters, "version": f"{peer.package} {version(peer.package)}", "torch": torch.__version__}
     network.eval()
     found["ms"] = [milliseconds(peer.prepare([molecule], False), calls) for molecule in molecules]
     found["replicas_ms"] = milliseconds(peer.prepare(molecules[:1] * REPLICAS, False), max(10, calls // 3)) / REPLICAS
     network.train()
     step = training_step(network, peer.prepare(molecules[:1] * BATCH, True))
     found["training_frames_per_s"] = 1000 * BATCH / milliseconds(step, TRAINING_CALLS)
-    print(json.dumps(found | {"torch": torch.__version__}))
+    if peer.compiled:
+        fast = peer.compiled(folder / f"{name}.nequip.pt2", molecules)
+        found["compiled_ms"] = [milliseconds(call, calls) for call in fast]
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
     python benchmarks/training_speed.py [--model ethanol] [--labels labels/ethanol/start_500K.h5] [--frames 64] [--steps 60]
 
-Sizes, basis, batch and weights of the losses as the model `--model` was trained with; untrained weights, so that nothing depends on how it
-turned out. Each phase in a process of its own on one thread: the package's own loop (losses, backward, optimiser, average), CPU time, median
-of blocks of ten steps. Start: what a phase does with each frame before its first step (energy: density and its Jacobian). Memory: largest
-resident, and what each frame more adds to it. The fits of the densities, done once per data set, are kept in OUT/examples and not counted.
+Sizes, basis, batch and weights of the losses as the model `--model` was trained with; untrained weights, so that nothing depends on how
+it turned out. Each phase in a process of its own on one thread: the package's own loop (losses, backward, optimiser, average), CPU time,
+median of blocks of ten steps. Start: what a phase does with each frame before its first step (energy: density and its Jacobian). Memory:
+largest resident, and what is held for each frame (with a share of what does not grow). The fits of the densities, done once per data set,
+are kept in OUT/examples and not counted.
 """
 
 from __future__ import annotations

@@ -1,12 +1,19 @@
-"""What the benchmarks build for themselves: whole densities for direct learning, geometries of chains."""
+"""What the benchmarks build for themselves (whole densities, chains) and how they count: torsions, drifts, exponents, tables."""
 
+import numpy as np
 import pytest
 import torch
-from chains import alkane, thiophenes
+import torsions
+from chains import DEFAULT, alkane, thiophenes, untrained
+from conservation import asymmetry, conserved, difference_errors
+from growth import crossing, exponent, measure, pairs
 from pyscf import dft, gto
+from speed import table
+from torsions import profiles
 
 from benchmarks.whole_density import WholeDensity, whole
 from densnet import units
+from densnet.dataset import store
 from densnet.dataset.dataset import formula
 from densnet.dataset.points import density_error
 from densnet.density.basis import DensityBasis
@@ -15,6 +22,7 @@ from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference.electrostatics import potential, quadrupole
 from densnet.reference.fitting import fit, metric
+from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
 
 pytestmark = pytest.mark.usefixtures("double_precision")
@@ -41,3 +49,69 @@ def test_chains_are_molecules(molecule, name):
     distance = torch.cdist(molecule.positions, molecule.positions) + 99 * torch.eye(len(molecule.numbers))
     assert formula(molecule.numbers) == name
     assert 1.07 * units.ANGSTROM < distance.min() and distance.amin(1).max() < 1.72 * units.ANGSTROM
+
+
+def test_a_torsion_is_the_angle_that_was_held():
+    labels = store.read(torsions.LABELS)
+    found = profiles(lambda molecules: labels_of(labels, molecules), labels)
+    assert found[300].angles == pytest.approx(np.arange(0, 181, 15), abs=0.01)
+    assert found[301].angles == pytest.approx(np.arange(60, 121, 5), abs=0.01)
+    for profile, barrier, first in ((found[300], 52, -180), (found[301], 125, -60)):
+        assert profile.deviation == pytest.approx(0, abs=1e-6)
+        assert profile.reference.min() == 0 and profile.reference.max() == pytest.approx(barrier, abs=1)
+        whole = profile.around(first)
+        assert whole.angles[[0, -1]] == pytest.approx([first, first + 360], abs=0.01)
+        assert whole.reference == pytest.approx(whole.reference[::-1], abs=1e-6)
+
+
+def labels_of(labels, molecules):
+    return next(label.properties for label in labels if torch.equal(label.properties.molecules.positions, molecules.positions))
+
+
+def test_exponents_and_crossings_of_known_curves():
+    sizes = [4, 8, 16, 32, 64]
+    assert exponent(sizes, [9.0, 9.0, *(0.5 * n**1.5 for n in sizes[2:])], 16) == pytest.approx(1.5)
+    assert crossing(sizes, [1, 2, 4, 8, 16], [4, 4, 4, 4, 4]) == pytest.approx(16)
+    assert crossing(sizes, [1, 1, 1, 1, 1], [4, 4, 4, 4, 4]) == float("inf")
+
+
+def test_drift_and_fluctuation_of_a_made_up_trajectory():
+    times = torch.arange(1001, dtype=torch.float64) * 10 * units.FEMTOSECOND
+    slope = torch.tensor([[0.0], [0.4]]) * units.MEV / units.PICOSECOND
+    shaken = 0.2 * units.MEV * torch.sin(times / units.FEMTOSECOND / 7)
+    fields = {name: torch.zeros(2, 1001, dtype=torch.float64) for name in ("potential", "kinetic", "temperature")}
+    still = dict.fromkeys(("positions", "velocities", "dipole"))
+    found = conserved(
+        Trajectory(torch.tensor([1, 1]), torch.ones(2), **still, **fields, conserved=slope * times + shaken,
+                   time_step=0.0, sample_step=10 * units.FEMTOSECOND, header={})
+    )  # fmt: skip
+    assert found["drift_of_each"] == pytest.approx([0.0, 0.2], abs=2e-3)
+    assert (found["drift_mean"], found["drift_worst"]) == pytest.approx((0.1, 0.2), abs=2e-3)
+    assert found["fluctuation"] == pytest.approx(0.1 / 2**0.5, rel=0.02)
+    assert found["picoseconds"] == pytest.approx(10)
+
+
+def test_forces_are_checked_against_the_energy():
+    predictor = untrained(WATER)
+    errors = difference_errors(predictor.double(), [WATER])
+    assert errors["rms"] < 1e-3 * errors["forces_rms"]
+    assert asymmetry(predictor, [WATER]) < 1e-5
+    predictor.forward = lambda molecules: type(predictor).forward(predictor, molecules).replace(forces=torch.zeros(3, 3))
+    assert difference_errors(predictor, [WATER])["rms"] == pytest.approx(errors["forces_rms"], rel=1e-3)
+
+
+def test_growth_and_crossing_are_measured():
+    assert measure(WATER, DEFAULT, 1, 0).ms > 0
+    assert len(pairs(WATER, DEFAULT, 1)) == 4
+
+
+def test_table_of_speeds_says_what_is_missing():
+    programs = {
+        "ours": {"label": "ours", "version": "densnet 1", "parameters": 12_000, "ms": [1.0, 2.0, 123.4], "replicas_ms": 0.5},
+        "other": {"label": "other", "version": "other 2", "ms": [3.0, 4.0, None], "compiled_ms": [1.5, 2.5, 9.0]},
+        "third": {"label": "third", "problem": "not installable here"},
+    }
+    found = {"programs": programs, "machine": {"hardware": "this", "torch": "2"}, "load": [0.1, 1.0], "calls": 50}
+    text = table(found)
+    assert "| ours | 12 | 1 | 2 | 123 | 0.5 | - |" in text and "| other, compiled | - | 1.5 | 2.5 | 9 | - | - |" in text
+    assert text.endswith("- third: not installable here")
