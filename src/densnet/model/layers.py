@@ -1,7 +1,7 @@
 """Equivariant building blocks shared by both networks.
 
-Features are ``[components, atoms, channels]`` with components = (l, m) packed, so that a tensor product is one matrix product with a constant
-table and the mixing of channels one batched product. Few large operations do all the work.
+Features are ``[components, atoms, channels]`` with components = (l, m) packed, so that a tensor product is one matrix product with a
+constant table and the mixing of channels one batched product. Few large operations do all the work.
 Only true tensors appear (paths with l1 + l2 + l3 even), hence inversion symmetry holds by construction.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -133,7 +134,7 @@ class Predictor(nn.Module):
         uncertainty = None
         if self.uncertainty is not None:
             with torch.no_grad():
-                uncertainty = self.uncertainty(self._features(molecules, features, hidden, geometry, neighbours))
+                uncertainty = self.uncertainty(self._features(molecules, features.detach(), hidden.detach(), geometry, neighbours))
         return Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
 
     def features(self, molecules: Molecules) -> Features:
@@ -209,10 +210,10 @@ class Predictor(nn.Module):
                 known.constants.clear()
         return True
 
-    def _apply(self, *args: object, **kwargs: object) -> Predictor:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:  # noqa: FBT001, FBT002 (as in torch)
         """Every change of device or precision comes through here, and replaces tensors."""
         self._topologies, self._watched, self._state = [], None, ()
-        return super()._apply(*args, **kwargs)
+        return super()._apply(fn, recurse)
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
