@@ -210,10 +210,10 @@ class Predictor(nn.Module):
                 known.constants.clear()
         return True
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Predictor:  # noqa: FBT001, FBT002 (as in torch)
+    def _apply(self, fn: Callable[[Tensor], Tensor], *, recurse: bool = True) -> Predictor:
         """Every change of device or precision comes through here, and replaces tensors."""
         self._topologies, self._watched, self._state = [], None, ()
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse=recurse)
 
     def save(self, path: Path) -> None:
         """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
