@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from densnet.cli.harmonic import ColdSettings, HarmonicSettings
+from densnet.model.compiled import compiler_found
 from densnet.model.predictor import ModelSettings
 from densnet.model.shipped import find as find_model
 from densnet.model.shipped import names as model_names
@@ -142,7 +143,8 @@ MORE_REPLICAS = {"water": 192}
 def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequence[Path]) -> str:
     """The settings file (TOML) of a run that names a shipped ``molecule`` in its place.
 
-    The default takes minutes; ``long`` is the setting of published spectra. Raises `SettingsError` for a name that is not shipped.
+    The default takes minutes; ``long`` is the setting of published spectra. The model is compiled where there is a compiler. Raises
+    `SettingsError` for a name that is not shipped.
     """
     known = [name for name in shipped.names() if name in model_names()]
     if molecule not in known:
@@ -150,7 +152,7 @@ def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequ
         hint = f"did you mean {near[0]}? " if near else ""
         raise SettingsError(f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}.")
     lengths = LONG if long else SHORT
-    simulate = {**lengths, "replicas": replicas or MORE_REPLICAS.get(molecule, lengths["replicas"])}
+    simulate = {**lengths, "replicas": replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
     spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in experiment]} if experiment else {}
     spectrum["maximum"] = 4200.0
     if molecule in BANDS:

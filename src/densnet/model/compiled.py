@@ -79,6 +79,11 @@ class Compiled:
         self.library = Library(path, runners=os.cpu_count() or 1)
 
 
+def compiler_found() -> bool:
+    """Whether there is the C++ compiler that compiling a model needs: ``CXX``, or else g++."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
 def library_folder() -> Path:
     """Where libraries are kept: ``DENSNET_CACHE``, or ``densnet`` in the user's cache folder (XDG)."""
     own = os.environ.get("DENSNET_CACHE")
@@ -163,7 +168,7 @@ def _build(predictor: Predictor, molecules: Molecules, table: tuple[Tensor, Tens
 
     if predictor.device.type != "cpu":
         raise CompilationError(f"models are compiled for the CPU, not for {predictor.device}; run without compiling.")
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
+    if not compiler_found():
         raise CompilationError("no C++ compiler (g++) is found, which compiling a model needs; install one, or run without compiling.")
     path.parent.mkdir(parents=True, exist_ok=True)
     arguments = (molecules.positions.detach(), *table)
