@@ -3,15 +3,16 @@
     python benchmarks/training_speed.py [--model ethanol] [--labels labels/ethanol/start_500K.h5] [--frames 64] [--steps 60]
 
 Sizes, basis, batch and weights of the losses as the model `--model` was trained with; untrained weights, so that nothing depends on how
-it turned out. Each phase in a process of its own on one thread: the package's own loop (losses, backward, optimiser, average), CPU time,
-median of blocks of ten steps. Start: what a phase does with each frame before its first step (energy: density and its Jacobian). Memory:
-largest resident, and what is held for each frame (with a share of what does not grow). The fits of the densities, done once per data set,
-are kept in OUT/examples and not counted.
+it turned out. Each phase in a process of its own on one thread, by autograd and compiled: the package's own loop (losses, backward,
+optimiser, average), CPU time, median of blocks of ten steps; compiling, once for a kind of molecule, is not counted. Start: what a phase
+does with each frame before its first step (energy: density and its Jacobian). Memory: largest resident, and what is held for each frame
+(with a share of what does not grow). The fits of the densities, done once per data set, are kept in OUT/examples and not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -44,14 +45,19 @@ POINTS = 4000
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured: a phase, the model it is like, the labels, how many frames and steps, and the folder of the fits."""
+    """What is measured: a phase, compiled or not, the model it is like, the labels, how many frames and steps, the folder of the fits."""
 
     stage: str
+    compiled: bool
     model: str
     labels: Path
     frames: int
     steps: int
     examples: Path
+
+
+class Enough(Exception):
+    """So many steps are measured."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def measure(job: Job) -> Speed:
     keep_memory()
     torch.set_num_threads(1)
     model = load(job.model)
-    settings = parse(TrainSettings, model.provenance["training"], "training of the model")
+    settings = parse(TrainSettings, model.provenance["training"] | {"compile": job.compiled, "threads": 1}, "training of the model")
     labels = store.read(job.labels)
     labels = labels.select(np.linspace(0, len(labels) - 1, job.frames).round().astype(int))
     before = resident()
@@ -82,18 +88,28 @@ def measure(job: Job) -> Speed:
     start = 1000 * (time.process_time() - began) / job.frames
     held = (resident() - before) / job.frames
     plan: StageSettings = getattr(settings, job.stage)
-    plan = plan.model_copy(update={"steps": job.steps + 1, "validate_every": job.steps + 2})
+    steps = max(job.steps, fit.COMPILED_FROM)
+    plan = plan.model_copy(update={"steps": steps + 1, "validate_every": steps + 2})
     moments = []
-    with tempfile.TemporaryDirectory() as folder:
-        fit.optimise(stage, plan, settings.seed, Path(folder), lambda now: moments.append(time.process_time()))
-    seconds = [after - former for former, after in zip(moments[1:], moments[2:-1])]  # not the first ten, nor the last, which validates
+
+    def report(now: fit.Progress) -> None:
+        if not now.note:
+            moments.append(time.process_time())
+        if now.step > job.steps:
+            raise Enough
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
+        fit.optimise(stage, plan, settings, Path(folder), report)
+    seconds = [after - former for former, after in zip(moments[1:], moments[2:])]  # not the first ten
     batch, parameters = min(plan.batch, job.frames), sum(p.numel() for p in stage.network.parameters() if p.requires_grad)
     return Speed(batch, 10 * batch / median(seconds), start, resident("VmHWM"), held, parameters)
 
 
 def measured(model: str, labels: Path, frames: int, steps: int, examples: Path) -> dict[str, Speed]:
     """All phases, one after another."""
-    return dict(zip(STAGES, apart(measure, [(Job(stage, model, labels, frames, steps, examples),) for stage in STAGES])))
+    jobs = [Job(stage, compiled, model, labels, frames, steps, examples) for stage in STAGES for compiled in (False, True)]
+    names = [f"{job.stage}{', compiled' if job.compiled else ''}" for job in jobs]
+    return dict(zip(names, apart(measure, [(job,) for job in jobs])))
 
 
 def table(found: dict[str, Speed]) -> str:

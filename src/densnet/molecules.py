@@ -79,7 +79,9 @@ class Molecules:
 
     def at(self, positions: Tensor) -> Molecules:
         """The same molecules at other ``positions`` [atoms, 3], bohr."""
-        return replace(self, positions=positions)
+        moved = replace(self, positions=positions)
+        moved.__dict__.update({name: self.__dict__[name] for name in ("sizes", "masses") if name in self.__dict__})  # known already
+        return moved
 
     def to(self, device=None, dtype=None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
@@ -102,6 +104,12 @@ class Molecules:
         return [
             Molecules(z, x, torch.zeros_like(z), 1) for z, x in zip(self.numbers.split(sizes), self.positions.split(sizes), strict=True)
         ]
+
+    def cut(self, parts: int) -> list[Molecules]:
+        """A batch of one composition in ``parts`` of equal numbers of molecules."""
+        size = self.count // parts
+        owner = self.owner[: len(self.owner) // parts]
+        return [Molecules(z, x, owner, size) for z, x in zip(self.numbers.chunk(parts), self.positions.chunk(parts))]
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""

@@ -10,7 +10,7 @@ from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings, load
 from densnet.properties import Properties
 from densnet.training import fit, objective, stages
-from densnet.training.examples import collate
+from densnet.training.examples import collate, with_fits, with_frozen, with_points
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.statistics import initialise
 from tests.training.labels import examples
@@ -88,9 +88,9 @@ def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):
     """Energy and forces with the precomputed Jacobian equal those differentiated through both networks."""
     predictor = trained[0].double()
     molecules = [e.properties.molecules for e in frames[1]]
-    target = Properties.concatenate([e.properties for e in frames[1]])
-    energy, forces = stages.energy_on_frozen(predictor, target, [stages.freeze(predictor, m) for m in molecules])
-    whole = predictor(target.molecules)
+    batch = with_frozen(collate(frames[1]), [stages.freeze(predictor, m) for m in molecules])
+    energy, forces = stages.energy_on_frozen(predictor, batch)
+    whole = predictor(batch.molecules)
     predictor.float()
     assert torch.allclose(energy, whole.energy, atol=1e-10)
     assert torch.allclose(forces, whole.forces, atol=1e-10)
@@ -117,9 +117,9 @@ def test_statistics_bring_targets_to_order_one(frames):
 
 
 def test_perfect_predictions_have_no_loss(frames):
-    batch = collate(frames[0])
-    own = batch.properties
-    assert objective.coulomb_error(own.density, own.density, batch.metrics).max() == 0
+    batch = with_points(with_fits(collate(frames[0]), frames[0]), frames[0])
+    own = Properties.concatenate([e.properties for e in frames[0]])
+    assert objective.coulomb_error(own.density, batch["coefficients"], batch["metrics"]).max() == 0
     assert objective.point_error(own.density, batch).max() < 1e-4
     assert objective.force_error(own.forces, own.forces, 1e-9) == pytest.approx(1e-9)
     assert objective.energy_error(own.energy, own.energy, own.molecules.sizes, 1e-9) == pytest.approx(1e-9)
@@ -147,3 +147,16 @@ def test_metrics_of_a_known_error(frames):
     assert found["frames"] == 4 and found["density_error_percent"] is None
     assert found["energy_mae_meV"] == pytest.approx(2.0) and found["force_mae_meV_per_A"] == pytest.approx(3.0)
     assert found["dipole_mae_D"] == pytest.approx(0.05)
+
+
+def test_molecules_of_different_sizes_share_a_batch():
+    """The chain rule over the frozen density of two, three and two atoms."""
+    generator = torch.Generator().manual_seed(3)
+    sizes, width = [2, 3, 2], 5
+    jacobians = [torch.randn(3 * n, n * width, generator=generator) for n in sizes]
+    slopes = torch.randn(sum(sizes), width, generator=generator)
+    whole = torch.block_diag(*jacobians) @ slopes.flatten()
+    found = stages.along_atoms(torch.cat([j.flatten() for j in jacobians]), slopes, sizes)
+    assert torch.allclose(found, whole.view(-1, 3), atol=1e-5)
+    pair = stages.along_atoms(torch.cat([jacobians[0].flatten(), jacobians[2].flatten()]), slopes[[0, 1, 5, 6]], [2, 2])
+    assert torch.allclose(pair, found[[0, 1, 5, 6]], atol=1e-5)

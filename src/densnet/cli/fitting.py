@@ -36,15 +36,14 @@ def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis
 
 def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Callable) -> Predictor:
     """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
+    torch.set_num_threads(1)  # of each operation: molecules are small
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
 
     def report(now: fit.Progress) -> None:
         metrics.update(now.metrics)
-        progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}")
+        progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
 
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
     predictor.provenance = {

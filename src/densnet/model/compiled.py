@@ -75,7 +75,12 @@ class Compiled:
         path = self.folder / f"{_identity(self.predictor, molecules, self.width)}.so"
         if not path.exists():
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
-            _build(self.predictor, molecules, _widened(neighbours, self.width), path)
+            if self.predictor.device.type != "cpu":
+                raise CompilationError(f"models are compiled for the CPU, not for {self.predictor.device}; run without compiling.")
+            arguments = (molecules.positions.detach(), *_widened(neighbours, self.width))
+            with torch.no_grad():
+                graph = traced(arithmetic(self.predictor, molecules), arguments)
+            build(graph, arguments, path)
         self.library = Library(path, runners=os.cpu_count() or 1)
 
 
@@ -162,26 +167,27 @@ def _is_free(value: object, sources: list) -> bool:
     return len(places) < len(sources) or value.untyped_storage().data_ptr() in places
 
 
-def _build(predictor: Predictor, molecules: Molecules, table: tuple[Tensor, Tensor], path: Path) -> None:
-    """Compile into ``path``, which appears only when it is whole."""
+def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
+    """Compile a graph made by `traced` into the library ``path``, which appears only when it is whole. Raises `CompilationError`."""
     import torch._inductor as inductor
 
-    if predictor.device.type != "cpu":
-        raise CompilationError(f"models are compiled for the CPU, not for {predictor.device}; run without compiling.")
     if not compiler_found():
         raise CompilationError("no C++ compiler (g++) is found, which compiling a model needs; install one, or run without compiling.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    arguments = (molecules.positions.detach(), *table)
     try:
         with TemporaryDirectory(dir=path.parent) as folder, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            graph = traced(arithmetic(predictor, molecules), arguments)
             made = Path(inductor.aot_compile(graph, arguments, options={"aot_inductor.output_path": f"{folder}/model.so"}))
             if FOREIGN in made.read_bytes():
                 raise RuntimeError("an operation that has no C interface")
             os.replace(made, path)
     except (RuntimeError, OSError) as error:
         raise CompilationError(f"compiling the model failed ({str(error).splitlines()[0]}); run without compiling.") from error
+
+
+def surroundings() -> list[str | int]:
+    """What a library depends on besides what it computes: versions, processor, threads."""
+    return [densnet.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
 
 
 def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
@@ -207,8 +213,7 @@ def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
         "numbers": molecules.numbers.tolist(),
         "count": molecules.count,
         "width": width,
-        "versions": [densnet.__version__, torch.__version__],
-        "machine": [str(predictor.device), str(predictor.dtype), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()],
+        "machine": [str(predictor.device), str(predictor.dtype), *surroundings()],
     }
     digest.update(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(predictor.state_dict().items()):

@@ -31,19 +31,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Batch:
-    """Several examples side by side; `points` stacked, [molecules, points, ...]."""
+    """Several molecules and what a loss compares them with: tensors by name, their first axes along the molecules or along their atoms."""
 
-    properties: Properties
-    metrics: tuple[Tensor, ...]
-    points: Points
+    molecules: Molecules
+    tensors: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            self.properties.to(device),
-            tuple(m.to(device) for m in self.metrics),
-            Points(*(t.to(device) for t in (self.points.positions, self.points.weights, self.points.correction))),
-        )
+        return Batch(self.molecules.to(device), {name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 def coulomb_metric(molecule: Molecules, basis: DensityBasis) -> Tensor:
@@ -53,12 +51,29 @@ def coulomb_metric(molecule: Molecules, basis: DensityBasis) -> Tensor:
     return matrix[keep][:, keep].float()
 
 
-def collate(examples: list[Example], points: int | None = None, seed: int = 0) -> Batch:
-    """One batch of the ``examples``; with ``points`` only so many points of each, a sub-sample drawn with ``seed``."""
+def collate(examples: list[Example], *names: str) -> Batch:
+    """The molecules of ``examples`` with those properties (energy, forces, dipole) that are named."""
+    tensors = {name: torch.cat([getattr(e.properties, name) for e in examples]) for name in names}
+    return Batch(Molecules.concatenate([e.properties.molecules for e in examples]), tensors)
+
+
+def with_fits(batch: Batch, examples: list[Example]) -> Batch:
+    """The batch with the fitted ``coefficients`` [atoms, width] of its ``examples`` and their ``metrics``, one after the other, flat."""
+    coefficients = torch.cat([e.properties.density.coefficients for e in examples])
+    metrics = torch.cat([e.metric.flatten() for e in examples])
+    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": metrics})
+
+
+def with_points(batch: Batch, examples: list[Example], count: int | None = None, seed: int = 0) -> Batch:
+    """The batch with the points of its ``examples``: ``places``, ``weights`` and ``correction`` as `Points`, stacked.
+
+    With ``count`` only so many points of each, a sub-sample drawn with ``seed``.
+    """
     generator = torch.Generator().manual_seed(seed)
-    sets = [e.points if points is None else e.points.subset(points, generator) for e in examples]
-    stacked = Points(*(torch.stack([getattr(p, name) for p in sets]) for name in ("positions", "weights", "correction")))
-    return Batch(Properties.concatenate([e.properties for e in examples]), tuple(e.metric for e in examples), stacked)
+    sets = [e.points if count is None else e.points.subset(count, generator) for e in examples]
+    names = {"places": "positions", "weights": "weights", "correction": "correction"}
+    stacked = {name: torch.stack([getattr(p, field) for p in sets]) for name, field in names.items()}
+    return Batch(batch.molecules, batch.tensors | stacked)
 
 
 @dataclass(frozen=True)
@@ -71,3 +86,10 @@ class FrozenDensity:
 
     output: DensityOutput
     jacobian: Tensor
+
+
+def with_frozen(batch: Batch, frozen: list[FrozenDensity]) -> Batch:
+    """The batch with the ``frozen`` densities of its molecules: ``coefficients``, ``widths``, and ``jacobian``, each flat in its turn."""
+    coefficients, widths = (torch.cat(parts) for parts in zip(*(f.output for f in frozen)))
+    jacobian = torch.cat([f.jacobian.flatten() for f in frozen])
+    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "widths": widths, "jacobian": jacobian})

@@ -11,9 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from densnet.model.compiled import CompilationError, compiler_found
 from densnet.model.predictor import Predictor
 from densnet.training import checkpoint
 from densnet.training.examples import Example
+from densnet.training.gradients import Compiled, Gradients, by_autograd, one_composition
 from densnet.training.optimiser import Soap
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
@@ -25,7 +27,10 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a step reports: the phase, the step out of how many, the losses by name, validation metrics when there are some."""
+    """What a step reports: the phase, the step out of how many, the losses by name, validation metrics when there are some.
+
+    ``note``: what else is going on.
+    """
 
     phase: str
     step: int
@@ -33,6 +38,7 @@ class Progress:
     seconds: float
     losses: dict[str, float]
     metrics: dict[str, float]
+    note: str = ""
 
 
 Report = Callable[[Progress], None]
@@ -53,24 +59,30 @@ def train(
         plan: StageSettings = getattr(settings, phase)
         if plan.steps and not checkpoint.finished(folder, phase, predictor):
             stage = make(predictor, training, validation, settings)
-            optimise(stage, plan, settings.seed, folder, report)
+            optimise(stage, plan, settings, folder, report)
             checkpoint.finish(folder, phase, predictor)
     return predictor.eval()
 
 
-def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report: Report) -> None:
+def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder: Path, report: Report) -> None:
     """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
+    threads = settings.cores if settings.device == "cpu" else 1
     weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
-    optimiser = Soap(weights.values(), lr=plan.learning_rate)
+    optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=threads)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
+
+    def announce(note: str) -> None:
+        report(Progress(stage.name, run.step, plan.steps, run.seconds, {}, {}, note))
+
+    gradients = gradients_of(stage, weights, plan, settings, announce)
     began = time.monotonic() - run.seconds
     for step in range(run.step, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, plan)
-        losses = stage.loss(batch_at(step, plan.batch, stage.count, seed), step)
-        optimiser.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
+        losses, slopes = gradients(stage.batch(batch_at(step, plan.batch, stage.count, settings.seed), step))
+        for weight, slope in zip(weights.values(), slopes, strict=True):
+            weight.grad = slope
         nn.utils.clip_grad_norm_(weights.values(), plan.clip)
         optimiser.step()
         decay = min(plan.average, (1 + step) / (10 + step))
@@ -92,6 +104,29 @@ def optimise(stage: Stage, plan: StageSettings, seed: int, folder: Path, report:
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(run.best[name])
+
+
+COMPILED_FROM = 1000
+"""Steps of a phase for which compiling pays."""
+
+
+def gradients_of(
+    stage: Stage, weights: dict[str, Tensor], plan: StageSettings, settings: TrainSettings, announce: Callable[[str], None]
+) -> Gradients:
+    """Compiled where that is wanted, possible and pays; if compiling fails, `by_autograd` does the same."""
+    eager = by_autograd(stage, weights)
+    if not settings.compile or settings.device != "cpu" or plan.steps < COMPILED_FROM or not compiler_found():
+        return eager
+    size = min(plan.batch, stage.count)
+    parts = max(n for n in range(1, settings.cores + 1) if size % n == 0)
+    every = [stage.batch([index], 0) for index in range(stage.count)]
+    if not one_composition(every):
+        return eager
+    try:
+        return Compiled(stage, weights, stage.batch(list(range(size)), 0), parts, announce)
+    except CompilationError as error:
+        announce(str(error))
+        return eager
 
 
 def learning_rate(step: int, plan: StageSettings) -> float:

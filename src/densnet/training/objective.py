@@ -19,20 +19,23 @@ from densnet.properties import Properties
 from densnet.training.examples import Batch
 
 
-def coulomb_error(predicted: Density, target: Density, metrics: tuple[Tensor, ...]) -> Tensor:
-    """[molecules] electrostatic self-energy (d | d) / 2 of the difference d of two densities with the same exponents, hartree."""
-    keep = target.basis.mask(target.molecules.numbers)
-    difference = predicted.coefficients - target.coefficients.to(predicted.coefficients.dtype)
-    sizes = target.molecules.total(keep.sum(1, keepdim=True)).squeeze(1).tolist()
-    parts = difference[keep].split(sizes)
-    return torch.stack([0.5 * d @ (metric @ d) for d, metric in zip(parts, metrics, strict=True)])
+def coulomb_error(predicted: Density, coefficients: Tensor, metrics: Tensor) -> Tensor:
+    """[molecules] electrostatic self-energy (d | d) / 2, hartree, of the difference d of a density from one with the same exponents.
+
+    ``coefficients`` [atoms, width] are the other's; ``metrics`` the Coulomb matrices of the molecules (`coulomb_metric`), flat.
+    """
+    keep = predicted.basis.mask(predicted.molecules.numbers)
+    sizes = predicted.molecules.total(keep.sum(1, keepdim=True)).squeeze(1).tolist()
+    difference = (predicted.coefficients - coefficients.to(predicted.coefficients.dtype))[keep]
+    parts = zip(difference.split(sizes), metrics.split([n * n for n in sizes]), strict=True)
+    return torch.stack([0.5 * d @ (metric.view(len(d), len(d)) @ d) for d, metric in parts])
 
 
 def point_error(predicted: Density, batch: Batch) -> Tensor:
-    """[molecules] estimate of integral |rho - rho_DFT| dr / N_e in percent, from sampled points with unbiased weights."""
+    """[molecules] estimate of integral |rho - rho_DFT| dr / N_e in percent, from the points of a ``batch`` with unbiased weights."""
     molecules = predicted.molecules
-    values = predicted.values(batch.points.positions)
-    absolute = (values - batch.points.correction.to(values.dtype)).abs() * batch.points.weights.to(values.dtype)
+    values = predicted.values(batch["places"])
+    absolute = (values - batch["correction"].to(values.dtype)).abs() * batch["weights"].to(values.dtype)
     return 100 * absolute.sum(1) / molecules.total(molecules.numbers.to(values.dtype))
 
 

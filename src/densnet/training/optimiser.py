@@ -8,6 +8,7 @@ more than Adam's is little, what it gains is much.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,22 +19,25 @@ class Soap(torch.optim.Optimizer):
 
     ``betas``: decay of the mean gradient, and of the mean square and the two statistics; the eigenvectors are renewed every ``renew``
     steps. ``floor``, in units of a matrix's mean square gradient, keeps directions that carry rounding noise only from moving. A side of
-    a matrix that is longer than ``largest`` keeps its own axes.
+    a matrix that is longer than ``largest`` keeps its own axes. The weights are dealt to ``threads`` threads.
     """
 
     def __init__(
         self, weights: Iterable[Tensor], lr: float, *, betas: tuple[float, float] = (0.95, 0.98), floor: float = 1e-6, renew: int = 5,
-        largest: int = 400,
+        largest: int = 400, threads: int = 1,
     ):  # fmt: skip
         super().__init__(list(weights), {"lr": lr, "betas": betas, "floor": floor, "renew": renew, "largest": largest})
+        self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if threads > 1 else None
 
-    @torch.no_grad()
     def step(self) -> None:
         """One update of every weight that has a gradient."""
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weight.add_(self._direction(weight, group), alpha=-group["lr"])
+        learning = [(weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None]
+        learning.sort(key=lambda job: -job[0].numel())  # the longest first, so that threads end together
+        list((self.pool.map if self.pool else map)(lambda job: self._update(*job), learning))
+
+    @torch.no_grad()
+    def _update(self, weight: Tensor, group: dict) -> None:
+        weight.add_(self._direction(weight, group), alpha=-group["lr"])
 
     def _direction(self, weight: Tensor, group: dict) -> Tensor:
         state, gradient, (fast, slow) = self.state[weight], weight.grad, group["betas"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import Field
 
 from densnet.settings import Section
@@ -36,4 +38,10 @@ class TrainSettings(Section):
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
     seed: int = Field(1, ge=0, description="of weights and batches")
     device: str = Field("cpu", description="cpu or cuda")
-    threads: int = Field(1, ge=0, description="threads of PyTorch; 0 = all cores; one is fastest for small molecules")
+    threads: int = Field(0, ge=0, description="cores at work on one step; 0 = all")
+    compile: bool = Field(True, description="train as machine code where that pays: one composition, a C++ compiler, 1000 steps or more")
+
+    @property
+    def cores(self) -> int:
+        """How many cores are at work."""
+        return self.threads or os.cpu_count() or 1

@@ -14,9 +14,8 @@ from densnet.model.density_network import DensityOutput
 from densnet.model.layers import calibrate
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
-from densnet.properties import Properties
 from densnet.training import objective
-from densnet.training.examples import Batch, Example, FrozenDensity, collate
+from densnet.training.examples import Batch, Example, FrozenDensity, collate, with_fits, with_frozen, with_points
 from densnet.training.settings import TrainSettings
 
 Losses = dict[str, Tensor]
@@ -24,12 +23,20 @@ Losses = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Stage:
-    """A phase: ``loss(indices, step)`` by name, ``validate()`` -> metrics with a "score" to be minimised, ``count`` training frames."""
+    """A phase of training.
+
+    network     whose weights learn
+    count       training frames
+    batch       (indices of frames, step) -> what the loss is made of
+    loss        batch -> losses by name, differentiable in the weights: arithmetic alone, so that it can be compiled
+    validate    () -> metrics with a "score" to be minimised
+    """
 
     name: str
     network: nn.Module
     count: int
-    loss: Callable[[list[int], int], Losses]
+    batch: Callable[[list[int], int], Batch]
+    loss: Callable[[Batch], Losses]
     validate: Callable[[], dict[str, float]]
 
 
@@ -38,21 +45,24 @@ def density_stage(predictor: Predictor, training: list[Example], validation: lis
     predictor.density_network.widths.requires_grad_(False)
     scale = Scale.of(training)
 
-    def relative_errors(density: Density, dipole: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        coulomb = objective.coulomb_error(density, batch.properties.density, batch.metrics) / scale.coulomb
-        return coulomb, objective.dipole_error(dipole, batch.properties.dipole) / scale.dipole
+    def fitted(examples: list[Example]) -> Batch:
+        return with_fits(collate(examples, "dipole"), examples).to(predictor.device)
 
-    def loss(indices: list[int], step: int) -> Losses:
-        batch = collate([training[i] for i in indices]).to(predictor.device)
-        coulomb, dipole = relative_errors(*predict_density(predictor, batch), batch)
+    def relative_errors(density: Density, dipole: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        coulomb = objective.coulomb_error(density, batch["coefficients"], batch["metrics"]) / scale.coulomb
+        return coulomb, objective.dipole_error(dipole, batch["dipole"]) / scale.dipole
+
+    def loss(batch: Batch) -> Losses:
+        coulomb, dipole = relative_errors(*predict_density(predictor, batch.molecules), batch)
         return {"density": coulomb.mean(), "dipole": settings.dipole_weight * dipole.mean()}
 
-    def all_errors(batch: Batch) -> tuple[Tensor, ...]:
-        density, dipole = predict_density(predictor, batch)
+    def all_errors(examples: list[Example]) -> tuple[Tensor, ...]:
+        batch = with_points(fitted(examples), examples).to(predictor.device)
+        density, dipole = predict_density(predictor, batch.molecules)
         return (*relative_errors(density, dipole, batch), objective.point_error(density, batch))
 
     def validate() -> dict[str, float]:
-        coulomb, dipole, error = over_batches(all_errors, validation, predictor.device)
+        coulomb, dipole, error = over_batches(all_errors, validation)
         return {
             "score": float(coulomb.mean() + settings.dipole_weight * dipole.mean()),
             "density_relative_percent": 100 * float(coulomb.mean().sqrt()),
@@ -60,7 +70,9 @@ def density_stage(predictor: Predictor, training: list[Example], validation: lis
             "dipole_mae_D": scale.debye(dipole),
         }
 
-    return Stage("density", predictor.density_network, len(training), loss, validate)
+    return Stage(
+        "density", predictor.density_network, len(training), lambda indices, step: fitted([training[i] for i in indices]), loss, validate
+    )
 
 
 def points_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -68,23 +80,23 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
     predictor.density_network.widths.requires_grad_(predictor.settings.density.flexible)
     scale = Scale.of(training)
 
+    def batch(indices: list[int], step: int) -> Batch:
+        examples = [training[i] for i in indices]
+        return sampled(collate(examples, "dipole"), examples, settings, step).to(predictor.device)
+
     def errors(batch: Batch) -> tuple[Tensor, Tensor]:
-        density, dipole = predict_density(predictor, batch)
-        return objective.point_error(density, batch), objective.dipole_error(dipole, batch.properties.dipole) / scale.dipole
+        density, dipole = predict_density(predictor, batch.molecules)
+        return objective.point_error(density, batch), objective.dipole_error(dipole, batch["dipole"]) / scale.dipole
 
     def losses(error: Tensor, dipole: Tensor) -> Losses:
-        return {"density": error.mean(), "dipole": settings.dipole_weight * dipole.mean().clamp(min=1e-14).sqrt()}
-
-    def loss(indices: list[int], step: int) -> Losses:
-        batch = collate([training[i] for i in indices], settings.points_per_frame, settings.seed * 7_000_003 + step)
-        return losses(*errors(batch.to(predictor.device)))
+        return {"density": error.mean(), "dipole": settings.dipole_weight * length(dipole).mean()}
 
     def validate() -> dict[str, float]:
-        error, dipole = over_batches(errors, validation, predictor.device)
+        error, dipole = over_batches(lambda some: errors(with_points(collate(some, "dipole"), some).to(predictor.device)), validation)
         score = float(sum(losses(error, dipole).values()))
         return {"score": score, "density_error_percent": float(error.mean()), "dipole_mae_D": scale.debye(dipole)}
 
-    return Stage("points", predictor.density_network, len(training), loss, validate)
+    return Stage("points", predictor.density_network, len(training), batch, lambda batch: losses(*errors(batch)), validate)
 
 
 def energy_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -93,23 +105,24 @@ def energy_stage(predictor: Predictor, training: list[Example], validation: list
     The scales of an untrained one are set anew, by the density that it will read in place of the labelled one.
     """
     frozen = {id(e): freeze(predictor, e.properties.molecules) for e in [*training, *validation]}
+
+    def on_frozen(examples: list[Example]) -> Batch:
+        return with_frozen(collate(examples, "energy", "forces"), [frozen[id(e)] for e in examples]).to(predictor.device)
+
     if not predictor.energy_network.trained:
-        geometry = predictor.geometry(collate(training[:32]).to(predictor.device).properties.molecules)
-        density = joined([frozen[id(e)] for e in training[:32]])
+        some = on_frozen(training[:32])
+        geometry, density = predictor.geometry(some.molecules), DensityOutput(some["coefficients"], some["widths"])
         calibrate(predictor.energy_network, lambda: predictor.energy_network(density, geometry))
 
-    def predict(examples: list[Example], batch: Batch) -> tuple[Tensor, Tensor]:
-        return energy_on_frozen(predictor, batch.properties, [frozen[id(e)] for e in examples])
-
-    def loss(indices: list[int], step: int) -> Losses:
-        examples = [training[i] for i in indices]
-        batch = collate(examples).to(predictor.device)
-        return energy_losses(*predict(examples, batch), batch.properties, predictor, settings)
+    def loss(batch: Batch) -> Losses:
+        return energy_losses(*energy_on_frozen(predictor, batch, create_graph=True), batch, predictor, settings)
 
     def validate() -> dict[str, float]:
-        return energy_metrics(validation, predictor, settings, predict)
+        return energy_metrics(validation, on_frozen, lambda batch: energy_on_frozen(predictor, batch), predictor, settings)
 
-    return Stage("energy", predictor.energy_network, len(training), loss, validate)
+    return Stage(
+        "energy", predictor.energy_network, len(training), lambda indices, step: on_frozen([training[i] for i in indices]), loss, validate
+    )
 
 
 def joint_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -117,23 +130,29 @@ def joint_stage(predictor: Predictor, training: list[Example], validation: list[
     predictor.density_network.widths.requires_grad_(predictor.settings.density.flexible)
     scale = Scale.of(training)
 
-    def loss(indices: list[int], step: int) -> Losses:
-        batch = collate([training[i] for i in indices], settings.points_per_frame, settings.seed * 7_000_003 + step).to(predictor.device)
-        predicted = predictor(batch.properties.molecules, create_graph=True)
-        dipole = objective.dipole_error(predicted.dipole, batch.properties.dipole) / scale.dipole
-        return energy_losses(predicted.energy, predicted.forces, batch.properties, predictor, settings) | {
+    def labelled(examples: list[Example]) -> Batch:
+        return collate(examples, "energy", "forces", "dipole").to(predictor.device)
+
+    def batch(indices: list[int], step: int) -> Batch:
+        examples = [training[i] for i in indices]
+        return sampled(labelled(examples), examples, settings, step).to(predictor.device)
+
+    def loss(batch: Batch) -> Losses:
+        predicted = predictor(batch.molecules, create_graph=True)
+        dipole = objective.dipole_error(predicted.dipole, batch["dipole"]) / scale.dipole
+        return energy_losses(predicted.energy, predicted.forces, batch, predictor, settings) | {
             "density": settings.density_weight * objective.point_error(predicted.density, batch).mean(),
-            "dipole": settings.density_weight * settings.dipole_weight * dipole.mean().clamp(min=1e-14).sqrt(),
+            "dipole": settings.density_weight * settings.dipole_weight * length(dipole).mean(),
         }
 
-    def predict(examples: list[Example], batch: Batch) -> tuple[Tensor, Tensor]:
-        predicted = predictor(batch.properties.molecules)
+    def predict(batch: Batch) -> tuple[Tensor, Tensor]:
+        predicted = predictor(batch.molecules)
         return predicted.energy, predicted.forces
 
     def validate() -> dict[str, float]:
-        return energy_metrics(validation, predictor, settings, predict)
+        return energy_metrics(validation, labelled, predict, predictor, settings)
 
-    return Stage("joint", predictor, len(training), loss, validate)
+    return Stage("joint", predictor, len(training), batch, loss, validate)
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ class Scale:
         """Means over the training frames; the dipole's not below (0.1 e bohr)^2, for molecules that have none."""
         densities = [e.properties.density for e in examples]
         zeros = [Density.of(d.molecules, d.basis, torch.zeros_like(d.coefficients)) for d in densities]
-        coulomb = [objective.coulomb_error(zero, d, (e.metric,)) for zero, d, e in zip(zeros, densities, examples)]
+        coulomb = [objective.coulomb_error(zero, d.coefficients, e.metric.flatten()) for zero, d, e in zip(zeros, densities, examples)]
         dipole = torch.cat([e.properties.dipole for e in examples]).double().square().sum(-1).mean()
         return cls(float(torch.cat(coulomb).mean()), max(float(dipole), 0.01))
 
@@ -157,43 +176,50 @@ class Scale:
         return float((relative * self.dipole).sqrt().mean()) / units.DEBYE
 
 
-def predict_density(predictor: Predictor, batch: Batch) -> tuple[Density, Tensor]:
+def sampled(batch: Batch, examples: list[Example], settings: TrainSettings, step: int) -> Batch:
+    """The batch with points of its ``examples``, others at every step."""
+    return with_points(batch, examples, settings.points_per_frame, settings.seed * 7_000_003 + step)
+
+
+def length(squares: Tensor) -> Tensor:
+    """Square root with a slope at zero."""
+    return (squares + 1e-14).sqrt()
+
+
+def predict_density(predictor: Predictor, molecules: Molecules) -> tuple[Density, Tensor]:
     """Density and dipole of a batch, differentiable in the weights."""
-    molecules = batch.properties.molecules
     geometry = predictor.geometry(molecules)
     density = predictor.density(molecules, predictor.density_network(geometry), geometry)
     return density, density.dipole()
 
 
-def over_batches(
-    function: Callable[[Batch], tuple[Tensor, ...]], examples: list[Example], device: torch.device, size: int = 32
-) -> list[Tensor]:
+def over_batches(function: Callable[[list[Example]], tuple[Tensor, ...]], examples: list[Example], size: int = 32) -> list[Tensor]:
     """The per-molecule results of ``function`` over all examples, joined, without derivatives."""
     with torch.no_grad():
-        parts = [function(collate(examples[i : i + size]).to(device)) for i in range(0, len(examples), size)]
+        parts = [function(examples[i : i + size]) for i in range(0, len(examples), size)]
     return [torch.cat(column) for column in zip(*parts)]
 
 
-def energy_losses(energy: Tensor, forces: Tensor, target: Properties, predictor: Predictor, settings: TrainSettings) -> Losses:
+def energy_losses(energy: Tensor, forces: Tensor, target: Batch, predictor: Predictor, settings: TrainSettings) -> Losses:
     """Errors in units of the root mean squared force component of the training set; smooth below a hundred-thousandth of it."""
     unit = predictor.energy_network.scale
-    per_atom = objective.energy_error(energy, target.energy, target.molecules.sizes, 1e-5 * unit)
-    return {"forces": objective.force_error(forces, target.forces, 1e-5 * unit) / unit, "energy": settings.energy_weight * per_atom / unit}
+    per_atom = objective.energy_error(energy, target["energy"], target.molecules.sizes, 1e-5 * unit)
+    per_component = objective.force_error(forces, target["forces"], 1e-5 * unit)
+    return {"forces": per_component / unit, "energy": settings.energy_weight * per_atom / unit}
 
 
 def energy_metrics(
-    examples: list[Example], predictor: Predictor, settings: TrainSettings,
-    predict: Callable[[list[Example], Batch], tuple[Tensor, Tensor]], size: int = 32,
+    examples: list[Example], collated: Callable[[list[Example]], Batch], predict: Callable[[Batch], tuple[Tensor, Tensor]],
+    predictor: Predictor, settings: TrainSettings, size: int = 32,
 ) -> dict[str, float]:  # fmt: skip
     """Score and mean absolute errors of energies (meV a molecule) and forces (meV/Angstrom)."""
     energies, components, losses = [], [], []
     for start in range(0, len(examples), size):
-        chosen = examples[start : start + size]
-        batch = collate(chosen).to(predictor.device)
-        energy, forces = (t.detach() for t in predict(chosen, batch))
-        energies.append((energy - batch.properties.energy).abs())
-        components.append((forces - batch.properties.forces).abs().flatten())
-        losses.append(sum(energy_losses(energy, forces, batch.properties, predictor, settings).values()) * len(chosen))
+        batch = collated(examples[start : start + size])
+        energy, forces = (t.detach() for t in predict(batch))
+        energies.append((energy - batch["energy"]).abs())
+        components.append((forces - batch["forces"]).abs().flatten())
+        losses.append(sum(energy_losses(energy, forces, batch, predictor, settings).values()) * batch.molecules.count)
     return {
         "score": float(sum(losses)) / len(examples),
         "energy_mae_meV": float(torch.cat(energies).mean()) / units.MEV,
@@ -214,20 +240,23 @@ def freeze(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
     return FrozenDensity(DensityOutput(*output), jacobian.flatten(1).T.contiguous())
 
 
-def joined(frozen: list[FrozenDensity]) -> DensityOutput:
-    """The outputs of network 1 for several molecules as one batch."""
-    return DensityOutput(*(torch.cat(parts) for parts in zip(*(f.output for f in frozen))))
+def energy_on_frozen(predictor: Predictor, batch: Batch, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+    """Energies and forces with F = -dE/dR at fixed density - (d density/dR)^T dE/d density, of a batch made by `with_frozen`.
 
-
-def energy_on_frozen(predictor: Predictor, target: Properties, frozen: list[FrozenDensity]) -> tuple[Tensor, Tensor]:
-    """Energies and forces with F = -dE/dR at fixed density - (d density/dR)^T dE/d density; differentiable in network 2's weights."""
+    With ``create_graph`` differentiable in network 2's weights.
+    """
     with torch.enable_grad():
-        molecules = target.molecules.at(target.molecules.positions.detach().requires_grad_())
-        output = DensityOutput(*(part.requires_grad_() for part in joined(frozen)))
-        geometry = predictor.geometry(molecules)
-        energy = molecules.total(predictor.energy_network(output, geometry))
-        training = torch.is_grad_enabled() and predictor.energy_network.training
-        direct, *slopes = torch.autograd.grad(energy.sum(), (molecules.positions, *output), create_graph=training)
-    through = torch.cat(slopes, dim=1).split(molecules.sizes.tolist())
-    chain = torch.cat([(f.jacobian @ slope.flatten()).view(-1, 3) for f, slope in zip(frozen, through, strict=True)])
-    return energy, -(direct + chain)
+        molecules = batch.molecules.at(batch.molecules.positions.detach().requires_grad_())
+        output = DensityOutput(*(batch[name].detach().requires_grad_() for name in ("coefficients", "widths")))
+        energy = molecules.total(predictor.energy_network(output, predictor.geometry(molecules)))
+        direct, *slopes = torch.autograd.grad(energy.sum(), (molecules.positions, *output), create_graph=create_graph)
+    return energy, -(direct + along_atoms(batch["jacobian"], torch.cat(slopes, dim=1), molecules.sizes.tolist()))
+
+
+def along_atoms(jacobian: Tensor, slopes: Tensor, sizes: list[int]) -> Tensor:
+    """[atoms, 3] chain rule: ``jacobian`` [3 atoms, atoms x width] of each molecule of ``sizes``, flat, times ``slopes`` [atoms, width]."""
+    if len(set(sizes)) == 1:
+        own = slopes.view(len(sizes), -1, 1)
+        return torch.bmm(jacobian.view(len(sizes), 3 * sizes[0], -1), own).view(-1, 3)
+    parts = zip(jacobian.split([3 * n * n * slopes.shape[1] for n in sizes]), slopes.split(sizes))
+    return torch.cat([(j.view(3 * len(s), -1) @ s.flatten()).view(-1, 3) for j, s in parts])
