@@ -27,11 +27,13 @@ def test_low_orders_have_their_closed_forms():
     assert torch.allclose(s[:, 1:], torch.stack(expected, 1), atol=1e-13)
 
 
-def test_agrees_with_e3nn_up_to_order_six():
+@pytest.mark.parametrize("at_once", [False, True])
+def test_agrees_with_e3nn_up_to_order_six(at_once):
     o3 = pytest.importorskip("e3nn.o3")
     r = torch.randn(30, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     theirs = o3.spherical_harmonics(list(range(7)), r[:, [1, 2, 0]], normalize=False, normalization="integral")
-    assert torch.allclose(symmetry.solid_harmonics(r, 6), theirs, atol=1e-11, rtol=1e-11)
+    assert torch.allclose(symmetry.solid_harmonics(r, 6, at_once=at_once), theirs, atol=1e-11, rtol=1e-11)
+    assert torch.allclose(symmetry.solid_harmonics(r, 0, at_once=at_once), theirs[:, :1])
 
 
 @pytest.mark.parametrize("l", range(11))
@@ -61,7 +63,8 @@ def test_gaunt_vanishes_outside_the_triangle_and_for_odd_sums():
     assert not symmetry.couples(1, 1, 1) and not symmetry.couples(1, 1, 3) and symmetry.couples(2, 2, 4)
 
 
-def test_derivatives_are_exact():
+@pytest.mark.parametrize("at_once", [False, True])
+def test_derivatives_are_exact(at_once):
     r = torch.randn(4, 3, dtype=torch.float64, requires_grad=True, generator=torch.Generator().manual_seed(3))
-    assert torch.autograd.gradcheck(lambda x: symmetry.solid_harmonics(x, 4), r)
-    assert torch.autograd.gradgradcheck(lambda x: symmetry.solid_harmonics(x, 3), r)
+    assert torch.autograd.gradcheck(lambda x: symmetry.solid_harmonics(x, 4, at_once=at_once), r)
+    assert torch.autograd.gradgradcheck(lambda x: symmetry.solid_harmonics(x, 3, at_once=at_once), r)

@@ -7,7 +7,7 @@ The *solid* harmonic r^l S_lm(r_hat) is a homogeneous polynomial, so everything 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import torch
@@ -70,18 +70,40 @@ def _harmonic_polynomials(l_max: int) -> np.ndarray:
 
 
 @lru_cache
-def _harmonic_table(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.as_tensor(_harmonic_polynomials(l_max), dtype=dtype, device=device)
+def _harmonic_tables(l_max: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factors of each monomial, [4, l_max x monomials] of (x, y, z, 1); the harmonics' coefficients, [monomials, components]."""
+    powers = _monomial_powers(l_max)
+    factors = np.zeros((4, max(l_max, 1), len(powers)))
+    for place, (a, b, c) in enumerate(powers):
+        for number, factor in enumerate([0] * a + [1] * b + [2] * c + [3] * (max(l_max, 1) - a - b - c)):
+            factors[factor, number, place] = 1.0
+    tables = factors.reshape(4, -1), _harmonic_polynomials(l_max)
+    return tuple(torch.as_tensor(table, dtype=dtype, device=device) for table in tables)
 
 
-def solid_harmonics(vectors: Tensor, l_max: int) -> Tensor:
-    """r^l S_lm(r_hat): ``vectors`` [..., 3] -> [..., (l_max + 1)^2]; polynomial, hence differentiable any number of times."""
+def solid_harmonics(vectors: Tensor, l_max: int, *, at_once: bool = False) -> Tensor:
+    """r^l S_lm(r_hat): ``vectors`` [..., 3] -> [..., (l_max + 1)^2]; polynomial, hence differentiable any number of times.
+
+    ``at_once``: by a third of the operations, which need several times the memory; for few vectors.
+    """
+    factors, table = _harmonic_tables(l_max, vectors.dtype, vectors.device)
+    return (_monomials_at_once(vectors, factors, l_max) if at_once else _monomials(vectors, l_max)) @ table
+
+
+def _monomials(vectors: Tensor, l_max: int) -> Tensor:
+    """[..., monomials] in the order of `_monomial_powers`: the last ``degree`` before have no x, the last one no y."""
     x, y, z = vectors.split(1, dim=-1)
     monomials = [torch.ones_like(x)]
-    for degree in range(1, l_max + 1):  # the order of `_monomial_powers`: the last `degree` monomials before have no x, the last one no y
+    for degree in range(1, l_max + 1):
         lower = monomials[-1]
         monomials.append(torch.cat([x * lower, y * lower[..., -degree:], z * lower[..., -1:]], dim=-1))
-    return torch.cat(monomials, dim=-1) @ _harmonic_table(l_max, vectors.dtype, vectors.device)
+    return torch.cat(monomials, dim=-1)
+
+
+def _monomials_at_once(vectors: Tensor, factors: Tensor, l_max: int) -> Tensor:
+    """The same as products of l_max factors, each of them x, y, z or 1."""
+    known = torch.nn.functional.pad(vectors, (0, 1), value=1.0)
+    return reduce(torch.mul, (known @ factors).chunk(max(l_max, 1), dim=-1))
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from densnet.density.basis import DensityBasis
 from densnet.density.gaussians import charges
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, MixPaths, Product, Radial, Rows, Sizes
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, MixPaths, Product, Radial, Rows, Sizes, leading, scalars
 from densnet.settings import Section
 
 
@@ -103,7 +103,7 @@ class DensityNetwork(nn.Module):
         s_count = self.basis.counts[0]
         s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
         s = (s + self._of_atoms("mean", geometry)) * bonded
-        s = self._neutral(s, widths[:, :s_count], self.transfer(h[0], geometry), geometry)
+        s = self._neutral(s, widths[:, :s_count], self.transfer(scalars(h), geometry), geometry)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
 
     def dipole_features(self, h: Tensor, geometry: Geometry, vectors: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class DensityNetwork(nn.Module):
             kind = torch.eye(len(self.exponents), dtype=h.dtype, device=h.device).index_select(0, geometry.element)
             directed = torch.cat([h[3:4], h[1:3]]).transpose(0, 1)  # harmonics are in the order y, z, x
             own = (kind[:, None, :, None] * directed[:, :, None, :]).flatten(2)
-        moved = -0.5 * vectors.mT @ self.transfer.parts(h[0], geometry)
+        moved = -0.5 * vectors.mT @ self.transfer.parts(scalars(h), geometry)
         return torch.cat([own, moved], dim=2)
 
     def exponents_at(self, geometry: Geometry, widths: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class Transfer(nn.Module):
         """[atoms, neighbours, rank] electrons that each channel k moves from each neighbour."""
         a, b = self.donor(scalars), self.acceptor(scalars)
         flow = a.unsqueeze(1) * geometry.of_senders(b) - geometry.of_senders(a) * b.unsqueeze(1)
-        return flow * (geometry.radial @ self.radial)
+        return flow * (geometry.radial @ self.radial).view(flow.shape)
 
 
 class Synthesis(nn.Module):
@@ -208,11 +208,12 @@ class Head(nn.Module):
         self.out = nn.ModuleList(Synthesis(mixed, present) for present in slots_present(basis))
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
-        strength = self.receiver(h[0]).unsqueeze(1) * geometry.of_senders(self.sender(h[0])) * self.scale
-        weights = self.radial(geometry).unflatten(2, self.shape) * strength.unsqueeze(2)
-        a = torch.bmm(geometry.directions(self.l_max).flatten(1, 2).transpose(1, 2), weights.flatten(1, 2)).transpose(0, 1).contiguous()
-        products = self.product(self.low(h[: len(self.low.degree)], geometry), a, geometry)
-        hidden = self.hidden(h[: len(self.hidden.degree)], geometry)
+        known, (atoms, neighbours) = scalars(h), geometry.envelope.shape
+        strength = self.receiver(known).unsqueeze(1) * geometry.of_senders(self.sender(known))
+        weights = self.radial(geometry, lambda last: last * self.scale).view(atoms, neighbours, *self.shape) * strength.unsqueeze(2)
+        a = torch.bmm(geometry.from_neighbours(self.l_max), weights.flatten(1, 2)).transpose(0, 1).contiguous()
+        products = self.product(self.low(leading(h, len(self.low.degree)), geometry), a, geometry)
+        hidden = self.hidden(leading(h, len(self.hidden.degree)), geometry)
         x = self.mix(torch.cat([a, products]), geometry) + torch.nn.functional.pad(hidden, (0, 0, 0, 0, 0, len(a) - len(hidden)))
         blocks = x.split([2 * l + 1 for l in range(self.l_max + 1)])
         rows = [out(block, geometry).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)]

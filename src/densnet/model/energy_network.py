@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, silu
+from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, leading, scalars, silu
 from densnet.settings import Section
 
 GAINS = (0.1, 0.02)
@@ -68,7 +68,7 @@ class EnergyNetwork(nn.Module):
         found = []
         for layer, first in zip(self.layers, self.first):
             h = layer(h, geometry)
-            found.append(silu(first(h[0])))
+            found.append(silu(first(scalars(h))))
         return torch.cat(found, dim=1)
 
     def energies(self, features: Tensor, geometry: Geometry) -> Tensor:
@@ -136,12 +136,11 @@ class ReadDensity(nn.Module):
         blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
         d = self.level(torch.cat([linear(x, geometry).transpose(0, 1) for linear, x in zip(self.linear, blocks)]))
         power = (self.sum_m @ (self.left(d, geometry) * self.right(d, geometry)).flatten(1)).unflatten(1, (-1, d.shape[2]))
-        linear = self.gains[0] * self.up(d[: symmetry.components(self.l_out)], geometry)
+        linear = self.gains[0] * self.up(leading(d, symmetry.components(self.l_out)), geometry)
         first, rest = linear.split([1, len(linear) - 1])
         widths = self.widths(density.widths.unsqueeze(0), geometry).squeeze(1)
         invariants = self.gains[1] * self.invariants(power.transpose(0, 1).flatten(1))
-        scalars = first[0] + embedding + invariants + widths
-        return torch.cat([scalars.unsqueeze(0), rest])
+        return torch.cat([first + (embedding + invariants + widths), rest])
 
     def _whole_mean(self) -> Tensor:
         return torch.nn.functional.pad(self.mean, (0, self.basis.width - self.basis.counts[0]))

@@ -27,9 +27,10 @@ class Geometry:
     element    [atoms]                         index into the model's element list
     sender     [atoms * neighbours]            the neighbours of each atom in turn
     harmonics  [atoms, neighbours, components] sqrt(4 pi) S_lm of the direction atom -> neighbour
-    radial     [atoms, neighbours, functions]  Bessel functions times the cut-off
+    radial     [atoms * neighbours, functions] Bessel functions times the cut-off
     envelope   [atoms, neighbours]             cut-off function, 1 at r = 0, C2 zero at r = cut-off
     constants                                  what was made of frozen weights for these elements before; None: weights may change
+    fixed                                      whether ``sender`` is always the same for these elements
     """
 
     element: Tensor
@@ -38,18 +39,31 @@ class Geometry:
     radial: Tensor
     envelope: Tensor
     constants: dict[tuple[int, str], Tensor] | None = None
-    _directions: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    fixed: bool = False
+    _directions: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
-    def directions(self, l_max: int) -> Tensor:
-        """[atoms, neighbours, l_max + 1, components] harmonics up to ``l_max``, those of each l in a row of their own, zero elsewhere."""
+    def towards(self, l_max: int) -> Tensor:
+        """[atoms * neighbours, l_max + 1, components] harmonics up to ``l_max``, those of each l in a row of their own, zero elsewhere."""
+        return self._directions_up_to(l_max)[0]
+
+    def from_neighbours(self, l_max: int) -> Tensor:
+        """[atoms, components, neighbours * (l_max + 1)] the same, to be summed over neighbours."""
+        return self._directions_up_to(l_max)[1]
+
+    def _directions_up_to(self, l_max: int) -> tuple[Tensor, Tensor]:
         if l_max not in self._directions:
             own = _of_degree(l_max, self.harmonics.dtype, self.harmonics.device)
-            self._directions[l_max] = self.harmonics[..., : own.shape[1]].unsqueeze(2) * own
+            known = self.harmonics if own.shape[1] == self.harmonics.shape[2] else self.harmonics[..., : own.shape[1]]
+            directions = known.unsqueeze(2) * own
+            self._directions[l_max] = directions.flatten(0, 1), directions.flatten(1, 2).transpose(1, 2)
         return self._directions[l_max]
 
-    def constant(self, owner: nn.Module, name: str, make: Callable[[], Tensor]) -> Tensor:
-        """``make()``, which depends on weights of ``owner`` and on elements only; made once as long as they stay as they are."""
-        if self.constants is None:
+    def constant(self, owner: nn.Module, name: str, make: Callable[[], Tensor], *, of_pairs: bool = False) -> Tensor:
+        """``make()``, which depends on weights of ``owner`` and on elements (``of_pairs``: those of neighbours too) only.
+
+        Made once as long as they stay as they are.
+        """
+        if self.constants is None or (of_pairs and not self.fixed):
             return make()
         key = (id(owner), name)
         if key not in self.constants:
@@ -75,20 +89,34 @@ def envelope(x: Tensor) -> Tensor:
 
 def geometry(
     element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int,
-    constants: dict[tuple[int, str], Tensor] | None = None,
+    constants: dict[tuple[int, str], Tensor] | None = None, fixed: bool = False,
 ) -> Geometry:  # fmt: skip
     """`Geometry` from ``vectors`` [atoms, neighbours, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
     distance = vectors.square().sum(-1, keepdim=True).sqrt()
     damping = envelope(distance / cutoff)
     order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
-    harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max)
-    return Geometry(element, neighbours.sender.flatten(), harmonics, waves, damping.squeeze(-1), constants)
+    harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max, at_once=True)
+    return Geometry(element, neighbours.sender.flatten(), harmonics, waves.flatten(0, 1), damping.squeeze(-1), constants, fixed)
+
+
+def leading(features: Tensor, count: int) -> Tensor:
+    """The first ``count`` components."""
+    return features if len(features) == count else features[:count]
+
+
+def scalars(features: Tensor) -> Tensor:
+    """[atoms, channels] of [components, atoms, channels]: l = 0."""
+    return features.squeeze(0) if len(features) == 1 else features[0]
+
+
+SILU_SCALE = 1.6768
+"""Keeps unit variance."""
 
 
 def silu(x: Tensor) -> Tensor:
     """x sigmoid(x), scaled to keep unit variance."""
-    return 1.6768 * torch.nn.functional.silu(x)
+    return SILU_SCALE * torch.nn.functional.silu(x)
 
 
 class Mix(nn.Module):
@@ -200,7 +228,7 @@ class Sizes:
 
 
 class Radial(nn.Module):
-    """Weights of the messages, [atoms, neighbours, outputs]: one hidden layer on the Bessel functions, modulated by both elements.
+    """Weights of the messages, [atoms * neighbours, outputs]: one hidden layer on the Bessel functions, modulated by both elements.
 
     No biases: the weights inherit the C2 zero of the radial functions at the cut-off.
     """
@@ -212,10 +240,16 @@ class Radial(nn.Module):
         self.sender = nn.Parameter(torch.randn(sizes.elements, hidden) * 0.5)
         self.last = nn.Parameter(torch.randn(hidden, outputs) / math.sqrt(hidden))
 
-    def forward(self, geometry: Geometry) -> Tensor:
-        own = geometry.constant(self, "receiver", lambda: 1 + self.receiver.index_select(0, geometry.element))
-        theirs = geometry.constant(self, "sender", lambda: self.sender.index_select(0, geometry.element))
-        return silu((geometry.radial @ self.first) * (own.unsqueeze(1) + geometry.of_senders(theirs))) @ self.last
+    def forward(self, geometry: Geometry, arranged: Callable[[Tensor], Tensor] = lambda last: last) -> Tensor:
+        """``arranged``: what is done to the columns of the last weights."""
+        modulation = geometry.constant(self, "modulation", lambda: self._modulation(geometry), of_pairs=True)
+        last = geometry.constant(self, "last", lambda: SILU_SCALE * arranged(self.last))
+        return torch.nn.functional.silu((geometry.radial @ self.first) * modulation) @ last
+
+    def _modulation(self, geometry: Geometry) -> Tensor:
+        own = 1 + self.receiver.index_select(0, geometry.element)
+        theirs = self.sender.index_select(0, geometry.element)
+        return (own.unsqueeze(1) + geometry.of_senders(theirs)).flatten(0, 1)
 
 
 class Messages(nn.Module):
@@ -230,36 +264,43 @@ class Messages(nn.Module):
 
     def __init__(self, l_in: int, l_out: int, channels: int, sizes: Sizes):
         super().__init__()
-        self.l_in, self.l_out = l_in, l_out
+        self.l_in, self.l_out, self.channels = l_in, l_out, channels
         self.degrees = symmetry.degrees(l_out)
         self.kept = min(l_in, l_out)
-        self.shape = (l_out + 1) * (l_in + 1) + self.kept, channels
         self.outputs = (l_in + 1 + bool(self.kept)) * channels
-        self.radial = Radial(sizes, self.shape[0] * self.shape[1])
+        self.radial = Radial(sizes, ((l_out + 1) * (l_in + 1) + self.kept) * channels)
         size = [(2 * l + 1) ** -0.5 for l in range(l_in + 1)] * (l_out + 1) + [1.0] * self.kept
         with torch.no_grad():
             self.radial.last.mul_(torch.tensor(size).repeat_interleave(channels))
         self.register_buffer("scale", torch.full((len(self.degrees), 1, 1), sizes.neighbours**-0.5))
-        self.register_buffer("degree", torch.tensor(symmetry.degrees(self.kept)[1:], dtype=torch.int64) - 1, persistent=False)
+        arriving = [l * l for l in range(l_out + 1) for _ in range(l_in + 1)] + [l * l for l in range(1, self.kept + 1)]
+        self.register_buffer("arriving", torch.tensor(arriving).repeat_interleave(channels), persistent=False)
+        self.register_buffer("degree", torch.tensor(symmetry.degrees(self.kept)), persistent=False)
 
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         atoms, neighbours = geometry.envelope.shape
-        theirs = geometry.of_senders(h.transpose(0, 1).contiguous())
-        weights = self.radial(geometry).unflatten(2, self.shape)
-        coupling, keeping = weights.split([self.shape[0] - self.kept, self.kept], dim=2)
-        coupling = coupling.unflatten(2, (self.l_out + 1, self.l_in + 1))
-        directions = geometry.directions(self.l_out)
+        paths, channels = self.l_in + 1, self.channels
+        theirs = h.index_select(1, geometry.sender)
+        along = theirs.view(-1, 1, 1, channels)
         if self.l_in:
-            towards = directions[:, :, : self.l_in + 1, : theirs.shape[2]].flatten(0, 1)
-            along = torch.bmm(towards, theirs.flatten(0, 1)).unflatten(0, (atoms, neighbours))
-            strength = coupling * along.unsqueeze(2)
-        else:
-            strength = coupling * theirs.unsqueeze(3)
-        m = torch.bmm(directions.flatten(1, 2).transpose(1, 2), strength.flatten(1, 2).flatten(2))
-        if self.kept:
-            whole = (keeping.index_select(2, self.degree) * theirs[:, :, 1 : 1 + len(self.degree)]).sum(1)
-            m = torch.cat([m, torch.nn.functional.pad(whole, (0, 0, 1, len(self.scale) - 1 - len(self.degree)))], dim=2)
-        return m.transpose(0, 1) * self.scale
+            along = torch.bmm(geometry.towards(self.l_in), theirs.transpose(0, 1)).unsqueeze(1)
+        count = (self.l_out + 1) * paths * channels
+        coupling, keeping = self.radial(geometry, self._arranged).split([count, (self.kept + 1) * channels], dim=1)
+        strength = coupling.view(-1, self.l_out + 1, paths, channels) * along
+        m = torch.bmm(geometry.from_neighbours(self.l_out), strength.view(atoms, -1, paths * channels)).transpose(0, 1)
+        if not self.kept:
+            return m
+        of_l = keeping.view(-1, self.kept + 1, channels).transpose(0, 1).index_select(0, self.degree)
+        whole = (of_l * leading(theirs, len(self.degree))).view(-1, atoms, neighbours, channels).sum(2)
+        if len(whole) < len(m):
+            whole = torch.nn.functional.pad(whole, (0, 0, 0, 0, 0, len(m) - len(whole)))
+        return torch.cat([m, whole], dim=2)
+
+    def _arranged(self, last: Tensor) -> Tensor:
+        """Columns times the scale of the l that they lead to; no whole is kept of l = 0, which couples to itself already."""
+        count = (self.l_out + 1) * (self.l_in + 1) * self.channels
+        coupling, keeping = (last * self.scale.flatten().index_select(0, self.arriving)).split([count, last.shape[1] - count], dim=1)
+        return torch.cat([coupling, torch.nn.functional.pad(keeping, (self.channels, 0))], dim=1)
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
@@ -293,12 +334,14 @@ class Interaction(nn.Module):
     def forward(self, h: Tensor, geometry: Geometry) -> Tensor:
         a = self.mix_messages(self.messages(self.up(h, geometry), geometry), geometry)
         aa = self.mix_pair(self.pair(a, a, geometry), geometry)
-        rows = [a[: self.components], aa[: self.components], self.triple(aa, a, geometry)]
-        kept = self.skip(h[: self.kept], geometry)
-        x = self.out(torch.cat(rows), geometry) + torch.nn.functional.pad(kept, (0, 0, 0, 0, 0, self.components - self.kept))
+        rows = [leading(a, self.components), leading(aa, self.components), self.triple(aa, a, geometry)]
+        kept = self.skip(leading(h, self.kept), geometry)
+        if self.kept < self.components:
+            kept = torch.nn.functional.pad(kept, (0, 0, 0, 0, 0, self.components - self.kept))
+        x = self.out(torch.cat(rows), geometry) + kept
         first, rest = x.split([1, self.components - 1])
-        scalars = first[0] + geometry.constant(self, "element", lambda: self.element.index_select(0, geometry.element))
-        gates = self.last(silu(self.hidden(scalars))).view(len(scalars), -1, x.shape[2]).transpose(0, 1)
+        known = first.squeeze(0) + geometry.constant(self, "element", lambda: self.element.index_select(0, geometry.element))
+        gates = self.last(silu(self.hidden(known))).view(len(known), -1, x.shape[2]).transpose(0, 1)
         if self.components == 1:
             return first + gates
         own, others = gates.split([1, len(gates) - 1])

@@ -115,7 +115,7 @@ def gradients_of(
 ) -> Gradients:
     """Compiled where that is wanted, possible and pays; if compiling fails, `by_autograd` does the same."""
     eager = by_autograd(stage, weights)
-    if not settings.compile or settings.device != "cpu" or plan.steps < COMPILED_FROM or not compiler_found():
+    if not (settings.compile and stage.compiles) or settings.device != "cpu" or plan.steps < COMPILED_FROM or not compiler_found():
         return eager
     size = min(plan.batch, stage.count)
     parts = max(n for n in range(1, settings.cores + 1) if size % n == 0)

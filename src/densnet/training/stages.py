@@ -28,8 +28,9 @@ class Stage:
     network     whose weights learn
     count       training frames
     batch       (indices of frames, step) -> what the loss is made of
-    loss        batch -> losses by name, differentiable in the weights: arithmetic alone, so that it can be compiled
+    loss        batch -> losses by name, differentiable in the weights
     validate    () -> metrics with a "score" to be minimised
+    compiles    whether the loss is arithmetic alone, the same for all molecules of one composition
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stage:
     batch: Callable[[list[int], int], Batch]
     loss: Callable[[Batch], Losses]
     validate: Callable[[], dict[str, float]]
+    compiles: bool = True
 
 
 def density_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -70,9 +72,10 @@ def density_stage(predictor: Predictor, training: list[Example], validation: lis
             "dipole_mae_D": scale.debye(dipole),
         }
 
-    return Stage(
-        "density", predictor.density_network, len(training), lambda indices, step: fitted([training[i] for i in indices]), loss, validate
-    )
+    def batch(indices: list[int], step: int) -> Batch:
+        return fitted([training[i] for i in indices])
+
+    return Stage("density", predictor.density_network, len(training), batch, loss, validate, compiles=False)
 
 
 def points_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -120,9 +123,10 @@ def energy_stage(predictor: Predictor, training: list[Example], validation: list
     def validate() -> dict[str, float]:
         return energy_metrics(validation, on_frozen, lambda batch: energy_on_frozen(predictor, batch), predictor, settings)
 
-    return Stage(
-        "energy", predictor.energy_network, len(training), lambda indices, step: on_frozen([training[i] for i in indices]), loss, validate
-    )
+    def batch(indices: list[int], step: int) -> Batch:
+        return on_frozen([training[i] for i in indices])
+
+    return Stage("energy", predictor.energy_network, len(training), batch, loss, validate)
 
 
 def joint_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
