@@ -91,6 +91,8 @@ def test_a_killed_run_goes_on_to_its_report(place):
     again = densnet("run", "mine.toml", cwd=place)
     assert again.code == 0, again.err
     assert "going on where it was stopped" in again.err and again.err.count("done before") == 1
+    expected = "expected errors: energy"
+    assert expected in again.err and expected in (folder / "run.log").read_text()
     told = json.loads((folder / "spectrum" / "ensemble.json").read_text())
     assert [c["name"] for c in told["conformers"]] == ["bent"] and told["conformers"][0]["symmetry"] == 4
     bands = json.loads((folder / "spectrum" / "bands.json").read_text())

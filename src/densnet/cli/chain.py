@@ -21,6 +21,7 @@ from densnet.cli.forces import force_function
 from densnet.cli.harmonic import ForceFunction, analyse, cold_run, named_geometries, remembered, write_conformers, write_slices
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
+from densnet.cli.simulate import keep_uncertain
 from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.batches import nearest
@@ -51,12 +52,14 @@ class ChainError(ValueError):
 class Chain:
     """The stages of one run: with `run.model` from that model on, else from geometries to a new model first.
 
-    ``root`` is the folder of the settings file; the stage at work tells ``progress`` (done, of how many, and maybe what).
+    ``root`` is the folder of the settings file; the stage at work tells ``progress`` (done, of how many, and maybe what), and ``tell``
+    what the user should know.
     """
 
     settings: RunFile
     root: Path
     progress: Progress
+    tell: Callable[[str], None] = lambda text: None
 
     @property
     def folder(self) -> Path:
@@ -169,13 +172,16 @@ class Chain:
         write_json(place / "cold.json", {**about, "bands": rows})
 
     def simulate(self, place: Path) -> None:
-        """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``."""
+        """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``; ``uncertain.extxyz`` where the model is unsure."""
         settings = self.settings.simulate
         provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
         start = Molecules.concatenate([molecule for _, molecule in self.named()])
         origins(self.ensemble(), settings.replicas)  # refuses too few replicas
         forces = force_function(self.model(), start, settings, lambda text: self.progress(0, None, text))
-        simulate(forces, start, settings, place, self.progress, provenance)
+        try:
+            simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
+        finally:
+            keep_uncertain(place, settings, self.tell)
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)

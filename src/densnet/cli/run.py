@@ -47,7 +47,7 @@ def run(
         _keep_settings(text, what, folder)
         say(f"[bold]{chosen.run.name}[/]: results go to {folder}")
         with activity("starting") as progress:
-            chain = Chain(chosen, root, progress)
+            chain = Chain(chosen, root, progress, lambda text: _note(text, folder))
             seconds = walk(folder, chain.stages(), lambda event: _tell(event, folder, chain))
         page = write_report(folder)
     say(f"all stages took {duration(sum(seconds.values()))}; the report is [bold]{page}[/]")
@@ -86,6 +86,14 @@ def _tell(event: Event, folder: Path, chain: Chain) -> None:
         chain.progress(0, None, event.stage.about)
     say(lines[event.kind])
     _log(folder, lines[event.kind].strip())
+
+
+def _note(text: str, folder: Path) -> None:
+    """What a stage has to say, for the user and for run.log."""
+    from densnet.cli.console import say
+
+    say(f"             {text}")
+    _log(folder, text)
 
 
 def _log(folder: Path, text: str) -> None:

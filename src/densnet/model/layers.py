@@ -87,17 +87,14 @@ def envelope(x: Tensor) -> Tensor:
     return 1 + inside**6 * (-28 + inside * (48 - 21 * inside))
 
 
-def geometry(
-    element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int,
-    constants: dict[tuple[int, str], Tensor] | None = None, fixed: bool = False,
-) -> Geometry:  # fmt: skip
+def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff: float, radial: int, l_max: int) -> Geometry:
     """`Geometry` from ``vectors`` [atoms, neighbours, 3] in bohr; ``radial`` Bessel functions sqrt(2 / rc) sin(n pi r / rc) / r, n = 1.."""
     distance = vectors.square().sum(-1, keepdim=True).sqrt()
     damping = envelope(distance / cutoff)
     order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
     harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max, at_once=True)
-    return Geometry(element, neighbours.sender.flatten(), harmonics, waves.flatten(0, 1), damping.squeeze(-1), constants, fixed)
+    return Geometry(element, neighbours.sender.flatten(), harmonics, waves.flatten(0, 1), damping.squeeze(-1))
 
 
 def leading(features: Tensor, count: int) -> Tensor:

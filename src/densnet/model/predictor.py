@@ -105,10 +105,8 @@ class Predictor(nn.Module):
         vectors = self._vectors(molecules, neighbours)
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
         constants = topology.constants if self._frozen() else None
-        return geometry(
-            topology.element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max, constants=constants,
-            fixed=neighbours is topology.every,
-        )  # fmt: skip
+        found = geometry(topology.element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
+        return replace(found, constants=constants, fixed=neighbours is topology.every)
 
     def _vectors(self, molecules: Molecules, neighbours: Neighbours) -> Tensor:
         """[atoms, neighbours, 3] bohr, in the precision of the networks; an absent neighbour is beyond the cut-off."""
