@@ -107,7 +107,8 @@ def measure(job: Job) -> Speed:
 
 def measured(model: str, labels: Path, frames: int, steps: int, examples: Path) -> dict[str, Speed]:
     """All phases, one after another."""
-    jobs = [Job(stage, compiled, model, labels, frames, steps, examples) for stage in STAGES for compiled in (False, True)]
+    kinds = [("density", False), *((stage, compiled) for stage in ("points", "energy") for compiled in (False, True))]
+    jobs = [Job(stage, compiled, model, labels, frames, steps, examples) for stage, compiled in kinds]
     names = [f"{job.stage}{', compiled' if job.compiled else ''}" for job in jobs]
     return dict(zip(names, apart(measure, [(job,) for job in jobs])))
 

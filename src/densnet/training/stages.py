@@ -102,12 +102,16 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
     return Stage("points", predictor.density_network, len(training), batch, lambda batch: losses(*errors(batch)), validate)
 
 
-def energy_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
+def energy_stage(
+    predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings,
+    read: Callable[[Predictor, Molecules], FrozenDensity] | None = None,
+) -> Stage:  # fmt: skip
     """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame.
 
-    The scales of an untrained one are set anew, by the density that it will read in place of the labelled one.
+    The scales of an untrained one are set anew, by the density that it will read in place of the labelled one. ``read`` another density
+    than network 1's (`freeze`), if given.
     """
-    frozen = {id(e): freeze(predictor, e.properties.molecules) for e in [*training, *validation]}
+    frozen = {id(e): (read or freeze)(predictor, e.properties.molecules) for e in [*training, *validation]}
 
     def on_frozen(examples: list[Example]) -> Batch:
         return with_frozen(collate(examples, "energy", "forces"), [frozen[id(e)] for e in examples]).to(predictor.device)

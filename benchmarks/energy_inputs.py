@@ -1,0 +1,138 @@
+"""What the density buys the energy: python benchmarks/energy_inputs.py [--model ethanol] [--lines density without ...] [--steps 3000]
+
+The energy network of a shipped model, trained anew on the same frames, seed and steps, each time with something else to read:
+
+    density    the coefficients that network 1 predicts, frozen, with their Jacobian along the atoms: what `densnet train` does
+    without    the mean coefficients of each element, the same everywhere: geometry alone
+    shuffled   the predicted coefficients of another frame, as wrong for this one as an independent frame's density is
+    fitted     the coefficients fitted to the DFT density of the frame itself (its change along the atoms: that of network 1)
+    joint      `density`, then `--joint-steps` steps with both networks learning from energies, forces, dipoles and density
+
+A line that was interrupted goes on, one that is done is not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from measuring import machine, machine_line, markdown, write
+
+from densnet.cli.fitting import untrained
+from densnet.cli.prepare import prepare
+from densnet.cli.train import held_out
+from densnet.dataset import store
+from densnet.model.density_network import DensityOutput
+from densnet.model.predictor import Predictor, load
+from densnet.molecules import Molecules
+from densnet.settings import parse
+from densnet.training import fit
+from densnet.training.examples import Example, FrozenDensity
+from densnet.training.settings import TrainSettings
+from densnet.training.stages import energy_stage, freeze, joint_stage
+
+LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
+POINTS = 4000
+Frames = dict[str, list[Example]]
+Read = Callable[[Predictor, Molecules], FrozenDensity]
+
+
+def constant(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
+    """Mean coefficients of each element."""
+    element, basis = predictor.element_of[molecule.numbers], predictor.basis
+    mean = torch.nn.functional.pad(predictor.density_network.mean, (0, basis.width - basis.counts[0])).index_select(0, element)
+    widths = mean.new_zeros(len(element), len(basis.slots))
+    return FrozenDensity(DensityOutput(mean, widths), mean.new_zeros(3 * len(element), mean.numel() + widths.numel()))
+
+
+def shuffled(frames: Frames) -> Read:
+    """The density of the next frame but six of the same set, which is of another trajectory or long after."""
+    other = {}
+    for part in frames.values():
+        for number, example in enumerate(part):
+            other[id(example.properties.molecules)] = part[(number + len(part) // 2) % len(part)].properties.molecules
+
+    def read(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
+        found = freeze(predictor, other[id(molecule)])
+        return FrozenDensity(found.output, torch.zeros_like(found.jacobian))
+
+    return read
+
+
+def fitted(frames: Frames) -> Read:
+    """The label's own coefficients, at the reference exponents."""
+    density = {id(example.properties.molecules): example.properties.density for part in frames.values() for example in part}
+
+    def read(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
+        coefficients, near = density[id(molecule)].coefficients.float(), freeze(predictor, molecule)
+        jacobian = near.jacobian.unflatten(1, (len(coefficients), -1)).clone()
+        jacobian[..., coefficients.shape[1] :] = 0  # widths
+        return FrozenDensity(DensityOutput(coefficients, torch.zeros_like(near.output.widths)), jacobian.flatten(1))
+
+    return read
+
+
+def started(model: str, frames: Frames, seed: int) -> Predictor:
+    """Network 1 as it is, network 2 new."""
+    former = load(model)
+    predictor = untrained(frames["training"], former.settings, former.basis, seed)
+    predictor.density_network.load_state_dict(former.density_network.state_dict())
+    return predictor.train().requires_grad_(True)
+
+
+def line(name: str, chosen: argparse.Namespace, frames: Frames, settings: TrainSettings) -> dict:
+    """Errors on each set of held-out frames after a training."""
+    reads = {"without": constant, "shuffled": shuffled(frames), "fitted": fitted(frames)}
+    folder, predictor = chosen.out / name, started(chosen.model, frames, settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = partial(energy_stage, predictor, settings=settings, read=reads.get(name))
+    fit.optimise(stage(frames["training"], frames["validation"]), settings.energy, settings, folder, lambda now: None)
+    if name == "joint":
+        stage = partial(joint_stage, predictor, settings=settings)
+        fit.optimise(stage(frames["training"], frames["validation"]), settings.joint, settings, folder, lambda now: None)
+    found = {test: stage(frames["training"][:1], frames[test]).validate() for test in ("validation", *chosen.tests)}
+    (folder / "result.json").write_text(json.dumps(found))
+    return found
+
+
+def main() -> None:
+    """Train, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    lines = ("density", "without", "shuffled", "fitted", "joint")
+    parser.add_argument("--model", default="ethanol")
+    parser.add_argument("--lines", nargs="+", choices=lines, default=lines)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--joint-steps", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
+    parser.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
+    parser.add_argument("--out", type=Path, default=Path("runs/energy_inputs"))
+    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-examples"))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    model = load(chosen.model)
+    former = model.provenance["training"]
+    steps = {"energy": {**former["energy"], "steps": chosen.steps}, "joint": {**former["joint"], "steps": chosen.joint_steps}}
+    settings = parse(TrainSettings, {**former, **steps, "threads": chosen.threads}, "training of the model")
+    labels = store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5")))
+    sets = dict(zip(("training", "validation"), held_out(labels, settings.validation_fraction, settings.seed)))
+    sets |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}
+    frames = {name: prepare(part, model.basis, chosen.examples, points=POINTS) for name, part in sets.items()}
+    print(f"energy network of `{chosen.model}`, {len(frames['training'])} frames, {chosen.steps} steps; {machine_line()}", flush=True)
+    results = {}
+    for name in chosen.lines:
+        done = chosen.out / name / "result.json"
+        results[name] = json.loads(done.read_text()) if done.exists() else line(name, chosen, frames, settings)
+        print(name, {test: round(row["force_mae_meV_per_A"], 2) for test, row in results[name].items()}, flush=True)
+    tests = next(iter(results.values())).keys()
+    head = ["reads", *(f"{test}, {what}" for test in tests for what in ("meV/A", "meV"))]
+    rows = [[n, *(row[t][key] for t in tests for key in ("force_mae_meV_per_A", "energy_mae_meV"))] for n, row in results.items()]
+    print(markdown(head, rows))
+    write(chosen.out / "results.json", {**machine(), "steps": chosen.steps, "joint_steps": chosen.joint_steps, "lines": results})
+
+
+if __name__ == "__main__":
+    main()
