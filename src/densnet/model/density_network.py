@@ -130,7 +130,7 @@ class DensityNetwork(nn.Module):
         if not self.settings.flexible:
             return torch.zeros(len(geometry.element), len(self.basis.slots), dtype=h.dtype, device=h.device)
         limit = self.settings.exponent_range
-        raw = self.widths(h[:1], geometry).squeeze(1)
+        raw = self.widths(scalars(h), geometry)
         return limit * torch.tanh(raw / limit) * self._of_atoms("slot_mask", geometry)
 
     def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, geometry: Geometry) -> Tensor:
@@ -171,7 +171,7 @@ class Transfer(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Features -> natural components -> coefficients of one l, one map per element: ``[rows, atoms, inputs] -> [atoms, rows, n_l]``."""
+    """Features -> natural components -> coefficients of one l, one map per element: ``[atoms, rows, inputs] -> [atoms, rows, n_l]``."""
 
     def __init__(self, inputs: int, present: Tensor):
         super().__init__()
@@ -180,7 +180,7 @@ class Synthesis(nn.Module):
         self.register_buffer("synthesis", torch.diag_embed(present.float()))
 
     def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
+        return torch.bmm(x, geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
 
     def _whole(self) -> Tensor:
         return torch.bmm(self.weight, self.synthesis * self.scale)
@@ -215,6 +215,6 @@ class Head(nn.Module):
         products = self.product(self.low(leading(h, len(self.low.degree)), geometry), a, geometry)
         hidden = self.hidden(leading(h, len(self.hidden.degree)), geometry)
         x = self.mix(torch.cat([a, products]), geometry) + torch.nn.functional.pad(hidden, (0, 0, 0, 0, 0, len(a) - len(hidden)))
-        blocks = x.split([2 * l + 1 for l in range(self.l_max + 1)])
+        blocks = x.transpose(0, 1).split([2 * l + 1 for l in range(self.l_max + 1)], dim=1)
         rows = [out(block, geometry).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)]
         return torch.cat(rows, dim=1)

@@ -82,7 +82,7 @@ class EnergyNetwork(nn.Module):
 
 
 class Analysis(nn.Module):
-    """Coefficients of one l -> natural components -> channels, one map per element: ``[rows, atoms, n_l] -> [atoms, rows, outputs]``.
+    """Coefficients of one l -> natural components -> channels, one map per element: ``[atoms, rows, n_l] -> [atoms, rows, outputs]``.
 
     Components that hardly vary in the Coulomb metric come in as small as they are: directions that no fit determines stay silent.
     """
@@ -93,7 +93,7 @@ class Analysis(nn.Module):
         self.register_buffer("analysis", torch.diag_embed(present.float()))
 
     def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
+        return torch.bmm(x, geometry.constant(self, "whole", lambda: self._whole().index_select(0, geometry.element)))
 
     def _whole(self) -> Tensor:
         return torch.bmm(self.analysis, self.weight)
@@ -133,12 +133,13 @@ class ReadDensity(nn.Module):
         mean = geometry.constant(self, "mean", lambda: self._whole_mean().index_select(0, geometry.element))
         embedding = geometry.constant(self, "embedding", lambda: self.embedding.index_select(0, geometry.element))
         parts = (density.coefficients - mean).split([(2 * l + 1) * count for l, count in enumerate(self.basis.counts)], dim=1)
-        blocks = [x.unflatten(1, (-1, 2 * l + 1)).permute(2, 0, 1) for l, x in enumerate(parts)]
-        d = self.level(torch.cat([linear(x, geometry).transpose(0, 1) for linear, x in zip(self.linear, blocks)]))
+        blocks = [x.view(len(x), -1, 2 * l + 1).transpose(1, 2) for l, x in enumerate(parts)]
+        d = torch.cat([linear(x, geometry) for linear, x in zip(self.linear, blocks)], dim=1).transpose(0, 1)
+        d = self.level(d, geometry)
         power = (self.sum_m @ (self.left(d, geometry) * self.right(d, geometry)).flatten(1)).unflatten(1, (-1, d.shape[2]))
         linear = self.gains[0] * self.up(leading(d, symmetry.components(self.l_out)), geometry)
         first, rest = linear.split([1, len(linear) - 1])
-        widths = self.widths(density.widths.unsqueeze(0), geometry).squeeze(1)
+        widths = self.widths(density.widths, geometry)
         invariants = self.gains[1] * self.invariants(power.transpose(0, 1).flatten(1))
         return torch.cat([first + (embedding + invariants + widths), rest])
 

@@ -356,8 +356,8 @@ class Level(nn.Module):
         self.register_buffer("scale", torch.ones(l_max + 1))
         self.register_buffer("degree", torch.tensor(self.degrees), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale.index_select(0, self.degree)[:, None, None]
+    def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
+        return x * geometry.constant(self, "scale", lambda: self.scale.index_select(0, self.degree)[:, None, None])
 
     def rescale(self, factors: Tensor) -> None:
         """Multiply the constants by one factor for each l."""
@@ -386,7 +386,7 @@ def calibrate(network: nn.Module, run: Callable[[], object]) -> None:
 
 
 class ElementLinear(nn.Module):
-    """Linear maps with one weight per element: ``[rows, atoms, inputs] -> [atoms, rows, outputs]``."""
+    """Linear maps with one weight per element: ``[atoms, inputs] -> [atoms, outputs]``."""
 
     def __init__(self, elements: int, inputs: int, outputs: int, *, zero: bool = False):
         super().__init__()
@@ -394,4 +394,5 @@ class ElementLinear(nn.Module):
         self.weight = nn.Parameter(start(elements, inputs, outputs) / math.sqrt(max(inputs, 1)))
 
     def forward(self, x: Tensor, geometry: Geometry) -> Tensor:
-        return torch.bmm(x.transpose(0, 1), geometry.constant(self, "weight", lambda: self.weight.index_select(0, geometry.element)))
+        weight = geometry.constant(self, "weight", lambda: self.weight.index_select(0, geometry.element))
+        return torch.bmm(x.unsqueeze(1), weight).squeeze(1)
