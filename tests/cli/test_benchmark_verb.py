@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "model")]
 
@@ -34,7 +35,7 @@ def test_figures_hang_together(place):
     assert found["ms_per_step"] / 2 < sum(parts) < 2 * found["ms_per_step"]
     assert found["replica_steps_per_s"] == pytest.approx(4000 / found["ms_per_step"])
     assert (found["threads"], found["replicas"], found["atoms"], found["repetitions"]) == (1, 4, 3, 50)
-    assert (found["precision"], found["clock"]) == ("float64", "CPU time") and found["hardware"] and found["torch"]
+    assert (found["precision"], found["clock"], found["device"]) == ("float64", "CPU time", "cpu") and found["hardware"] and found["torch"]
     printed = " ".join(outcome.out.split())
     assert "need not add up" in printed and f"{found['ms_per_step']:.3f}" in printed
 
@@ -50,6 +51,12 @@ def test_a_shipped_molecule_needs_no_geometry(place):
         (("--model", "nothing.safetensors", "--geometry", "water.xyz"), "nothing.safetensors is neither a file nor"),
         (("--model", "random.safetensors"), "`--geometry` is missing"),
         (("--model", "random.safetensors", "--geometry", "nowhere.xyz"), "nowhere.xyz does not exist"),
+        (("--model", "random.safetensors", "--device", "gpu"), "setting `device` is 'gpu'"),
+        pytest.param(
+            ("--model", "random.safetensors", "--device", "cuda"),
+            "`device` is 'cuda' but torch sees no GPU here; set it to 'cpu'",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
     ],
 )
 def test_missing_input_is_one_sentence(place, arguments, told):

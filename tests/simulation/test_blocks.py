@@ -45,6 +45,13 @@ def test_as_few_equal_blocks_as_the_size_wished_for_allows(replicas, block, atom
     assert SimulateSettings(replicas=replicas, block=block).block_size(atoms) == size
 
 
+def test_a_gpu_gets_all_replicas_at_once_from_one_thread_up_to_a_limit():
+    settings = SimulateSettings(replicas=4096, threads=8).model_copy(update={"device": "cuda"})
+    assert (settings.block_size(9), settings.cores) == (4096, 1)
+    assert settings.model_copy(update={"replicas": 16384}).block_size(9) == 4096
+    assert settings.model_copy(update={"block": 64}).block_size(9) == 64
+
+
 def test_the_density_comes_along():
     predictor, replicas = random_predictor(), shaken(scattered(ETHANOL), 5)
     whole, parts = predictor(replicas), Blocks(predictor, replicas, 2, 2)(replicas)

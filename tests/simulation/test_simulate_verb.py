@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 from springs import WATER, Springs
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ def folder(tmp_path, monkeypatch):
     lines = [f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in zip("OHH", (WATER.positions / units.ANGSTROM).tolist())]
     (tmp_path / "water.xyz").write_text("\n".join(["3", "water", *lines]) + "\n")
     (tmp_path / "run.toml").write_text("[simulate]\ntemperature = 100\nthermalise_ps = 0.01\nduration_ps = 0.02\nreplicas = 5\n")
-    monkeypatch.setattr(predictor, "load", lambda name: Springs(WATER))
+    monkeypatch.setattr(predictor, "load", lambda name, device: Springs(WATER))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -44,11 +45,14 @@ def test_settings_come_from_the_file_and_options_overrule_them(folder):
         (["--settings", "none.toml"], "none.toml does not exist"),
         (["--settings", "empty.toml"], "no .simulate. section"),
         (["--settings", "wrong.toml"], "did you mean `temperature`"),
+        (["--settings", "gpu.toml"], "`device` is 'cuda' but torch sees no GPU here; set it to 'cpu'"),
     ],
 )
-def test_wrong_settings_are_explained(folder, arguments, words):
+def test_wrong_settings_are_explained(folder, monkeypatch, arguments, words):
     (folder / "empty.toml").write_text("")
     (folder / "wrong.toml").write_text("[simulate]\ntemprature = 1\n")
+    (folder / "gpu.toml").write_text('[simulate]\ndevice = "cuda"\n')
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=words):
         raise call(*arguments).exception
 
@@ -61,7 +65,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(folder, monkeypatch)
             os.kill(os.getpid(), signal.SIGINT)
         return springs(molecules)
 
-    monkeypatch.setattr(predictor, "load", lambda name: interrupting)
+    monkeypatch.setattr(predictor, "load", lambda name, device: interrupting)
     assert call("--settings", "run.toml").exit_code == 130
     assert not read_trajectory(folder / "simulation").header["complete"]
     assert call("--settings", "run.toml").exit_code == 0

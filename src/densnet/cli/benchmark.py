@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+REPETITIONS = 50
+"""Of the step and of each of its parts, after a warm-up."""
+
 PARTS = {
     "neighbours_ms": "pairs, distances, harmonics, radial functions",
     "network_1_ms": "network 1: density, forward",
@@ -28,18 +31,18 @@ def benchmark(
         Path | None, typer.Option(help="xyz file in Angstrom, dealt to the replicas in turn; that of the shipped molecule by default.")
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Independent trajectories, run as one batch.")] = 32,
-    steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda; wall time is measured on a GPU.")] = "cpu",
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
     *,
-    compiled: Annotated[bool, typer.Option("--compile", help="The step with the model as machine code; made first if need be.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="With the model as machine code, or on a GPU as a graph.")] = False,
 ) -> None:
     """Measure a step of molecular dynamics and its parts on this machine: medians of CPU time in ms, for all replicas together.
 
-    A step is one force call and the integrator, at constant energy, as `simulate` does it: replicas in blocks on threads, maybe compiled.
-    The parts are those of the model that is not compiled, all replicas at once on one thread. Files are not part of the step. Their
-    share (samples and restarts at the default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting for
-    the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by
+    A step is one force call and the integrator, at constant energy, as `simulate` does it: replicas in blocks on threads or on a GPU, maybe
+    compiled. The parts are those of the model that is not compiled, all replicas at once on one thread. Files are not part of the step.
+    Their share (samples and restarts at the default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting
+    for the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by
     a profiler in one step.
     Floating-point operations are those of the matrix products of one force call.
     """
@@ -53,36 +56,35 @@ def benchmark(
     from densnet.cli.runfolder import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
-    from densnet.reference import shipped
     from densnet.reference.geometries import read
+    from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
 
-    predictor = load(model)
-    if geometry is None and model not in shipped.names():
-        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
-    geometry = geometry or shipped.geometries(model)
-    start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas)
-    settings = SimulateSettings(replicas=replicas, threads=threads, compile=compiled)
+    settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
+    predictor = load(model, settings.place)
+    geometry = geometry or _shipped(model)
+    start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas).to(settings.place)
     forces = force_function(predictor, start, settings, say)
-    clock = timing.clock(threads)
+    clock = timing.clock(settings.cores, device)
     with activity("measuring") as progress:
-        times = timing.measure(predictor, forces, start, steps, clock, progress)
+        times = timing.measure(predictor, forces, start, REPETITIONS, clock, progress)
     whole = times.pop("step")
     found = {
         "ms_per_step": whole,
         "replica_steps_per_s": 1000 * replicas / whole,
         **{key: times[key.removesuffix("_ms")] for key in PARTS},
         "gflops_achieved": timing.floating_point_operations(predictor, start) / whole / 1e6,
-        "gemm_gflops": timing.matrix_product_rate(steps, clock) / 1e9,
-        "hardware": timing.processor(),
-        "threads": threads,
+        "gemm_gflops": timing.matrix_product_rate(REPETITIONS, clock, settings.place) / 1e9,
+        "hardware": timing.hardware(device),
+        "device": device,
+        "threads": settings.cores,
         "compiled": compiled,
         "block": settings.block_size(len(start.numbers) // replicas),
         "replicas": replicas,
         "atoms": len(start.numbers) // replicas,
-        "repetitions": steps,
-        "clock": "CPU time" if threads == 1 else "wall time",
+        "repetitions": REPETITIONS,
+        "clock": "CPU time" if (device, threads) == ("cpu", 1) else "wall time",
         "precision": str(predictor.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "densnet": __version__,
@@ -90,6 +92,14 @@ def benchmark(
     Console().print(_table(found, f"{model} on {geometry.name}"))
     if json is not None:
         write_json(json, found)
+
+
+def _shipped(model: str) -> Path:
+    from densnet.reference import shipped
+
+    if model not in shipped.names():
+        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+    return shipped.geometries(model)
 
 
 def _table(found: dict, title: str) -> Table:

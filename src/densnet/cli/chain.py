@@ -177,7 +177,7 @@ class Chain:
         provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
         start = Molecules.concatenate([molecule for _, molecule in self.named()])
         origins(self.ensemble(), settings.replicas)  # refuses too few replicas
-        forces = force_function(self.model(), start, settings, lambda text: self.progress(0, None, text))
+        forces = force_function(load(self.model_file, settings.place), start, settings, lambda text: self.progress(0, None, text))
         try:
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
         finally:

@@ -1,4 +1,4 @@
-"""The force function of a simulation: a model, in blocks of replicas on several threads, compiled if that is asked for."""
+"""The force function of a simulation: a model, in blocks of replicas, on several threads or on a GPU, compiled if that is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from densnet.model.compiled import Compiled
+from densnet.model.graphed import Graphed
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
 from densnet.simulation.blocks import Blocks
@@ -15,9 +16,15 @@ from densnet.simulation.run import SimulateSettings
 
 
 def force_function(predictor: Predictor, start: Molecules, settings: SimulateSettings, announce: Callable[[str], None]) -> Blocks:
-    """``predictor`` for the replicas that `simulate` makes of ``start``; ``announce`` is told when something takes minutes."""
+    """``predictor``, which is on ``settings.device``, for the replicas that `simulate` makes of ``start``.
+
+    ``announce`` is told when something takes minutes.
+    """
     torch.set_num_threads(1)
-    replicas = deal(start, settings.replicas)
+    replicas = deal(start, settings.replicas).to(settings.place)
     block = settings.block_size(len(replicas.numbers) // replicas.count)
-    forces = Compiled(predictor, deal(start, block), announce=announce) if settings.compile else predictor
+    forces = predictor
+    if settings.compile:
+        like = deal(start, block).to(settings.place)
+        forces = Graphed(predictor, like) if settings.device == "cuda" else Compiled(predictor, like, announce=announce)
     return Blocks(forces, replicas, block, settings.cores)

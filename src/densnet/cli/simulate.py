@@ -30,7 +30,8 @@ def simulate(
     with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
     If the model knows of its errors (docs/uncertainty.md), samples beyond what it knows are marked, the first is told, and some of them are
     written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
-    `compile = true` in the settings makes machine code of the model first: minutes, once, then about twice the speed.
+    `compile = true` in the settings makes machine code of the model first: minutes, once, then about twice the speed. `device = "cuda"`
+    there runs all of it on a GPU.
     """
     from rich.console import Console
 
@@ -47,7 +48,7 @@ def simulate(
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     console = Console(soft_wrap=True, highlight=False)
-    forces = force_function(load(model), start, chosen, console.print)
+    forces = force_function(load(model, chosen.place), start, chosen, console.print)
     try:
         with _bar(console) as bar:
             task = bar.add_task("simulating", total=None)

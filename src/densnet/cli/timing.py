@@ -38,9 +38,24 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def clock(threads: int) -> Clock:
-    """CPU time of the process, which other programs hardly disturb; with several threads, whose CPU times add up, wall time."""
+def hardware(device: str) -> str:
+    """Name of the processor, or of the GPU for ``cuda``."""
+    return torch.cuda.get_device_name() if device == "cuda" else processor()
+
+
+def clock(threads: int, device: str = "cpu") -> Clock:
+    """CPU time of the process, which other programs hardly disturb; with several threads, whose CPU times add up, wall time.
+
+    For ``cuda`` wall time when the GPU has done all its work.
+    """
+    if device == "cuda":
+        return _when_done
     return time.process_time if threads == 1 else time.perf_counter
+
+
+def _when_done() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def measure(
@@ -54,7 +69,8 @@ def measure(
     ``promolecule`` is the time spent in `densnet.density.promolecule` during one step, by Python's profiler.
     """
     settings = SimulateSettings(replicas=replicas.count)
-    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, Generator().manual_seed(settings.seed))
+    generator = Generator(replicas.positions.device).manual_seed(settings.seed)
+    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, generator)
     state = init(forces, replicas, velocities)
     known = predictor(replicas)
     step = velocity_verlet(forces, state.masses, settings.timestep)
@@ -78,9 +94,9 @@ def floating_point_operations(predictor: Predictor, replicas: Molecules) -> int:
     return counter.get_total_flops()
 
 
-def matrix_product_rate(repetitions: int, clock: Clock, size: int = 1024) -> float:
+def matrix_product_rate(repetitions: int, clock: Clock, device: torch.device, size: int = 1024) -> float:
     """Floating-point operations per second of a float32 product of two ``size`` x ``size`` matrices."""
-    a, b = torch.randn(2, size, size, generator=Generator().manual_seed(0))
+    a, b = torch.randn(2, size, size, generator=Generator().manual_seed(0)).to(device)
     seconds = [_seconds(lambda: a @ b, clock) for _ in range(WARM_UP + repetitions)]
     return 2 * size**3 / median(seconds[WARM_UP:])
 

@@ -239,7 +239,7 @@ class Predictor(nn.Module):
             part.unlink(missing_ok=True)
 
 
-def load(model: Path | str, device: str = "cpu") -> Predictor:
+def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:
     """The model in a file written by `Predictor.save`, or the shipped one of that name.
 
     Raises `CheckpointError`; nothing in the file is guessed or ignored.
@@ -249,7 +249,7 @@ def load(model: Path | str, device: str = "cpu") -> Predictor:
     except FileNotFoundError as error:
         raise CheckpointError(str(error)) from None
     try:
-        with safe_open(path, "pt", device=device) as file:
+        with safe_open(path, "pt", device=str(device)) as file:
             header = json.loads((file.metadata() or {})["densnet"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (SafetensorError, KeyError, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

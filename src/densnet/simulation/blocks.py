@@ -26,10 +26,10 @@ class Blocks:
         self.force_function, self.atoms = force_function, len(replicas.numbers) // replicas.count
         self.count, self.block = -(-replicas.count // block), block
         size = block * self.atoms
-        places = torch.arange(self.count * size)
-        beyond = places >= len(replicas.numbers)
+        places = torch.arange(self.count * size, device=replicas.positions.device)
         last = len(replicas.numbers) - self.atoms
-        self.source = torch.where(beyond, last + places % self.atoms, places) if beyond.any() else None
+        filled = torch.where(places < len(replicas.numbers), places, last + places % self.atoms)
+        self.source = filled if replicas.count % block else None
         self.shape = Molecules.replicas(replicas.numbers[: self.atoms], replicas.positions.new_zeros(block, self.atoms, 3))
         self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if min(threads, self.count) > 1 else None
 

@@ -40,6 +40,7 @@ class Watch:
         self.nearest = torch.where(self.bonded, CRUSHED * self.lengths, CLASH * sums).square()
         self.furthest = torch.where(self.bonded, stretch * self.lengths, torch.inf).square()
         self.fragment = self._fragments()
+        self.fragments = int(self.fragment.max()) + 1
         self.foreign = (self.fragment[self.first] != self.fragment[self.second]).nonzero()[:, 0]
 
     def __call__(self, state: State) -> None:
@@ -68,7 +69,7 @@ class Watch:
     def _contacts(self, squared: Tensor) -> Tensor:
         """[fragments] smallest squared distance to another fragment; 0 for a fragment that is alone in its molecule."""
         ends = torch.cat([self.fragment[self.first[self.foreign]], self.fragment[self.second[self.foreign]]])
-        contacts = torch.zeros(int(self.fragment.max()) + 1, dtype=squared.dtype, device=squared.device)
+        contacts = torch.zeros(self.fragments, dtype=squared.dtype, device=squared.device)
         return contacts.scatter_reduce(0, ends, squared[self.foreign].repeat(2), "amin", include_self=False)
 
     def _explain(self, state: State, squared: Tensor) -> str:
