@@ -45,7 +45,10 @@ POINTS = 4000
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured: a phase, compiled or not, the model it is like, the labels, how many frames and steps, the folder of the fits."""
+    """What is measured: a phase, compiled or not, the model it is like, the labels, how many frames and steps, the folder of the fits.
+
+    On a GPU (``device`` cuda) wall time is measured in place of CPU time; every report of the loop waits for it.
+    """
 
     stage: str
     compiled: bool
@@ -54,6 +57,7 @@ class Job:
     frames: int
     steps: int
     examples: Path
+    device: str = "cpu"
 
 
 class Enough(Exception):
@@ -77,15 +81,17 @@ def measure(job: Job) -> Speed:
     keep_memory()
     torch.set_num_threads(1)
     model = load(job.model)
-    settings = parse(TrainSettings, model.provenance["training"] | {"compile": job.compiled, "threads": 1}, "training of the model")
+    own = {"compile": job.compiled, "threads": 1, "device": job.device}
+    clock = time.perf_counter if job.device == "cuda" else time.process_time
+    settings = parse(TrainSettings, model.provenance["training"] | own, "training of the model")
     labels = store.read(job.labels)
     labels = labels.select(np.linspace(0, len(labels) - 1, job.frames).round().astype(int))
     before = resident()
     examples = prepare(labels, model.basis, job.examples, points=POINTS, processes=1)
-    predictor = untrained(examples, model.settings, model.basis, settings.seed).train().requires_grad_(True)
-    began = time.process_time()
+    predictor = untrained(examples, model.settings, model.basis, settings.seed).to(job.device).train().requires_grad_(True)
+    began = clock()
     stage = STAGES[job.stage](predictor, examples, examples[:1], settings)
-    start = 1000 * (time.process_time() - began) / job.frames
+    start = 1000 * (clock() - began) / job.frames
     held = (resident() - before) / job.frames
     plan: StageSettings = getattr(settings, job.stage)
     steps = max(job.steps, fit.COMPILED_FROM)
@@ -94,7 +100,7 @@ def measure(job: Job) -> Speed:
 
     def report(now: fit.Progress) -> None:
         if not now.note:
-            moments.append(time.process_time())
+            moments.append(clock())
         if now.step > job.steps:
             raise Enough
 
