@@ -10,9 +10,6 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-REPETITIONS = 50
-"""Of the step and of each of its parts, after a warm-up."""
-
 PARTS = {
     "neighbours_ms": "pairs, distances, harmonics, radial functions",
     "network_1_ms": "network 1: density, forward",
@@ -31,6 +28,7 @@ def benchmark(
         Path | None, typer.Option(help="xyz file in Angstrom, dealt to the replicas in turn; that of the shipped molecule by default.")
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Independent trajectories, run as one batch.")] = 32,
+    steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda; wall time is measured on a GPU.")] = "cpu",
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
@@ -68,14 +66,14 @@ def benchmark(
     forces = force_function(predictor, start, settings, say)
     clock = timing.clock(settings.cores, device)
     with activity("measuring") as progress:
-        times = timing.measure(predictor, forces, start, REPETITIONS, clock, progress)
+        times = timing.measure(predictor, forces, start, steps, clock, progress)
     whole = times.pop("step")
     found = {
         "ms_per_step": whole,
         "replica_steps_per_s": 1000 * replicas / whole,
         **{key: times[key.removesuffix("_ms")] for key in PARTS},
         "gflops_achieved": timing.floating_point_operations(predictor, start) / whole / 1e6,
-        "gemm_gflops": timing.matrix_product_rate(REPETITIONS, clock, settings.place) / 1e9,
+        "gemm_gflops": timing.matrix_product_rate(steps, clock, settings.place) / 1e9,
         "hardware": timing.hardware(device),
         "device": device,
         "threads": settings.cores,
@@ -83,7 +81,7 @@ def benchmark(
         "block": settings.block_size(len(start.numbers) // replicas),
         "replicas": replicas,
         "atoms": len(start.numbers) // replicas,
-        "repetitions": REPETITIONS,
+        "repetitions": steps,
         "clock": "CPU time" if (device, threads) == ("cpu", 1) else "wall time",
         "precision": str(predictor.dtype).removeprefix("torch."),
         "torch": torch.__version__,
