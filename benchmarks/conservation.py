@@ -152,7 +152,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = SimulateSettings(
         replicas=chosen.replicas, duration_ps=chosen.picoseconds, thermalise_ps=chosen.thermalise, timestep_fs=chosen.timestep,
-        sample_every=10, threads=chosen.threads, compile=chosen.compile,
+        sample_every=4, threads=chosen.threads, compile=chosen.compile,
     )  # fmt: skip
     kind = f"{chosen.precision}{'-compiled' if chosen.compile else ''}-{chosen.timestep:g}fs"
     name = f"{Path(chosen.model).stem}-{chosen.replicas}x{chosen.picoseconds:g}ps-{kind}"

@@ -58,7 +58,7 @@ def test_bad_arguments(place, arguments, told):
     ("change", "told"),
     [
         (("[simulate]", "[train]\nseed = 1\n[simulate]"), "nothing is labelled or trained: remove [train], or `run.model`."),
-        (('"water"', '"watre"'), "setting `run.model`: model watre is neither a file nor the name of a shipped model (ethanethiol, ethanol, water)."),
+        (('"water"', '"watre"'), "model watre is neither a file nor the name of a shipped model (ethanethiol, ethanol, water)."),
         (('"water"', '"mine.toml"'), "setting `run.geometries` is missing"),
         (('model = "water"', 'geometries = "water.xyz"\n[sample]\ngeometries = "water.xyz"'), "`run.geometries` goes with `run.model`"),
         (("bands = [[1200, 2000]", "bands = [[2000, 1200]"), "`spectrum.bands`"),

@@ -1,0 +1,206 @@
+"""How much dynamics a spectrum needs: the figures and the picture of docs/convergence.md.
+
+    python benchmarks/conservation.py --model ethanol --replicas 64 --picoseconds 10 --compile      # trajectories to cut up
+    python benchmarks/conservation.py --model ethanol --replicas 4 --picoseconds 100 --compile
+    python benchmarks/convergence.py runs/conservation/ethanol-64x10ps-* runs/conservation/ethanol-4x100ps-* [--temperatures FOLDER ...]
+
+The trajectories are cut into independent samples of so many replicas of so many ps. The spectrum of each is held against that of all
+trajectories without its own: likeness (SIS, r), relative error of band integrals (rms over samples), and the error that the spectrum claims
+for itself from the scatter of its replicas. Then the window of the correlation, and other temperatures. Writes OUT.json and OUT.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from measuring import markdown, write
+from numpy.typing import NDArray
+
+from densnet import units
+from densnet.report import style
+from densnet.simulation.trajectory import Trajectory, read_trajectory
+from densnet.spectra.comparison import compare
+from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.spectrum import Spectrum
+
+BANDS = {"C-O": (960.0, 1120.0), "C-H": (2700.0, 3120.0), "O-H": (3550.0, 3850.0)}
+LENGTHS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
+COUNTS = (1, 4, 16, 48)
+DEPTHS = (512.0, 1024.0, 2048.0, 4096.0, 8192.0)
+WINDOW = 2048.0
+SETTINGS = InfraredSettings(maximum=4200.0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Dipoles [steps, 3] of a stretch of one replica, its mean temperature (K), and which trajectory it is a part of."""
+
+    dipole: NDArray
+    temperature: float
+    trajectory: int
+
+
+def pieces(runs: list[Trajectory], length_ps: float) -> list[Piece]:
+    """All trajectories in stretches of ``length_ps``, replicas and runs taken in turn."""
+    found, trajectory = [], 0
+    for run in runs:
+        steps = round(length_ps * units.PICOSECOND / run.sample_step) + 1
+        for dipole, temperature in zip(run.dipole.numpy(), run.temperature.numpy()):
+            for start in range(0, len(dipole) - steps + 1, steps):
+                part = slice(start, start + steps)
+                found.append(Piece(dipole[part], float(temperature[part].mean()), trajectory))
+            trajectory += 1
+    order = np.random.default_rng(0).permutation(len(found))
+    return [found[k] for k in order]
+
+
+def spectrum(parts: list[Piece], run: Trajectory, depth: float = WINDOW) -> Spectrum:
+    """The mean over stretches."""
+    sampling = Sampling(run.sample_step, run.time_step, np.array([part.temperature for part in parts]))
+    return from_series(np.stack([p.dipole for p in parts]), sampling, settings=SETTINGS.model_copy(update={"depth": depth}))
+
+
+def whole_spectra(runs: list[Trajectory]) -> list[Spectrum]:
+    """One of each trajectory, in the order of `pieces`' numbers, each with its own weight in time."""
+    every = []
+    for run in runs:
+        sampling = Sampling(run.sample_step, run.time_step, run.temperature.numpy().mean(1))
+        found = from_series(run.dipole.numpy(), sampling, settings=SETTINGS)
+        every += [Spectrum(found.axis, row) for row in found.replicas.intensity]
+    return every
+
+
+def likeness(count: int, length: float, runs: list[Trajectory]) -> dict | None:
+    """How far samples of ``count`` stretches of ``length`` ps are from all the others; None if there are not two samples."""
+    stretches, every = pieces(runs, length), whole_spectra(runs)
+    times = np.concatenate([np.full(len(run.dipole), float(run.times[-1])) for run in runs])
+    samples = [stretches[k : k + count] for k in range(0, len(stretches) - count + 1, count)][:40]
+    if len(samples) < 2:
+        return None
+    rows = []
+    for sample in samples:
+        weights = np.where(np.isin(np.arange(len(times)), [piece.trajectory for piece in sample]), 0.0, times)
+        if not weights.any():
+            return None
+        others = Spectrum(every[0].axis, np.average([s.intensity for s in every], axis=0, weights=weights))
+        found = spectrum(sample, runs[0])
+        alike = compare(found, others)
+        bands = [(found.band(*limits), others.integral(*limits)) for limits in BANDS.values()]
+        claimed = [np.nan if band.error is None else band.error / expected for band, expected in bands]
+        rows.append([alike.similarity, alike.pearson, *(band.integral / expected - 1 for band, expected in bands), *claimed])
+    values, bands = np.array(rows), len(BANDS)
+    errors, claimed = (np.sqrt((values[:, k : k + bands] ** 2).mean(0)) for k in (2, 2 + bands))
+    return {
+        "replicas": count,
+        "ps": length,
+        "samples": len(samples),
+        "similarity": float(values[:, 0].mean()),
+        "pearson": float(values[:, 1].mean()),
+        "error_percent": dict(zip(BANDS, (100 * errors).tolist())),
+        "claimed_percent": dict(zip(BANDS, (100 * claimed).tolist())) if count > 1 else None,
+    }
+
+
+def window(depth: float, runs: list[Trajectory]) -> dict:
+    """The spectrum of all stretches of 10 ps with another window: highest point, its error, width that the window alone gives."""
+    run = runs[0]
+    found = spectrum(pieces([run], min(10.0, float(run.times[-1]) / units.PICOSECOND)), run, depth)
+    top = int(found.intensity.argmax())
+    return {
+        "depth_fs": depth, "line_width": 33356 / depth, "maximum": float(found.axis[top]), "height": float(found.intensity[top]),
+        "error_percent": float(100 * found.error[top] / found.intensity[top]),
+        "lowest_percent": float(100 * found.intensity.min() / found.intensity[top]),
+        "integrals": {name: found.integral(*limits) for name, limits in BANDS.items()},
+    }  # fmt: skip
+
+
+def temperature(folder: Path) -> dict:
+    """Bands of one run."""
+    run = read_trajectory(folder, motion=False)
+    parts = pieces([run], float(run.times[-1]) / units.PICOSECOND)
+    found = spectrum(parts, run)
+    rows = {name: found.band(*limits) for name, limits in BANDS.items()}
+    fields = ("centroid", "centroid_error", "integral", "error")
+    numbers = {name: {field: getattr(band, field) for field in fields} for name, band in rows.items()}
+    return {"temperature_K": float(run.temperature.mean()), "replicas": len(parts), "bands": numbers}
+
+
+def scatter(axes: Axes, rows: list[dict], band: str) -> None:
+    """Error of a band against all the dynamics in a sample; what its replicas claim as crosses."""
+    for number, count in enumerate(COUNTS):
+        mine = [row for row in rows if row["replicas"] == count]
+        ink = (style.VIOLET, style.BLUE, style.GREEN, style.RED)[number]
+        found = [r["error_percent"][band] for r in mine]
+        axes.plot([r["ps"] * count for r in mine], found, "o", ms=4, color=ink, label=f"{count} replicas")
+        known = [r for r in mine if r["claimed_percent"]]
+        axes.plot([r["ps"] * count for r in known], [r["claimed_percent"][band] for r in known], "x", ms=4, color=ink)
+    axes.set(xscale="log", yscale="log", xlabel="replicas x length, ps", ylabel="error of the integral, %")
+    axes.set_title(f"{band} band (crosses: the error that a spectrum claims)")
+    axes.legend(loc="lower left")
+    axes.grid(which="major")
+
+
+@style.styled
+def draw(rows: list[dict], runs: list[Trajectory], path: Path) -> None:
+    """Errors against the amount of dynamics; three default spectra; windows."""
+    figure, grid = plt.subplots(2, 2, figsize=(8.8, 6.4), layout="constrained")
+    scatter(grid[0, 0], rows, "C-O")
+    scatter(grid[0, 1], rows, "O-H")
+    stretches = pieces(runs[:1], 2.5)
+    for number, ink in enumerate((style.BLUE, style.RED, style.GREEN)):
+        found = spectrum(stretches[48 * number : 48 * (number + 1)], runs[0])
+        grid[1, 0].plot(found.axis, found.intensity, color=ink, linewidth=0.9, label=f"sample {number + 1}")
+    grid[1, 0].set(xlim=(700, 1600), ylim=(0, None), xlabel="wavenumber, cm$^{-1}$", ylabel="km/mol per cm$^{-1}$")
+    grid[1, 0].set_title("Three times 48 replicas of 2.5 ps")
+    grid[1, 0].legend()
+    for depth, ink in zip(DEPTHS[1:4], (style.GREEN, style.BLUE, style.RED)):
+        found = spectrum(pieces(runs[:1], 10.0), runs[0], depth)
+        grid[1, 1].plot(found.axis, found.intensity, color=ink, linewidth=0.9, label=f"{depth:g} fs")
+    grid[1, 1].set(xlim=(3500, 3950), ylim=(0, None), xlabel="wavenumber, cm$^{-1}$", ylabel="km/mol per cm$^{-1}$")
+    grid[1, 1].set_title("O-H stretch, windows of the correlation")
+    grid[1, 1].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, facecolor="white")
+    plt.close(figure)
+
+
+def main() -> None:
+    """Cut up, compare, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trajectories", type=Path, nargs="+", help="folders of runs at one temperature; the first has the most replicas")
+    parser.add_argument("--temperatures", type=Path, nargs="*", default=[], help="folders of runs at other temperatures")
+    parser.add_argument("--out", type=Path, default=Path("runs/convergence"), help="stem of the files written")
+    chosen = parser.parse_args()
+    folders = [path for path in chosen.trajectories if path.is_dir()]  # a pattern finds the JSON files beside them too
+    runs = [read_trajectory(path, motion=False) for path in folders]
+    rows = [row for length in LENGTHS for count in COUNTS if (row := likeness(count, length, runs))]
+    head = ["replicas", "ps", "samples", "SIS", "r", *(f"{band}, %" for band in BANDS), *(f"claimed {band}, %" for band in BANDS)]
+    cells = []
+    for row in rows:
+        claimed = row["claimed_percent"] or dict.fromkeys(BANDS)
+        alike = [row[key] for key in ("replicas", "ps", "samples", "similarity", "pearson")]
+        cells.append([*alike, *row["error_percent"].values(), *claimed.values()])
+    print(markdown(head, cells))
+    windows = [window(depth, runs) for depth in DEPTHS]
+    head = ["window, fs", "line width, cm^-1", "highest point, cm^-1", "height", "its error, %", "lowest point, %"]
+    print("\n" + markdown([*head, *(f"{b}, km/mol" for b in BANDS)], [[*list(w.values())[:-1], *w["integrals"].values()] for w in windows]))
+    warm = [temperature(path) for path in chosen.temperatures]
+    if warm:
+        head = ["K", *(f"{band}: centroid, cm^-1" for band in BANDS), *(f"{band}, km/mol" for band in BANDS)]
+        told = [
+            [f"{w['temperature_K']:.0f}", *(f"{b['centroid']:.1f} +- {b['centroid_error']:.1f}" for b in w["bands"].values()),
+             *(f"{b['integral']:.1f} +- {b['error']:.1f}" for b in w["bands"].values())]
+            for w in warm
+        ]  # fmt: skip
+        print("\n" + markdown(head, told))
+    draw(rows, runs, chosen.out.with_suffix(".png"))
+    write(chosen.out.with_suffix(".json"), {"samples": rows, "windows": windows, "temperatures": warm, "runs": [p.name for p in folders]})
+
+
+if __name__ == "__main__":
+    main()
