@@ -43,7 +43,7 @@ def place(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("etanol",), "etanol is neither a settings file nor a shipped molecule; did you mean ethanol? there are ethanol, water."),
+        (("etanol",), "neither a settings file nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set `simulate` and `spectrum.experiment` in mine.toml instead."),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
