@@ -151,8 +151,9 @@ _CAUSES = (
     "so is the model's share where the reference level is not known (–)."
 )
 _LIMITS = (
-    "Limits: cubic and quartic force constants are the model's, not checked against the reference level; intensities are harmonic, and "
-    "overtones have none; near (Fermi) resonances are taken out, which moves no centroid as long as both states lie in the band; soft "
-    "modes take no part; rotation, hot bands and what crosses the limits of a band move centroids of dynamics and experiment, not of "
-    "VPT2. The error bar of the dynamics is also that of its share."
+    "Limits: cubic and quartic force constants are the model's, not checked against the reference level: an error in them goes into "
+    "classical nuclei with one sign and into the rest with the other; intensities are harmonic, and overtones have none; near (Fermi) "
+    "resonances are taken out, which moves no centroid as long as both states lie in the band; soft modes take no part; rotation, hot "
+    "bands and what crosses the limits of a band move centroids of dynamics and experiment, not of VPT2. The error bar of the dynamics "
+    "is also that of its share."
 )
