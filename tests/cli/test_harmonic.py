@@ -8,7 +8,17 @@ import pytest
 import torch
 
 from densnet import units
-from densnet.cli.harmonic import ColdSettings, HarmonicSettings, analyse, cold_run, formula, named_geometries, write_geometries
+from densnet.cli.harmonic import (
+    AnharmonicSettings,
+    ColdSettings,
+    HarmonicSettings,
+    analyse,
+    cold_run,
+    formula,
+    fundamentals,
+    named_geometries,
+    write_geometries,
+)
 from densnet.molecules import Molecules
 from densnet.observables.conformers import Ensemble, superpositions
 from densnet.properties import Properties
@@ -75,3 +85,14 @@ def test_formula_is_hills():
 def test_displacements_do_not_move_the_centre_of_mass(modes):
     momentum = (modes.displacements * modes.molecule.masses[None, :, None]).sum(1)
     assert momentum.abs().max() < 1e-10 * units.AMU
+
+
+def test_fundamentals_are_told_or_why_not():
+    found = Ensemble((analyse(springs, "water", WATER, HarmonicSettings(tolerance=1e-9, step=0.005)),), (0,))
+    told = []
+    [water] = fundamentals(springs, found, AnharmonicSettings(), lambda *step: told.append(step))["conformers"]
+    assert water["harmonic_per_cm"] == pytest.approx(found.conformers[0].modes.frequencies.tolist(), abs=0.01)
+    assert told[-1] == (28, 28, "anharmonic force constants of water")
+    # springs are harmonic in distances, not in normal coordinates, yet far less anharmonic than bonds
+    assert np.abs(np.subtract(water["fundamentals_per_cm"], water["harmonic_per_cm"])).max() < 100
+    assert "3 atoms are more than `anharmonic.atoms`, now 2." in fundamentals(springs, found, AnharmonicSettings(atoms=2), print)["skipped"]

@@ -97,7 +97,10 @@ def test_a_killed_run_goes_on_to_its_report(place):
     assert [c["name"] for c in told["conformers"]] == ["bent"] and told["conformers"][0]["symmetry"] == 4
     bands = json.loads((folder / "spectrum" / "bands.json").read_text())
     assert bands["experiment"]["curve.csv"][0]["centroid"] == pytest.approx(1600, abs=15)
+    [quantum] = json.loads((folder / "conformers" / "anharmonic.json").read_text())["conformers"]
+    assert quantum["fundamentals_per_cm"][2] < quantum["harmonic_per_cm"][2] - 100 and not quantum["soft"]
     page = (folder / "report.html").read_text()
+    assert "What remains against experiment" in page and "classical nuclei / cm⁻¹" in page
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))

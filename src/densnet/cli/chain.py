@@ -18,7 +18,16 @@ from densnet.cli.ensemble import account, origins, weighted_spectrum
 from densnet.cli.evaluate import evaluate_on, write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.forces import force_function
-from densnet.cli.harmonic import ForceFunction, analyse, cold_run, named_geometries, remembered, write_conformers, write_slices
+from densnet.cli.harmonic import (
+    ForceFunction,
+    analyse,
+    cold_run,
+    fundamentals,
+    named_geometries,
+    remembered,
+    write_conformers,
+    write_slices,
+)
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
 from densnet.cli.simulate import keep_uncertain
@@ -99,8 +108,9 @@ class Chain:
         measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
         known = self.known_reference()
         conformers = start if known is None else (*start, known)
+        modes = self._chosen("harmonic", "anharmonic")
         stages = [
-            Stage("conformers", "minima and modes of the model", self._chosen("harmonic"), self.conformers, made, conformers),
+            Stage("conformers", "minima and modes of the model", modes, self.conformers, made, conformers),
             Stage("validate", "dynamics of the cold molecule", self._chosen("cold"), self.validate, (*made, "conformers")),
             Stage("simulate", "molecular dynamics", self._chosen("simulate"), self.simulate, made, start),
             Stage("spectrum", "infrared spectrum", self._chosen("spectrum"), self.spectrum, ("simulate", "conformers"), measured),
@@ -148,10 +158,16 @@ class Chain:
         write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
 
     def conformers(self, place: Path) -> None:
-        """Conformers of the model and their normal modes, in ``conformers.json``; with a given model, those of the reference beside it."""
+        """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a
+        given model, conformers of the reference in ``reference.json``."""
         torch.set_num_threads(1)
-        found = gather(self.named(), self._analysis(self.model().double()))
+        model = self.model().double()
+        found = gather(self.named(), self._analysis(model))
         write_conformers(place / "conformers.json", found, {})
+        anharmonic = fundamentals(model, found, self.settings.anharmonic, self.progress)
+        write_json(place / "anharmonic.json", anharmonic)
+        if "skipped" in anharmonic:
+            self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
             shutil.copyfile(known, place / "reference.json")
 

@@ -19,8 +19,9 @@ from densnet.cli.runfolder import write_json
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
 from densnet.molecules import SYMBOLS, Molecules
+from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise
-from densnet.observables.vibrations import Modes
+from densnet.observables.vibrations import Modes, VibrationError
 from densnet.properties import Properties
 from densnet.reference import campaign, geometries, scf
 from densnet.reference.campaign import LabelSettings
@@ -39,6 +40,14 @@ class HarmonicSettings(Section):
 
     step: float = Field(0.02, gt=0, le=0.1, description="bohr, displacement of each coordinate to both sides")
     tolerance: float = Field(1e-5, gt=0, description="hartree/bohr, largest force at the relaxed geometry")
+
+
+class AnharmonicSettings(Section):
+    """Quantum fundamentals of the model by second-order perturbation theory."""
+
+    atoms: int = Field(15, ge=0, description="of the largest molecule that it is done for: the cost grows as the third power; 0: for none")
+    step: float = Field(0.03, gt=0, le=0.3, description="displacement in dimensionless normal coordinates")
+    softest: float = Field(SOFTEST, gt=0, description="cm^-1, modes of a lower harmonic wavenumber take no part")
 
 
 class ColdSettings(Section):
@@ -82,6 +91,24 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
 def analyse(force_function: ForceFunction, name: str, start: Molecules, settings: HarmonicSettings) -> Conformer:
     """The conformer that a single molecule relaxes to, with its Hessian and dipole derivatives."""
     return characterise(force_function, start, name, tolerance=settings.tolerance, step=settings.step)
+
+
+def fundamentals(force_function: ForceFunction, found: Ensemble, settings: AnharmonicSettings, progress: Callable[..., None]) -> dict:
+    """Plain data: under ``conformers`` what `vpt2` says of each, or under ``skipped`` why it says nothing."""
+    size = len(found.conformers[0].molecule.numbers)
+    if size > settings.atoms:
+        return {"skipped": f"{size} atoms are more than `anharmonic.atoms`, now {settings.atoms}."}
+    rows = []
+    for c in found.conformers:
+
+        def tell(done: int, total: int, name: str = c.name) -> None:
+            progress(done, total, f"anharmonic force constants of {name}")
+
+        try:
+            rows.append(vpt2(force_function, c.modes, softest=settings.softest, step=settings.step, progress=tell).to_dict())
+        except VibrationError as error:
+            return {"skipped": f"{c.name}: {error}"}
+    return {"conformers": rows}
 
 
 def named_geometries(path: Path) -> list[tuple[str, Molecules]]:

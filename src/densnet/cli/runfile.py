@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from densnet.cli.harmonic import ColdSettings, HarmonicSettings
+from densnet.cli.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 from densnet.model.compiled import compiler_found
 from densnet.model.predictor import ModelSettings
 from densnet.model.shipped import find as find_model
@@ -78,6 +78,7 @@ class RunFile(Section):
     train: TrainSettings = Field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     harmonic: HarmonicSettings = Field(default_factory=HarmonicSettings)
+    anharmonic: AnharmonicSettings = Field(default_factory=AnharmonicSettings)
     cold: ColdSettings = Field(default_factory=ColdSettings)
     simulate: SimulateSettings = Field(default_factory=SimulateSettings)
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)

@@ -136,6 +136,13 @@ def _arms(molecule: Molecules) -> Tensor:
     return positions - (masses * positions).sum(0) / masses.sum()
 
 
+def principal_axes(molecule: Molecules) -> tuple[Tensor, Tensor]:
+    """Moments of inertia [3], m_e bohr^2, and the principal axes in the columns of [3, 3]."""
+    arms = _arms(molecule)
+    spread, axes = torch.linalg.eigh(torch.einsum("n,na,nb->ab", molecule.masses, arms, arms))
+    return spread.sum() - spread, axes
+
+
 def free_energy(modes: Modes, energy: float, temperature: float) -> float:
     """Helmholtz energy of a conformer without its translation, hartree; ``temperature`` in K, ``energy`` at the minimum in hartree.
 
@@ -147,9 +154,7 @@ def free_energy(modes: Modes, energy: float, temperature: float) -> float:
     kt = temperature * units.KELVIN
     w = modes.eigenvalues.sqrt()
     vibration = (0.5 * w + kt * torch.log(-torch.expm1(-w / kt))).sum()
-    arms = _arms(modes.molecule)
-    inertia = torch.linalg.eigvalsh(torch.einsum("n,na,nb->ab", modes.molecule.masses, arms, arms))
-    moments = inertia.sum() - inertia
+    moments, _ = principal_axes(modes.molecule)
     moments = moments[moments > 1e-6 * moments.max()]
     return float(energy + vibration - 0.5 * kt * torch.log(2.0 * kt * moments).sum())
 

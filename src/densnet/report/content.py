@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from densnet.report import figures, page
 from densnet.report.harmonic import agreement, conformers, harmonic, sticks_of
 from densnet.report.page import Promise
+from densnet.report.remainder import remainder
 from densnet.report.run import Run
 from densnet.report.style import svg
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian
@@ -19,7 +20,7 @@ from densnet.spectra.spectrum import ABSOLUTE, Gaussian
 def report(run: Run) -> str:
     """The whole page as HTML."""
     lead = f"Infrared spectrum of {run.formula} from its machine-learned electron density. Reference level: {run.level}, all electrons."
-    chapters = (_spectrum, conformers, harmonic, _density, _training, _dynamics, _method)
+    chapters = (_spectrum, remainder, conformers, harmonic, _density, _training, _dynamics, _method)
     parts = [page.promises(promises(run)), *(part for chapter in chapters for part in chapter(run))]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
@@ -92,7 +93,7 @@ def _spectrum(run: Run) -> list[str]:
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts.append(page.paragraph(
         "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "
-        "agreement with experiment is the sum of the two. The model's own share is what the section on harmonic analysis shows."
+        "agreement with experiment is the sum of the two, which the next section takes apart where it can."
     ))  # fmt: skip
     return [page.section("Infrared spectrum", *parts)]
 
@@ -108,7 +109,7 @@ def _bands(run: Run, bands: dict) -> str:
         titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
     rows = []
     for k, b in enumerate(bands["bands"]):
-        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", _pm(b["centroid"], b.get("centroid_error")), _pm(b["integral"], b["error"])]
+        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
         row.append(f"{b['harmonic']:.1f}")
         if reference:
             inside = (reference.frequencies > b["lower"]) & (reference.frequencies < b["upper"])
@@ -120,10 +121,6 @@ def _bands(run: Run, bands: dict) -> str:
                 row.append(None if known is None else f"{known['integral']:.1f}")
         rows.append(row)
     return page.table(titles, rows)
-
-
-def _pm(value: float, error: float | None) -> str:
-    return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
 
 
 def _density(run: Run) -> list[str]:

@@ -78,6 +78,11 @@ def number(value: object) -> str:
 _NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?")
 
 
+def pm(value: float, error: float | None) -> str:
+    """A value with its error, where that is known, one decimal each."""
+    return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
+
+
 def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
     rows = [list(row) for row in rows]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Conformer, Ensemble, counterpart
 from densnet.spectra.gas import molar
 from densnet.spectra.spectrum import Spectrum
@@ -59,6 +60,11 @@ class Run:
     def model(self) -> Ensemble | None:
         """Conformers and harmonic lines of the model."""
         return self._ensemble("conformers/conformers.json")
+
+    @cached_property
+    def anharmonic(self) -> tuple[Anharmonic, ...]:
+        """Quantum fundamentals of each conformer of the model; none where they were not worked out."""
+        return tuple(map(Anharmonic.from_dict, (self.json("conformers/anharmonic.json") or {}).get("conformers", [])))
 
     def _ensemble(self, place: str) -> Ensemble | None:
         content = self.json(place)
