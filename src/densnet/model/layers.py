@@ -81,6 +81,10 @@ def _of_degree(l_max: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.as_tensor(np.equal.outer(np.arange(l_max + 1), symmetry.degrees(l_max)), dtype=dtype, device=device)
 
 
+MANY_PAIRS = 300
+"""From so many pairs on arithmetic costs more than operations."""
+
+
 def envelope(x: Tensor) -> Tensor:
     """1 - 28 x^6 + 48 x^7 - 21 x^8 for x < 1, else 0 (Gasteiger et al. 2020, p = 6): value and two derivatives vanish at x = 1."""
     inside = torch.clamp(x, max=1.0)
@@ -93,7 +97,7 @@ def geometry(element: Tensor, vectors: Tensor, neighbours: Neighbours, *, cutoff
     damping = envelope(distance / cutoff)
     order = torch.arange(1, radial + 1, dtype=vectors.dtype, device=vectors.device) * (math.pi / cutoff)
     waves = math.sqrt(2 / cutoff) * torch.sin(order * distance) * (damping / distance)
-    harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max, at_once=True)
+    harmonics = math.sqrt(4 * math.pi) * symmetry.solid_harmonics(vectors / distance, l_max, at_once=distance.numel() < MANY_PAIRS)
     return Geometry(element, neighbours.sender.flatten(), harmonics, waves.flatten(0, 1), damping.squeeze(-1))
 
 
