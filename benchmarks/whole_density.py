@@ -14,7 +14,7 @@ from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
 from densnet.density.promolecule import shipped
 from densnet.model.density_network import DensityOutput, Transfer
-from densnet.model.layers import Geometry
+from densnet.model.geometry import Geometry
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
 from densnet.properties import Properties

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from densnet.density.basis import DensityBasis
 from densnet.density.gaussians import charges
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Mix, MixPaths, Product, Radial, Rows, Sizes, leading, scalars
+from densnet.model.geometry import Geometry
+from densnet.model.layers import ElementLinear, Interaction, Mix, MixPaths, Product, Radial, Rows, Sizes, leading, scalars
 from densnet.settings import Section
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from densnet import symmetry
 from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityOutput, NaturalFunctions, slots_present
-from densnet.model.layers import ElementLinear, Geometry, Interaction, Level, Mix, Sizes, leading, scalars, silu
+from densnet.model.geometry import Geometry
+from densnet.model.layers import ElementLinear, Interaction, Level, Mix, Sizes, leading, scalars, silu
 from densnet.settings import Section
 
 GAINS = (0.1, 0.02)

@@ -22,7 +22,7 @@ from densnet.density.expansion import Density
 from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
-from densnet.model.layers import Geometry, geometry
+from densnet.model.geometry import Geometry, geometry
 from densnet.model.uncertainty import Features, Rigidity, UncertaintyMissing, slopes
 from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_within
 from densnet.properties import Properties
