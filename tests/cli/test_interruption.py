@@ -9,6 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from densnet.cli import main
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 from command import densnet, started  # noqa: E402
@@ -94,3 +98,15 @@ def test_ctrl_c_in_every_stage(tmp_path):
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 8 and "not measured" not in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     assert densnet("run", "hf.toml", cwd=tmp_path).err.count("done before") == 10
+
+
+def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
+    class Late:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "unraisablehook", main._insist)
+    late = Late()
+    with pytest.raises(KeyboardInterrupt):
+        del late
+        time.sleep(5.0)

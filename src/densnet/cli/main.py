@@ -7,6 +7,7 @@ import ctypes.util
 import os
 import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -80,12 +81,23 @@ def _terminate(signal_number, frame):
     raise KeyboardInterrupt
 
 
+def _insist(unraisable: sys.UnraisableHookArgs) -> None:
+    """Ctrl-C in a destructor or a weak reference's callback is swallowed by Python: it is sent again, a moment later."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 interrupted.
 
     With DENSNET_DEBUG=1 in the environment an error keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = _insist
     keep_memory()
     try:
         build()()
