@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from densnet.density.basis import DensityBasis
-from densnet.model import compiled
+from densnet.model import compiled, products
 from densnet.model.compiled import CompilationError, Compiled
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
@@ -26,7 +26,7 @@ def predictor():
         density=DensityNetworkSettings(channels=4, head_channels=2, layers=1, l_max=1),
         energy=EnergyNetworkSettings(channels=4, density_channels=2, layers=1, l_max=1),
     )
-    return Predictor(settings, DensityBasis.built_in("small", ("H", "O")), neighbours=2.0).double().eval().requires_grad_(False)
+    return Predictor(settings, DensityBasis.built_in("small", ("H", "O")), neighbours=2.0).eval().requires_grad_(False)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -35,13 +35,13 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
     fast = Compiled(predictor, scattered(WATER), tmp_path, told.append)
     again = Compiled(predictor, scattered(WATER, seed=2), tmp_path, told.append)
     assert len(told) == 1 and "once" in told[0]
-    assert [p.suffix for p in tmp_path.iterdir()] == [".so"]
+    assert [p.suffix for p in tmp_path.iterdir()] == [".so"] * (1 + products.available())
     for seed in (1, 2):
         molecule = scattered(WATER, seed=seed)
         slow, new = predictor(molecule), again(molecule)
-        assert torch.allclose(new.energy, slow.energy, rtol=1e-12) and torch.allclose(new.forces, slow.forces, atol=1e-12)
-        assert torch.allclose(new.dipole, slow.dipole, atol=1e-12)
-        assert torch.allclose(new.density.coefficients, slow.density.coefficients, atol=1e-12)
+        assert torch.allclose(new.energy, slow.energy, rtol=1e-6) and torch.allclose(new.forces, slow.forces, atol=1e-6)
+        assert torch.allclose(new.dipole, slow.dipole, atol=1e-6)
+        assert torch.allclose(new.density.coefficients, slow.density.coefficients, atol=1e-6)
         assert torch.equal(fast(molecule).forces, new.forces)
     with ThreadPoolExecutor(4) as pool:  # more threads than calls can be at work at once
         known = [again(scattered(WATER, seed=seed)).forces for seed in range(40)]

@@ -1,7 +1,8 @@
 """A predictor as machine code: its arithmetic for one shape of batch, traced once, compiled ahead of time, kept on disk.
 
 Energy, backward pass through both networks, dipole and density become one straight list of tensor operations (`make_fx`), which
-AOTInductor turns into a library. The numbers are the predictor's own to rounding; nothing needs the library but speed.
+AOTInductor turns into a library, matrix products excepted (`products`). The numbers are the predictor's own to rounding; nothing needs
+the library but speed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 import densnet
 from densnet.density.expansion import Density
+from densnet.model import products
 from densnet.model.library import Library
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules, Neighbours
@@ -86,7 +88,7 @@ class Compiled:
 
 def compiler_found() -> bool:
     """Whether there is the C++ compiler that compiling a model needs: ``CXX``, or else g++."""
-    return shutil.which(os.environ.get("CXX", "g++")) is not None
+    return shutil.which(products.compiler()) is not None
 
 
 def library_folder() -> Path:
@@ -123,7 +125,6 @@ def traced(function: Callable, arguments: tuple) -> torch.fx.GraphModule:
     graph = make_fx(function)(*arguments)
     _fold(graph)
     for node in graph.graph.nodes:
-        node.meta = {}  # each holds a fake tensor of a mode of its own, which the compiler refuses to mix
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default
     graph.graph.eliminate_dead_code()
@@ -173,11 +174,16 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
 
     if not compiler_found():
         raise CompilationError("no C++ compiler (g++) is found, which compiling a model needs; install one, or run without compiling.")
+    products.replace(graph)
+    for node in graph.graph.nodes:
+        node.meta = {}  # each holds a fake tensor of a mode of its own, which the compiler refuses to mix
+    graph = torch.fx.GraphModule(graph, graph.graph)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory(dir=path.parent) as folder, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = Path(inductor.aot_compile(graph, arguments, options={"aot_inductor.output_path": f"{folder}/model.so"}))
+            options = {"aot_inductor.output_path": f"{folder}/model.so", **products.options()}
+            made = Path(inductor.aot_compile(graph, arguments, options=options))
             if FOREIGN in made.read_bytes():
                 raise RuntimeError("an operation that has no C interface")
             os.replace(made, path)
@@ -187,7 +193,7 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
 
 def surroundings() -> list[str | int]:
     """What a library depends on besides what it computes: versions, processor, threads."""
-    return [densnet.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
+    return [densnet.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), products.identity()]
 
 
 def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:

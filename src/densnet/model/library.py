@@ -14,6 +14,8 @@ from pathlib import Path
 from torch import Tensor
 from torch._C import _aoti
 
+from densnet.model import products
+
 
 class LibraryError(RuntimeError):
     """A library that cannot be loaded, or that failed in a call."""
@@ -28,9 +30,12 @@ class Library:
 
     def __init__(self, path: Path, runners: int):
         try:
+            products.load(path.parent)
             self.code = ctypes.CDLL(str(path))
             create, run = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("CreateWithDevice", "Run"))
             delete, count = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("Delete", "GetNumOutputs"))
+        except RuntimeError as error:
+            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling.") from None
         except (OSError, AttributeError) as error:
             raise LibraryError(f"{path} is no compiled model ({error}); delete it, and it is made anew.") from None
         create.argtypes = (c_void_p, c_size_t, c_char_p, c_char_p)
