@@ -42,7 +42,7 @@ def benchmark(
     Their share (samples and restarts at the default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting
     for the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by
     a profiler in one step.
-    Floating-point operations are those of the matrix products of one force call, uncompiled; a compiled model leaves out products with zeros.
+    Floating-point operations are those of the matrix products of one force call, uncompiled; compiled models leave out the zeros.
     """
     import torch
     from rich.console import Console
