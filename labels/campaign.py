@@ -30,6 +30,9 @@ ORDER = [
     ("resorcinol/training_300-500K", 100),
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 0),
+    ("transfer/methanol_300K", 0),
+    ("transfer/methanethiol_300K", 0),
+    ("transfer/phenol_300K", 0),
 ]
 """Frame list and how many frames of it (0 = all): what the exponents of a basis are optimised on; then an early share of each training
 list, then what it is tested on, then the rest."""
