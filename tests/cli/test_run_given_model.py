@@ -9,6 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from densnet.cli.main import build
+from densnet.model import compiled
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -105,3 +109,14 @@ def test_a_killed_run_goes_on_to_its_report(place):
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))
     assert "spectrum   is done again" in densnet("run", "mine.toml", cwd=place).err
+
+
+def test_a_model_that_cannot_be_compiled_runs_as_it_is(place, monkeypatch):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(compiled, "compiler_found", lambda: False)
+    monkeypatch.setenv("DENSNET_CACHE", str(place / "cache"))
+    (place / "mine.toml").write_text(SETTINGS.replace("[simulate]", "[simulate]\ncompile = true"))
+    outcome = CliRunner().invoke(build(), ["run", "mine.toml"])
+    told = " ".join(outcome.output.split())
+    assert outcome.exit_code == 0 and "no C++ compiler (g++) is found" in told and "Going on without." in told, outcome.output
+    assert (place / "runs" / "mine" / "report.html").exists()

@@ -36,6 +36,7 @@ from densnet.dataset import store
 from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
+from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.observables.conformers import Conformer, Ensemble, gather
@@ -193,7 +194,12 @@ class Chain:
         provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
         start = Molecules.concatenate([molecule for _, molecule in self.named()])
         origins(self.ensemble(), settings.replicas)  # refuses too few replicas
-        forces = force_function(load(self.model_file, settings.place), start, settings, lambda text: self.progress(0, None, text))
+        model, say = load(self.model_file, settings.place), lambda text: self.progress(0, None, text)
+        try:
+            forces = force_function(model, start, settings, say)
+        except LibraryError as error:
+            self.tell(f"warning: {error} Going on without.")
+            forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
         try:
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
         finally:

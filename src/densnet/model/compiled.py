@@ -23,7 +23,7 @@ from torch import Tensor
 import densnet
 from densnet.density.expansion import Density
 from densnet.model import products
-from densnet.model.library import Library
+from densnet.model.library import Library, LibraryError
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties, Uncertainty
@@ -35,7 +35,7 @@ FOREIGN = b"aoti_torch_proxy_executor_call_function"
 """In a library that calls back into PyTorch for operations without a C interface, which `Library` does not serve."""
 
 
-class CompilationError(RuntimeError):
+class CompilationError(LibraryError):
     """The library cannot be made here; the message says why and that it can be left out."""
 
 

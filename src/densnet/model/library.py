@@ -17,8 +17,8 @@ from torch._C import _aoti
 from densnet.model import products
 
 
-class LibraryError(RuntimeError):
-    """A library that cannot be loaded, or that failed in a call."""
+class LibraryError(OSError):
+    """A library that cannot be made or loaded on this machine, or that failed in a call."""
 
 
 class Library:
@@ -35,7 +35,7 @@ class Library:
             create, run = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("CreateWithDevice", "Run"))
             delete, count = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("Delete", "GetNumOutputs"))
         except RuntimeError as error:
-            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling.") from None
+            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling the model.") from None
         except (OSError, AttributeError) as error:
             raise LibraryError(f"{path} is no compiled model ({error}); delete it, and it is made anew.") from None
         create.argtypes = (c_void_p, c_size_t, c_char_p, c_char_p)

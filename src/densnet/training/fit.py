@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from densnet.model.compiled import CompilationError, compiler_found
+from densnet.model.compiled import compiler_found
+from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor
 from densnet.training import checkpoint
 from densnet.training.examples import Example
@@ -124,7 +125,7 @@ def gradients_of(
         return eager
     try:
         return Compiled(stage, weights, stage.batch(list(range(size)), 0), parts, announce)
-    except CompilationError as error:
+    except LibraryError as error:
         announce(str(error))
         return eager
 
