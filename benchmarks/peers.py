@@ -164,6 +164,7 @@ def train_densnet(plan: Plan, folder: Path) -> tuple[Ran, dict]:
     """Steps in proportion to the time; if it is over too soon, the best weights so far, by the same command with no steps to go."""
     frames, text = prepare(plan), plan.settings.read_text()
     scaled = re.sub(r"(?m)^steps = (\d+)", lambda m: f"steps = {round(int(m[1]) * plan.minutes / 60)}", text)
+    scaled = scaled.replace("[train]\n", f"[train]\nthreads = {plan.threads}\n")
     settings = folder / "settings.toml"
     settings.write_text(scaled)
     same = [(s.validation_fraction, s.seed) for s in map(train_settings, (settings, LABELS / "model.toml"))]
@@ -262,7 +263,7 @@ def table(results: list[dict], plan: Plan) -> str:
     frames = prepare(plan)["frames"]
     tests = " and ".join(f"{frames[name]} of {name}" for name in TESTS)
     lines = [
-        f"{results[0]['processor']}; {plan.minutes:g} minutes on {plan.threads} threads to train (densnet: fits on all cores, then one);",
+        f"{results[0]['processor']}; {plan.minutes:g} minutes on {plan.threads} threads to train;",
         f"{frames['train']} training, {frames['valid']} validation frames of 500 K; test frames: {tests}; float32;",
         "times: median CPU ms of 100 calls, one ethanol, one thread; settings: benchmarks/peers-mace.yaml, peers-nequip.yaml,",
         f"{plan.settings.name}; " + "; ".join(f"{r['peer']}: {r['judge']['versions']}" for r in results),
