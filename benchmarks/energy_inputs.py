@@ -8,7 +8,8 @@ The energy network of a shipped model, trained anew on the same frames, seed and
     fitted     the coefficients fitted to the DFT density of the frame itself (its change along the atoms: that of network 1)
     joint      `density`, then `--joint-steps` steps with both networks learning from energies, forces, dipoles and density
 
-A line that was interrupted goes on, one that is done is not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
+With `--frames` network 2 learns from so many frames only (results in OUT/N-frames). A line that was interrupted goes on, one that is done is
+not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--lines", nargs="+", choices=lines, default=lines)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--joint-steps", type=int, default=1000)
+    parser.add_argument("--frames", type=int, default=0, help="training frames, spread over all; 0 = all")
     parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
     parser.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
     parser.add_argument("--out", type=Path, default=Path("runs/energy_inputs"))
@@ -121,6 +123,10 @@ def main() -> None:
     sets = dict(zip(("training", "validation"), held_out(labels, settings.validation_fraction, settings.seed)))
     sets |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}
     frames = {name: prepare(part, model.basis, chosen.examples, points=POINTS) for name, part in sets.items()}
+    if chosen.frames:
+        every = len(frames["training"]) // chosen.frames
+        frames["training"] = frames["training"][::every][: chosen.frames]
+        chosen.out = chosen.out / f"{chosen.frames}-frames"
     print(f"energy network of `{chosen.model}`, {len(frames['training'])} frames, {chosen.steps} steps; {machine_line()}", flush=True)
     results = {}
     for name in chosen.lines:
