@@ -8,8 +8,8 @@ The energy network of a shipped model, trained anew on the same frames, seed and
     fitted     the coefficients fitted to the DFT density of the frame itself (its change along the atoms: that of network 1)
     joint      `density`, then `--joint-steps` steps with both networks learning from energies, forces, dipoles and density
 
-With `--frames` network 2 learns from so many frames only (results in OUT/N-frames). A line that was interrupted goes on, one that is done is
-not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
+With `--frames` network 2 learns from so many frames only (results in OUT/N-frames). A line that was interrupted goes on, one that is done
+is not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
 """
 
 from __future__ import annotations
