@@ -4,9 +4,11 @@
     python benchmarks/conservation.py --model ethanol --replicas 4 --picoseconds 100 --compile
     python benchmarks/convergence.py runs/conservation/ethanol-64x10ps-* runs/conservation/ethanol-4x100ps-* [--temperatures FOLDER ...]
 
-The trajectories are cut into independent samples of so many replicas of so many ps. The spectrum of each is held against that of all
-trajectories without its own: likeness (SIS, r), relative error of band integrals (rms over samples), and the error that the spectrum claims
-for itself from the scatter of its replicas. Then the window of the correlation, and other temperatures. Writes OUT.json and OUT.png.
+The trajectories are cut into samples of so many replicas of so many ps, none with two stretches of one trajectory. The spectrum of each is
+held against that of all trajectories without its own, each with the same weight, because the energy in a stretch hardly changes along one:
+likeness (SIS, r), relative error of band integrals (rms over samples, less what the n others scatter: sqrt(n / (n + replicas)) of the
+difference), and the error that the spectrum claims for itself from the scatter of its replicas. Then the window of the correlation, and
+other temperatures. Writes OUT.json and OUT.png.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
 from densnet.spectra.spectrum import Spectrum
 
 BANDS = {"C-O": (960.0, 1120.0), "C-H": (2700.0, 3120.0), "O-H": (3550.0, 3850.0)}
-LENGTHS = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
-COUNTS = (1, 4, 16, 48)
+LENGTHS = (2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
+COUNTS = (1, 4, 16, 32)
 DEPTHS = (512.0, 1024.0, 2048.0, 4096.0, 8192.0)
 WINDOW = 2048.0
 SETTINGS = InfraredSettings(maximum=4200.0)
@@ -46,17 +48,17 @@ class Piece:
 
 
 def pieces(runs: list[Trajectory], length_ps: float) -> list[Piece]:
-    """All trajectories in stretches of ``length_ps``, replicas and runs taken in turn."""
-    found, trajectory = [], 0
+    """All trajectories in stretches of ``length_ps``: first the first stretch of each, in random order, then the second of each, ..."""
+    found, trajectory, random = [], 0, np.random.default_rng(0)
     for run in runs:
         steps = round(length_ps * units.PICOSECOND / run.sample_step) + 1
         for dipole, temperature in zip(run.dipole.numpy(), run.temperature.numpy()):
             for start in range(0, len(dipole) - steps + 1, steps):
                 part = slice(start, start + steps)
-                found.append(Piece(dipole[part], float(temperature[part].mean()), trajectory))
+                place = start // steps + random.random()
+                found.append((place, Piece(dipole[part], float(temperature[part].mean()), trajectory)))
             trajectory += 1
-    order = np.random.default_rng(0).permutation(len(found))
-    return [found[k] for k in order]
+    return [piece for _, piece in sorted(found, key=lambda one: one[0])]
 
 
 def spectrum(parts: list[Piece], run: Trajectory, depth: float = WINDOW) -> Spectrum:
@@ -66,7 +68,7 @@ def spectrum(parts: list[Piece], run: Trajectory, depth: float = WINDOW) -> Spec
 
 
 def whole_spectra(runs: list[Trajectory]) -> list[Spectrum]:
-    """One of each trajectory, in the order of `pieces`' numbers, each with its own weight in time."""
+    """One of each trajectory, in the order of `pieces`' numbers."""
     every = []
     for run in runs:
         sampling = Sampling(run.sample_step, run.time_step, run.temperature.numpy().mean(1))
@@ -78,21 +80,22 @@ def whole_spectra(runs: list[Trajectory]) -> list[Spectrum]:
 def likeness(count: int, length: float, runs: list[Trajectory]) -> dict | None:
     """How far samples of ``count`` stretches of ``length`` ps are from all the others; None if there are not two samples."""
     stretches, every = pieces(runs, length), whole_spectra(runs)
-    times = np.concatenate([np.full(len(run.dipole), float(run.times[-1])) for run in runs])
-    samples = [stretches[k : k + count] for k in range(0, len(stretches) - count + 1, count)][:40]
+    samples = [stretches[k : k + count] for k in range(0, len(stretches) - count + 1, count)]
+    samples = [sample for sample in samples if len({piece.trajectory for piece in sample}) == count][:40]
     if len(samples) < 2:
         return None
     rows = []
     for sample in samples:
-        weights = np.where(np.isin(np.arange(len(times)), [piece.trajectory for piece in sample]), 0.0, times)
-        if not weights.any():
+        other = [s.intensity for number, s in enumerate(every) if number not in {piece.trajectory for piece in sample}]
+        if not other:
             return None
-        others = Spectrum(every[0].axis, np.average([s.intensity for s in every], axis=0, weights=weights))
+        others = Spectrum(every[0].axis, np.mean(other, axis=0))
+        own = np.sqrt(len(other) / (len(other) + count))
         found = spectrum(sample, runs[0])
         alike = compare(found, others)
         bands = [(found.band(*limits), others.integral(*limits)) for limits in BANDS.values()]
         claimed = [np.nan if band.error is None else band.error / expected for band, expected in bands]
-        rows.append([alike.similarity, alike.pearson, *(band.integral / expected - 1 for band, expected in bands), *claimed])
+        rows.append([alike.similarity, alike.pearson, *(own * (band.integral / expected - 1) for band, expected in bands), *claimed])
     values, bands = np.array(rows), len(BANDS)
     errors, claimed = (np.sqrt((values[:, k : k + bands] ** 2).mean(0)) for k in (2, 2 + bands))
     return {
@@ -136,11 +139,14 @@ def scatter(axes: Axes, rows: list[dict], band: str) -> None:
         mine = [row for row in rows if row["replicas"] == count]
         ink = (style.VIOLET, style.BLUE, style.GREEN, style.RED)[number]
         found = [r["error_percent"][band] for r in mine]
-        axes.plot([r["ps"] * count for r in mine], found, "o", ms=4, color=ink, label=f"{count} replicas")
+        axes.plot([r["ps"] * count for r in mine], found, "o", ms=4, color=ink, label=f"{count} replica{'s' * (count > 1)}")
         known = [r for r in mine if r["claimed_percent"]]
         axes.plot([r["ps"] * count for r in known], [r["claimed_percent"][band] for r in known], "x", ms=4, color=ink)
     axes.set(xscale="log", yscale="log", xlabel="replicas x length, ps", ylabel="error of the integral, %")
     axes.set_title(f"{band} band (crosses: the error that a spectrum claims)")
+    axes.set_yticks([5, 10, 20, 40, 80], [5, 10, 20, 40, 80])
+    axes.set_xticks([3, 10, 30, 100, 300], [3, 10, 30, 100, 300])
+    axes.minorticks_off()
     axes.legend(loc="lower left")
     axes.grid(which="major")
 
@@ -153,15 +159,16 @@ def draw(rows: list[dict], runs: list[Trajectory], path: Path) -> None:
     scatter(grid[0, 1], rows, "O-H")
     stretches = pieces(runs[:1], 2.5)
     for number, ink in enumerate((style.BLUE, style.RED, style.GREEN)):
-        found = spectrum(stretches[48 * number : 48 * (number + 1)], runs[0])
+        found = spectrum(stretches[32 * number : 32 * (number + 1)], runs[0])
         grid[1, 0].plot(found.axis, found.intensity, color=ink, linewidth=0.9, label=f"sample {number + 1}")
     grid[1, 0].set(xlim=(700, 1600), ylim=(0, None), xlabel="wavenumber, cm$^{-1}$", ylabel="km/mol per cm$^{-1}$")
-    grid[1, 0].set_title("Three times 48 replicas of 2.5 ps")
+    grid[1, 0].set_title("Three times 32 replicas of 2.5 ps")
     grid[1, 0].legend()
     for depth, ink in zip(DEPTHS[1:4], (style.GREEN, style.BLUE, style.RED)):
         found = spectrum(pieces(runs[:1], 10.0), runs[0], depth)
         grid[1, 1].plot(found.axis, found.intensity, color=ink, linewidth=0.9, label=f"{depth:g} fs")
-    grid[1, 1].set(xlim=(3500, 3950), ylim=(0, None), xlabel="wavenumber, cm$^{-1}$", ylabel="km/mol per cm$^{-1}$")
+    top = 1.2 * found.intensity[found.axis > 3500].max()
+    grid[1, 1].set(xlim=(3500, 3850), ylim=(0, top), xlabel="wavenumber, cm$^{-1}$", ylabel="km/mol per cm$^{-1}$")
     grid[1, 1].set_title("O-H stretch, windows of the correlation")
     grid[1, 1].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
