@@ -18,9 +18,15 @@ TORCH = "torch==2.13.0"
 PACKAGES = {
     "mace": (TORCH, "mace-torch==0.3.16"),
     "nequip": (TORCH, "nequip==0.19.1"),
-    "schnetpack": (TORCH, "schnetpack==2.1.1"),
+    "schnetpack": (
+        TORCH,
+        "ase vesin dirsync fasteners h5py hydra-core hydra-colorlog matscipy matplotlib progressbar pyyaml",
+        "pytorch-lightning tensorboard tensorboardX torch-ema torchmetrics tqdm",
+        "--no-deps --ignore-requires-python schnetpack==2.2.0",  # asks for Python 3.12, does not need it here
+    ),
 }
-"""What goes into each environment, in this order; always with `TORCH`, or a peer would bring another one, gigabytes of it."""
+"""What goes into each environment, in this order, as arguments of `pip install`; always with `TORCH`, or a peer would bring another one,
+gigabytes of it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,6 @@ def program(peer: str, name: str) -> Path:
         print(f"installing {', '.join(PACKAGES[peer])} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         for package in PACKAGES[peer]:
-            subprocess.run([folder / "bin" / "pip", "install", "--quiet", TORCH, package], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "--quiet", TORCH, *package.split()], check=True)
         (folder / "complete").touch()
     return folder / "bin" / name
