@@ -93,7 +93,7 @@ def picked(labels: Dataset, count: int) -> Dataset:
 def settings_of(line: Line) -> tuple[ModelSettings, TrainSettings]:
     """The settings of both networks and of the training."""
     phases = {phase: PLAN[phase] | line.train.get(phase, {}) for phase in PLAN}
-    return parse(ModelSettings, line.model, "model"), parse(TrainSettings, {**phases, "seed": SEED}, "train")
+    return parse(ModelSettings, line.model, "model"), parse(TrainSettings, {"seed": SEED, **line.train, **phases}, "train")
 
 
 def overlap_metric(example: Example) -> Example:

@@ -106,7 +106,7 @@ def plan_of(arguments: argparse.Namespace, former: dict) -> TrainSettings:
         "energy": {**phase, "steps": arguments.steps, "learning_rate": arguments.learning_rate},
         "joint": {"steps": 0},
     }
-    return parse(TrainSettings, {**former, **phases, "device": "cpu", "threads": 1}, "train")
+    return parse(TrainSettings, {**former, **phases, "device": arguments.device, "threads": 1}, "train")
 
 
 def retrained(arguments: argparse.Namespace, name: str, extra: Dataset, parts: list[Dataset]) -> Predictor:
@@ -121,7 +121,7 @@ def retrained(arguments: argparse.Namespace, name: str, extra: Dataset, parts: l
         prepare(part, predictor.basis, arguments.examples, points=POINTS, processes=arguments.workers)
         for part in (parts[0] + extra, parts[1])
     ]
-    predictor = train_on(predictor, examples, plan, folder, lambda done, total, text="": None)
+    predictor = train_on(predictor, examples, plan, folder, lambda done, total, text="": None).to("cpu")
     predictor.save(folder / "model.safetensors")
     return predictor
 
@@ -156,6 +156,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--limit", type=int, default=0, help="use only so many frames of each set (a quick look)")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the training")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 

@@ -126,18 +126,25 @@ def main() -> None:
     print(f"{timing.hardware(place.type)}; {machine_line()}, CUDA {torch.version.cuda}", flush=True)
     ways = (False, True) if chosen.device == "cuda" else (False,)
     cases = [(molecule, n, graph) for molecule, counts in REPLICAS[chosen.device].items() for n in counts for graph in ways]
-    rows = [measure(molecule, n, chosen, graph=graph) for molecule, n, graph in cases]
-    print(table(rows), flush=True)
+    rows = []
+    for molecule, n, graph in cases:
+        rows.append(measure(molecule, n, chosen, graph=graph))
+        print(table(rows[-1:]).splitlines()[-1], flush=True)
+    print(f"\n{table(rows)}", flush=True)
     found = {"device": timing.hardware(place.type), **machine(), "cuda": torch.version.cuda, "steps": [asdict(row) for row in rows]}
     if chosen.device == "cuda":
         found["graph_error"] = {molecule: graph_error(molecule) for molecule in REPLICAS["cuda"]}
         print(f"\nlargest difference of a force, graph - eager, hartree/bohr: {found['graph_error']}", flush=True)
     path = chosen.out.with_suffix(".json")
     write(path, found)
-    job = Job("energy", False, "ethanol", LABELS, chosen.frames, 60, chosen.out / "examples", chosen.device)
-    training = measure_training(job)
-    print(f"\ntraining of energies and forces: {training.frames_per_s:.0f} frames a second, {training.batch} a step")
-    write(path, found | {"training": asdict(training)})
+    found["training"] = []
+    for phase, recorded in ((phase, way) for phase in ("points", "energy") for way in ways):
+        job = Job(phase, recorded, "ethanol", LABELS, chosen.frames, 60, chosen.out / "examples", chosen.device)
+        speed = measure_training(job)
+        way = "graph" if recorded else "eager"
+        print(f"training, {phase}, {way}: {speed.frames_per_s:.0f} frames a second, {speed.batch} a step", flush=True)
+        found["training"].append({"phase": phase, "graph": recorded, **asdict(speed)})
+        write(path, found)
 
 
 if __name__ == "__main__":

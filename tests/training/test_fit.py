@@ -125,13 +125,6 @@ def test_perfect_predictions_have_no_loss(frames):
     assert objective.energy_error(own.energy, own.energy, own.molecules.sizes, 1e-9) == pytest.approx(1e-9)
 
 
-def test_batches_are_epochs_of_a_permutation():
-    seen = sum((fit.batch_at(step, 3, 12, seed=1) for step in range(4)), [])
-    assert sorted(seen) == list(range(12)) and seen != sum((fit.batch_at(step, 3, 12, seed=1) for step in range(4, 8)), [])
-    assert fit.batch_at(7, 3, 12, seed=1) == fit.batch_at(7, 3, 12, seed=1) != fit.batch_at(7, 3, 12, seed=2)
-    assert len(fit.batch_at(0, 64, 12, seed=1)) == 12
-
-
 def test_metrics_of_a_known_error(frames):
     """A predictor that is wrong by known amounts gets exactly these as its mean absolute errors."""
     from densnet import units

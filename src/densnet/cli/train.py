@@ -18,6 +18,7 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, [model] is not used.")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of [train] device.")] = None,
     *,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Train nothing: only find out what --start knows of its errors, from the labels it had.")
@@ -35,23 +36,25 @@ def train(
     from densnet.dataset import store
     from densnet.density.basis import DensityBasis
     from densnet.model.predictor import ModelSettings, load
+    from densnet.settings import parse
     from densnet.training.settings import TrainSettings
 
     if calibrate:
         add_uncertainty(data, start, out)
         return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
+    plan = parse(TrainSettings, chosen["train"].model_dump() | ({} if device is None else {"device": device}), "command line")
     labels = store.read(*data)
     former = None if start is None else load(start)
     basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels)) if former is None else former.basis
-    known, watched = held_out(labels, chosen["train"].validation_fraction, chosen["train"].seed)
+    known, watched = held_out(labels, plan.validation_fraction, plan.seed)
     out.mkdir(parents=True, exist_ok=True)
-    say(f"{len(known)} frames to train on, {len(watched)} to validate")
+    say(f"{len(known)} frames to train on, {len(watched)} to validate, on {plan.place}")
     with activity("fitting densities") as progress:
         parts = [examples_of(part, basis, out / "examples", chosen["density"].points, progress) for part in (known, watched)]
     with activity("training") as progress:
-        predictor = former or untrained(parts[0], chosen["model"], basis, chosen["train"].seed)
-        predictor = train_on(predictor, parts, chosen["train"], out, progress)
+        predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
+        predictor = train_on(predictor, parts, plan, out, progress)
     predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 

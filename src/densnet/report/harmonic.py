@@ -34,7 +34,7 @@ def agreement(run: Run) -> list[Promise]:
     paired = f"against {run.level}, finite differences of forces; modes paired by their motion"
     for k, (model, reference) in enumerate(run.pairs):
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
-        shift, strength, likeness = _differences(model, reference)
+        shift, strength, likeness = differences(model, reference)
         if run.trained:
             lines.append(Promise(f"{name}harmonic wavenumbers, largest deviation", float(np.abs(shift).max()), 5.0, "cm⁻¹", paired))
             a, b = from_modes(reference.modes), from_modes(model.modes)
@@ -58,7 +58,7 @@ def agreement(run: Run) -> list[Promise]:
     return lines
 
 
-def _differences(model: Conformer, reference: Conformer) -> tuple[np.ndarray, np.ndarray, Comparison]:
+def differences(model: Conformer, reference: Conformer) -> tuple[np.ndarray, np.ndarray, Comparison]:
     """Of each mode of the reference what the model adds to wavenumber (cm^-1) and intensity (km/mol); and how alike the spectra are."""
     order = matched(reference.modes, model.modes)
     shift = (model.modes.frequencies[order] - reference.modes.frequencies).numpy()

@@ -54,7 +54,7 @@ def resume(folder: Path, phase: str, weights: dict[str, Tensor], average: dict[s
             average[name].copy_(tensors[f"{name}|average"])
             best[name] = tensors[f"{name}|best"].to(weight.device)
             keys = (k for k in tensors if k.startswith(f"{name}|") and k.split("|")[1] not in ("weight", "average", "best"))
-            optimiser.state[weight] = {k.split("|")[1]: tensors[k].to(weight.device) if tensors[k].ndim else tensors[k] for k in keys}
+            optimiser.state[weight] = {k.split("|")[1]: tensors[k] for k in keys}
     return Run(header["step"], header["seconds"], header["score"], header["stale"], best)
 
 

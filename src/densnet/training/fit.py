@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from densnet.model.compiled import compiler_found
 from densnet.model.library import LibraryError
-from densnet.model.predictor import Predictor
+from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
 from densnet.training import checkpoint
 from densnet.training.examples import Example
-from densnet.training.gradients import Compiled, Gradients, by_autograd, one_composition
+from densnet.training.gradients import Compiled, Gradients, Recorded, by_autograd
 from densnet.training.optimiser import Soap
+from densnet.training.sampling import Batches
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
 
@@ -54,7 +55,7 @@ def train(
     ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
     """
     predictor.uncertainty = None  # that of other weights
-    predictor = predictor.to(settings.device).train().requires_grad_(True)
+    predictor = predictor.to(settings.place).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))
     for phase, make in makers:
         plan: StageSettings = getattr(settings, phase)
@@ -67,21 +68,21 @@ def train(
 
 def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder: Path, report: Report) -> None:
     """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
-    threads = settings.cores if settings.device == "cpu" else 1
     weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
-    optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=threads)
+    optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=settings.cores)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
 
     def announce(note: str) -> None:
         report(Progress(stage.name, run.step, plan.steps, run.seconds, {}, {}, note))
 
+    batches = Batches(stage.kinds, plan.batch, settings.seed)
     gradients = gradients_of(stage, weights, plan, settings, announce)
     began = time.monotonic() - run.seconds
     for step in range(run.step, plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, plan)
-        losses, slopes = gradients(stage.batch(batch_at(step, plan.batch, stage.count, settings.seed), step))
+        losses, slopes = gradients(stage.batch(batches.at(step), step))
         for weight, slope in zip(weights.values(), slopes, strict=True):
             weight.grad = slope
         nn.utils.clip_grad_norm_(weights.values(), plan.clip)
@@ -114,17 +115,18 @@ COMPILED_FROM = 1000
 def gradients_of(
     stage: Stage, weights: dict[str, Tensor], plan: StageSettings, settings: TrainSettings, announce: Callable[[str], None]
 ) -> Gradients:
-    """Compiled where that is wanted, possible and pays; if compiling fails, `by_autograd` does the same."""
-    eager = by_autograd(stage, weights)
-    if not (settings.compile and stage.compiles) or settings.device != "cpu" or plan.steps < COMPILED_FROM or not compiler_found():
+    """Compiled, on a GPU recorded, where that is wanted, possible and pays; if compiling fails, `by_autograd` does the same."""
+    eager, on_gpu = by_autograd(stage, weights), settings.device == "cuda"
+    batches = Batches(stage.kinds, plan.batch, settings.seed)
+    possible = settings.compile and stage.compiles and batches.alike and (on_gpu or compiler_found())
+    if not possible or plan.steps < COMPILED_FROM:
         return eager
-    size = min(plan.batch, stage.count)
-    parts = max(n for n in range(1, settings.cores + 1) if size % n == 0)
-    every = [stage.batch([index], 0) for index in range(stage.count)]
-    if not one_composition(every):
-        return eager
+    like = stage.batch(batches.at(0), 0)
+    if on_gpu:
+        return Recorded(stage, weights, like) if int(like.molecules.sizes.max()) <= ALL_PAIRS_UP_TO else eager
+    parts = max(n for n in range(1, settings.cores + 1) if batches.parts % n == 0)
     try:
-        return Compiled(stage, weights, stage.batch(list(range(size)), 0), parts, announce)
+        return Compiled(stage, weights, like, parts, announce)
     except LibraryError as error:
         announce(str(error))
         return eager
@@ -136,15 +138,6 @@ def learning_rate(step: int, plan: StageSettings) -> float:
         return plan.learning_rate * (step + 1) / plan.warmup
     progress = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
     return plan.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def batch_at(step: int, size: int, count: int, seed: int) -> list[int]:
-    """Indices of the frames of a step: each epoch is a fresh permutation that depends on the seed and the epoch only."""
-    size = min(size, count)
-    per_epoch = count // size
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step // per_epoch)
-    start = step % per_epoch * size
-    return torch.randperm(count, generator=generator)[start : start + size].tolist()
 
 
 def validated(stage: Stage, weights: dict[str, Tensor], average: dict[str, Tensor]) -> dict[str, float]:

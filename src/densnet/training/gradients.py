@@ -1,4 +1,5 @@
-"""The gradient of a phase's loss: by autograd, or as machine code for batches of one composition, shared by several threads."""
+"""The gradient of a phase's loss: by autograd; for batches that are all alike as machine code shared by several threads, or as one
+recording on a GPU."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from densnet.model.compiled import build, library_folder, surroundings, traced
+from densnet.model.graphed import WARM_UP
 from densnet.model.library import Library
 from densnet.training.examples import Batch
 from densnet.training.stages import Losses, Stage
@@ -33,9 +35,9 @@ def by_autograd(stage: Stage, weights: dict[str, Tensor]) -> Gradients:
 class Compiled:
     """`Gradients` as machine code, for batches of the composition of ``like``, cut into ``parts`` that as many threads work on.
 
-    Every loss is a mean over molecules of the same composition, so the mean over equal parts is the whole. Forward pass, forces, and the
-    derivatives of both along the weights are one straight list of operations, compiled once (about a minute, told by ``announce``) and
-    kept on disk under a hash of that list. Raises `CompilationError`.
+    The parts are of one composition, too, and every loss is a mean over molecules or atoms, so the mean over the parts is the whole.
+    Forward pass, forces, and the derivatives of both along the weights are one straight list of operations, compiled once (about a
+    minute, told by ``announce``) and kept on disk under a hash of that list. Raises `CompilationError`.
     """
 
     def __init__(
@@ -72,10 +74,37 @@ class Compiled:
         return [Batch(some, dict(zip(batch.tensors, column))) for some, column in zip(molecules, columns)]
 
 
-def one_composition(batches: list[Batch]) -> bool:
-    """Whether all molecules have the same atoms in the same order."""
-    rows = [numbers for batch in batches for numbers in batch.molecules.numbers.split(batch.molecules.sizes.tolist())]
-    return all(torch.equal(row, rows[0]) for row in rows)
+class Recorded:
+    """`Gradients` on a GPU as one CUDA graph, for batches of the composition of ``like``.
+
+    The list of operations is that of `Compiled`; its kernels, thousands of them and each of little work, are launched together
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html). They read the weights where they are, and a copy of the batch.
+    """
+
+    def __init__(self, stage: Stage, weights: dict[str, Tensor], like: Batch):
+        losses, slopes = by_autograd(stage, weights)(like)
+        self.names, self.used = list(losses), [slope is not None for slope in slopes]
+        self.given = [tensor.clone() for tensor in (like.molecules.positions, *like.tensors.values())]
+        arguments = (*(w.detach() for w in weights.values()), *self.given)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.no_grad():
+            operations = traced(_arithmetic(stage, list(weights), like, self.used), arguments)
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    operations(*arguments)
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(self.graph):
+                self.found = operations(*arguments)
+
+    def __call__(self, batch: Batch) -> tuple[Losses, list[Tensor | None]]:
+        for into, tensor in zip(self.given, (batch.molecules.positions, *batch.tensors.values()), strict=True):
+            into.copy_(tensor)
+        self.graph.replay()
+        slopes = iter(self.found[len(self.names) :])
+        losses = {name: loss.clone() for name, loss in zip(self.names, self.found)}
+        return losses, [next(slopes).clone() if used else None for used in self.used]
 
 
 def _arithmetic(stage: Stage, names: list[str], like: Batch, used: list[bool]) -> Callable[..., tuple[Tensor, ...]]:

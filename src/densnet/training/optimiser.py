@@ -19,7 +19,8 @@ class Soap(torch.optim.Optimizer):
 
     ``betas``: decay of the mean gradient, and of the mean square and the two statistics; the eigenvectors are renewed every ``renew``
     steps. ``floor``, in units of a matrix's mean square gradient, keeps directions that carry rounding noise only from moving. A side of
-    a matrix that is longer than ``largest`` keeps its own axes. The weights are dealt to ``threads`` threads.
+    a matrix that is longer than ``largest`` keeps its own axes. The weights are dealt to ``threads`` threads. The state is kept and worked
+    on by the CPU wherever the weights are: many small factorisations are nothing for a GPU.
     """
 
     def __init__(
@@ -37,15 +38,15 @@ class Soap(torch.optim.Optimizer):
 
     @torch.no_grad()
     def _update(self, weight: Tensor, group: dict) -> None:
-        weight.add_(self._direction(weight, group), alpha=-group["lr"])
+        weight.add_(self._direction(weight, group).to(weight.device), alpha=-group["lr"])
 
     def _direction(self, weight: Tensor, group: dict) -> Tensor:
-        state, gradient, (fast, slow) = self.state[weight], weight.grad, group["betas"]
+        state, gradient, (fast, slow) = self.state[weight], weight.grad.cpu(), group["betas"]
         if not state:
-            state |= {"step": torch.zeros(()), "mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+            state |= {"step": torch.zeros(()), "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
             for side, size in _sides(weight, group["largest"]):
-                state[f"{side}_statistics"] = weight.new_zeros(*weight.shape[:-2], size, size)
-                state[f"{side}_vectors"] = torch.eye(size).to(weight).expand(*weight.shape[:-2], -1, -1).clone()
+                state[f"{side}_statistics"] = gradient.new_zeros(*weight.shape[:-2], size, size)
+                state[f"{side}_vectors"] = torch.eye(size, dtype=weight.dtype).expand(*weight.shape[:-2], -1, -1).clone()
         state["step"] += 1
         count = int(state["step"])
         for side, _ in _sides(weight, group["largest"]):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
+import torch
 from pydantic import Field
 
-from densnet.settings import Section
+from densnet.settings import Section, SettingsError
 
 
 class StageSettings(Section):
@@ -37,9 +39,20 @@ class TrainSettings(Section):
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
     seed: int = Field(1, ge=0, description="of weights and batches")
-    device: str = Field("cpu", description="cpu or cuda")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks and batches are; cuda: one GPU")
     threads: int = Field(0, ge=0, description="cores at work on one step; 0 = all")
-    compile: bool = Field(True, description="train as machine code where that pays: one composition, a C++ compiler, 1000 steps or more")
+    compile: bool = Field(
+        True,
+        description="where that pays, 1000 steps or more, train as machine code (a C++ compiler is needed), on a GPU as a recording of all "
+        "kernels; of batches that all hold the same molecules, the density phase excepted",
+    )
+
+    @property
+    def place(self) -> torch.device:
+        """The device; raises `SettingsError` if torch does not see it."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("`device` is 'cuda' but torch sees no GPU here; set it to 'cpu', or install a driver and a torch for CUDA.")
+        return torch.device(self.device)
 
     @property
     def cores(self) -> int:

@@ -15,7 +15,7 @@ from densnet.model.layers import calibrate
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
 from densnet.training import objective
-from densnet.training.examples import Batch, Example, FrozenDensity, collate, with_fits, with_frozen, with_points
+from densnet.training.examples import Batch, Example, FrozenDensity, collate, compositions, with_fits, with_frozen, with_points
 from densnet.training.settings import TrainSettings
 
 Losses = dict[str, Tensor]
@@ -26,7 +26,7 @@ class Stage:
     """A phase of training.
 
     network     whose weights learn
-    count       training frames
+    kinds       the composition of each training frame, numbered
     batch       (indices of frames, step) -> what the loss is made of
     loss        batch -> losses by name, differentiable in the weights
     validate    () -> metrics with a "score" to be minimised
@@ -35,7 +35,7 @@ class Stage:
 
     name: str
     network: nn.Module
-    count: int
+    kinds: tuple[int, ...]
     batch: Callable[[list[int], int], Batch]
     loss: Callable[[Batch], Losses]
     validate: Callable[[], dict[str, float]]
@@ -75,7 +75,7 @@ def density_stage(predictor: Predictor, training: list[Example], validation: lis
     def batch(indices: list[int], step: int) -> Batch:
         return fitted([training[i] for i in indices])
 
-    return Stage("density", predictor.density_network, len(training), batch, loss, validate, compiles=False)
+    return Stage("density", predictor.density_network, compositions(training), batch, loss, validate, compiles=False)
 
 
 def points_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -99,7 +99,8 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
         score = float(sum(losses(error, dipole).values()))
         return {"score": score, "density_error_percent": float(error.mean()), "dipole_mae_D": scale.debye(dipole)}
 
-    return Stage("points", predictor.density_network, len(training), batch, lambda batch: losses(*errors(batch)), validate)
+    kinds = compositions(training)
+    return Stage("points", predictor.density_network, kinds, batch, lambda batch: losses(*errors(batch)), validate)
 
 
 def energy_stage(
@@ -111,7 +112,10 @@ def energy_stage(
     The scales of an untrained one are set anew, by the density that it will read in place of the labelled one. ``read`` another density
     than network 1's (`freeze`), if given.
     """
-    frozen = {id(e): (read or freeze)(predictor, e.properties.molecules) for e in [*training, *validation]}
+    every = [*training, *validation]
+    molecules = [e.properties.molecules for e in every]
+    densities = [read(predictor, m) for m in molecules] if read else freeze_all(predictor, molecules)
+    frozen = {id(e): density for e, density in zip(every, densities)}
 
     def on_frozen(examples: list[Example]) -> Batch:
         return with_frozen(collate(examples, "energy", "forces"), [frozen[id(e)] for e in examples]).to(predictor.device)
@@ -130,7 +134,7 @@ def energy_stage(
     def batch(indices: list[int], step: int) -> Batch:
         return on_frozen([training[i] for i in indices])
 
-    return Stage("energy", predictor.energy_network, len(training), batch, loss, validate)
+    return Stage("energy", predictor.energy_network, compositions(training), batch, loss, validate)
 
 
 def joint_stage(predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings) -> Stage:
@@ -160,7 +164,7 @@ def joint_stage(predictor: Predictor, training: list[Example], validation: list[
     def validate() -> dict[str, float]:
         return energy_metrics(validation, labelled, predict, predictor, settings)
 
-    return Stage("joint", predictor, len(training), batch, loss, validate)
+    return Stage("joint", predictor, compositions(training), batch, loss, validate)
 
 
 @dataclass(frozen=True)
@@ -237,15 +241,43 @@ def energy_metrics(
 
 def freeze(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
     """Output of network 1 for one molecule and its Jacobian along the atoms, by forward-mode differentiation."""
+    return freeze_all(predictor, [molecule])[0]
 
-    def rows(positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        output = predictor.density_network(predictor.geometry(molecule.at(positions)))
-        return torch.cat(output, dim=1).flatten(), tuple(output)
 
-    molecule = molecule.to(predictor.device)
+def freeze_all(predictor: Predictor, molecules: list[Molecules]) -> list[FrozenDensity]:
+    """`freeze` of each, those of one size together.
+
+    An atom moves in all molecules of a batch at once: each has its own density, so the slope along that is the slope along its own
+    atom. So many go together that all atoms of all shifted copies fill the cache of a core, or the GPU.
+    """
+    rows = 512 if predictor.device.type == "cpu" else 32768
+    by_size: dict[int, list[int]] = {}
+    for index, molecule in enumerate(molecules):
+        by_size.setdefault(len(molecule.numbers), []).append(index)
+    found: dict[int, FrozenDensity] = {}
+    for size, indices in by_size.items():
+        count = max(1, rows // (3 * size * size))
+        for start in range(0, len(indices), count):
+            some = indices[start : start + count]
+            found |= zip(some, _freeze_batch(predictor, Molecules.concatenate([molecules[i] for i in some])))
+    return [found[index] for index in range(len(molecules))]
+
+
+def _freeze_batch(predictor: Predictor, molecules: Molecules) -> list[FrozenDensity]:
+    """Of molecules of one size."""
+
+    def outputs(shift: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        positions = (start.view(molecules.count, -1, 3) + shift).view(-1, 3)
+        output = predictor.density_network(predictor.geometry(molecules.at(positions)))
+        return torch.cat(output, dim=1).view(molecules.count, -1), tuple(output)
+
+    molecules = molecules.to(predictor.device)
+    start = molecules.positions.to(predictor.dtype)
+    size = len(start) // molecules.count
     with torch.no_grad():
-        jacobian, output = torch.func.jacfwd(rows, has_aux=True)(molecule.positions.to(predictor.dtype))
-    return FrozenDensity(DensityOutput(*output), jacobian.flatten(1).T.contiguous())
+        jacobian, output = torch.func.jacfwd(outputs, has_aux=True)(start.new_zeros(size, 3))
+    each = zip(*(part.split(size) for part in output), jacobian.flatten(2).mT.contiguous())
+    return [FrozenDensity(DensityOutput(coefficients, widths), slopes) for coefficients, widths, slopes in each]
 
 
 def energy_on_frozen(predictor: Predictor, batch: Batch, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
