@@ -17,14 +17,17 @@ def teacher():
     return predictor
 
 
-def examples(count: int, seed: int = 0) -> list[Example]:
-    """Distorted waters labelled by the teacher: energy, forces, dipole, density and points."""
+def examples(count: int, seed: int = 0, *, peroxide: bool = False) -> list[Example]:
+    """Distorted waters (or hydrogen peroxides) labelled by the teacher: energy, forces, dipole, density and points."""
     generator = torch.Generator().manual_seed(seed)
     equilibrium = torch.tensor([[0.0, 0.0, 0.1], [0.0, 1.45, -0.98], [0.0, -1.45, -0.98]], dtype=torch.float64)
+    if peroxide:
+        rows = [[0.0, 1.37, 0.0], [0.0, -1.37, 0.0], [1.5, 1.7, 0.9], [-1.5, -1.7, 0.9]]
+        equilibrium = torch.tensor(rows, dtype=torch.float64)
     reference, made = teacher(), []
     for _ in range(count):
-        positions = equilibrium + 0.15 * torch.randn(3, 3, dtype=torch.float64, generator=generator)
-        molecule = Molecules.single([8, 1, 1], positions)
+        positions = equilibrium + 0.15 * torch.randn(equilibrium.shape, dtype=torch.float64, generator=generator)
+        molecule = Molecules.single([8, 8, 1, 1] if peroxide else [8, 1, 1], positions)
         said = reference(molecule)
         density = Density.of(molecule, reference.basis, said.density.coefficients.float())
         places = 3 * torch.randn(300, 3, dtype=torch.float64, generator=generator)

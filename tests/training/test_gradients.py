@@ -8,6 +8,7 @@ from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings
 from densnet.training import fit, gradients
+from densnet.training.sampling import Batches
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import density_stage, energy_stage, joint_stage, points_stage
 from densnet.training.statistics import initialise
@@ -35,14 +36,16 @@ def stirred(frames):
     return predictor
 
 
-@pytest.mark.parametrize("make", [energy_stage])
-def test_compiled_gradient_is_the_gradient(make, frames, tmp_path):
-    stage = make(stirred(frames), *frames, TrainSettings(points_per_frame=50))
+def test_compiled_gradient_is_the_gradient(frames, tmp_path):
+    """Of batches of two molecules, cut into parts that hold both."""
+    both = frames[0] + examples(6, peroxide=True)
+    stage = energy_stage(stirred((both,)), both, frames[1], TrainSettings(points_per_frame=50))
     weights = {name: w for name, w in stage.network.named_parameters() if w.requires_grad}
-    announced = []
-    compiled = gradients.Compiled(stage, weights, stage.batch([0, 1, 2, 3], 0), 2, announced.append, tmp_path)
-    for step, indices in enumerate(([4, 5, 2, 0], [1, 5, 3, 2])):
-        batch = stage.batch(indices, step)
+    announced, batches = [], Batches(stage.kinds, 4, seed=1)
+    compiled = gradients.Compiled(stage, weights, stage.batch(batches.at(0), 0), batches.parts, announced.append, tmp_path)
+    assert compiled.parts == 2
+    for step in (1, 3):
+        batch = stage.batch(batches.at(step), step)
         losses, slopes = gradients.by_autograd(stage, weights)(batch)
         found, own = compiled(batch)
         assert {n: float(v) for n, v in found.items()} == pytest.approx({n: float(v) for n, v in losses.items()}, rel=1e-5)
@@ -52,7 +55,7 @@ def test_compiled_gradient_is_the_gradient(make, frames, tmp_path):
         with torch.no_grad():  # the library holds no weight
             for weight in weights.values():
                 weight.mul_(1.01)
-    gradients.Compiled(stage, weights, stage.batch([0, 1, 2, 3], 0), 2, announced.append, tmp_path)
+    gradients.Compiled(stage, weights, stage.batch(batches.at(2), 0), 2, announced.append, tmp_path)
     assert announced == ["compiling"]  # the second time from disk, whatever the weights
 
 
