@@ -30,6 +30,7 @@ from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor
 from densnet.observables.conformers import Ensemble
+from densnet.observables.vibrations import VibrationError
 from densnet.reference import shipped
 from densnet.report.harmonic import differences
 from densnet.training import objective
@@ -41,6 +42,7 @@ PHASES = {
     "points": {"steps": 2500, "batch": 16, "learning_rate": 3e-3, "average": 0.995, "validate_every": 500},
     "energy": {"steps": 4000, "batch": 16, "learning_rate": 2e-3, "average": 0.995, "validate_every": 500},
 }
+MEASURES = ("mean_per_cm", "worst_per_cm", "intensity_percent", "similarity", "pearson")
 SIZES = {"channels": 64, "inner_channels": 48}
 
 
@@ -62,15 +64,16 @@ def harmonic(predictor: Predictor) -> dict[str, dict[str, float]]:
     found = {}
     dft = json.loads(shipped.harmonic(["C", "C", "O", *"HHHHHH"]).read_text(encoding="utf-8"))
     for reference in Ensemble.from_dict(dft).conformers:
-        model = analyse(predictor, reference.name, reference.molecule, HarmonicSettings())
-        shift, strength, likeness = differences(model, reference)
-        found[reference.name] = {
-            "mean_per_cm": float(np.abs(shift).mean()),
-            "worst_per_cm": float(np.abs(shift).max()),
-            "intensity_percent": 100 * float(np.abs(strength).mean()) / float(reference.modes.intensities.max()),
-            "similarity": likeness.similarity,
-            "pearson": likeness.pearson,
-        }
+        try:
+            model = analyse(predictor.double(), reference.name, reference.molecule, HarmonicSettings())
+            shift, strength, likeness = differences(model, reference)
+        except VibrationError as error:  # a model this bad has no spectrum to compare
+            print(f"{reference.name}: {error}", flush=True)
+            found[reference.name] = dict.fromkeys(MEASURES, float("nan"))
+            continue
+        percent = 100 * float(np.abs(strength).mean()) / float(reference.modes.intensities.max())
+        values = (float(np.abs(shift).mean()), float(np.abs(shift).max()), percent, likeness.similarity, likeness.pearson)
+        found[reference.name] = dict(zip(MEASURES, values))
     return found
 
 
