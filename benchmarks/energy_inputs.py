@@ -77,18 +77,18 @@ def fitted(frames: Frames) -> Read:
     return read
 
 
-def started(model: str, frames: Frames, seed: int) -> Predictor:
+def started(model: str, frames: Frames, settings: TrainSettings) -> Predictor:
     """Network 1 as it is, network 2 new."""
     former = load(model)
-    predictor = untrained(frames["training"], former.settings, former.basis, seed)
+    predictor = untrained(frames["training"], former.settings, former.basis, settings.seed)
     predictor.density_network.load_state_dict(former.density_network.state_dict())
-    return predictor.train().requires_grad_(True)
+    return predictor.to(settings.place).train().requires_grad_(True)
 
 
 def line(name: str, chosen: argparse.Namespace, frames: Frames, settings: TrainSettings) -> dict:
     """Errors on each set of held-out frames after a training."""
     reads = {"without": constant, "shuffled": shuffled(frames), "fitted": fitted(frames)}
-    folder, predictor = chosen.out / name, started(chosen.model, frames, settings.seed)
+    folder, predictor = chosen.out / name, started(chosen.model, frames, settings)
     folder.mkdir(parents=True, exist_ok=True)
     stage = partial(energy_stage, predictor, settings=settings, read=reads.get(name))
     fit.optimise(stage(frames["training"], frames["validation"]), settings.energy, settings, folder, lambda now: None)
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--joint-steps", type=int, default=1000)
     parser.add_argument("--frames", type=int, default=0, help="training frames, spread over all; 0 = all")
     parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
     parser.add_argument("--out", type=Path, default=Path("runs/energy_inputs"))
     parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-examples"))
@@ -118,7 +119,7 @@ def main() -> None:
     model = load(chosen.model)
     former = model.provenance["training"]
     steps = {"energy": {**former["energy"], "steps": chosen.steps}, "joint": {**former["joint"], "steps": chosen.joint_steps}}
-    settings = parse(TrainSettings, {**former, **steps, "threads": chosen.threads}, "training of the model")
+    settings = parse(TrainSettings, {**former, **steps, "threads": chosen.threads, "device": chosen.device}, "training of the model")
     labels = store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5")))
     sets = dict(zip(("training", "validation"), held_out(labels, settings.validation_fraction, settings.seed)))
     sets |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}

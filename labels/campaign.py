@@ -27,6 +27,7 @@ ORDER = [
     ("ethanethiol/training_300-500K", 0),
     ("ethanol/own_300K", 0),
     ("ethanethiol/own_300K", 0),
+    ("water/own_300K", 0),
     ("resorcinol/training_300-500K", 100),
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 0),
