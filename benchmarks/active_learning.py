@@ -118,7 +118,7 @@ def retrained(arguments: argparse.Namespace, name: str, extra: Dataset, parts: l
     predictor = load(arguments.model)
     plan = plan_of(arguments, predictor.provenance.get("training", {}))
     examples = [
-        prepare(part, predictor.basis, arguments.examples, points=POINTS, processes=arguments.workers)
+        prepare(part, predictor.basis, arguments.examples, points=POINTS, processes=arguments.workers, fits=0)
         for part in (parts[0] + extra, parts[1])
     ]
     predictor = train_on(predictor, examples, plan, folder, lambda done, total, text="": None).to("cpu")
@@ -145,7 +145,7 @@ def arguments_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--out", type=Path, default=Path("runs/active-learning"))
-    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-model/examples"), help="fitted densities")
+    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-model/examples"), help="densities on points")
     parser.add_argument("--training", type=Path, nargs="*", help="labels the model was trained on; those of labels/ethanol by default")
     parser.add_argument("--lists", type=Path, default=LABELS, help="where frame lists and sealed labels of the picks go")
     parser.add_argument("--tests", nargs="*", default=["heldout_700K", "heldout_500K", "heldout_300K"])

@@ -23,10 +23,11 @@ from ablations import SEED, picked
 from energy_inputs import constant
 from measuring import machine_line, markdown
 
-from densnet.cli.fitting import untrained
+from densnet.cli.fitting import FITTED, untrained
 from densnet.cli.prepare import prepare
 from densnet.cli.train import held_out
 from densnet.dataset import store
+from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
 from densnet.settings import parse
 from densnet.training import fit, objective
@@ -90,10 +91,11 @@ def result(frames: int, chosen: argparse.Namespace) -> dict:
     sets = [picked(known[0], frames), picked(known[1], VALIDATION)]
     labels = {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in TESTS}
 
-    def examples(some: list) -> list[Example]:
-        return prepare(some, model.basis, chosen.examples, points=POINTS, processes=chosen.workers)
+    def examples(some: Dataset, fits: int = 0) -> list[Example]:
+        return prepare(some, model.basis, chosen.examples, points=POINTS, processes=chosen.workers, fits=fits)
 
-    parts, tests = [examples(some) for some in sets], {name: examples(some) for name, some in labels.items()}
+    parts = [examples(sets[0], min(FITTED, frames)), examples(sets[1])]
+    tests = {name: examples(some) for name, some in labels.items()}
     began = time.monotonic()
     predictor = with_density(parts, settings, folder)
     seconds = time.monotonic() - began

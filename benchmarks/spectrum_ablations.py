@@ -23,6 +23,7 @@ import torch
 from ablations import SEED, Line, trained
 from measuring import machine_line, markdown
 
+from densnet.cli.fitting import FITTED
 from densnet.cli.harmonic import HarmonicSettings, analyse
 from densnet.cli.prepare import prepare
 from densnet.cli.train import elements_of, held_out
@@ -86,7 +87,10 @@ def result(some: Line, chosen: argparse.Namespace) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     known = held_out(store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))), 0.06, SEED)
     basis = DensityBasis.built_in(some.basis, elements_of(known[0]))
-    parts = [prepare(labels, basis, chosen.examples, points=POINTS, processes=chosen.workers) for labels in known]
+    fits = (None, None) if some.whole else (FITTED, 0)  # what the promolecule is made of in the basis takes every frame's metric
+    parts = [
+        prepare(labels, basis, chosen.examples, points=POINTS, processes=chosen.workers, fits=count) for labels, count in zip(known, fits)
+    ]
     began = time.monotonic()
     predictor = trained(some, parts, basis, folder).to("cpu").requires_grad_(False)
     seconds = time.monotonic() - began

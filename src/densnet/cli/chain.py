@@ -15,7 +15,7 @@ import torch
 
 from densnet import units
 from densnet.cli.ensemble import account, origins, weighted_spectrum
-from densnet.cli.evaluate import evaluate_on, write_evaluation
+from densnet.cli.evaluate import evaluate_on, overlap, write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.forces import force_function
 from densnet.cli.harmonic import (
@@ -33,7 +33,6 @@ from densnet.cli.runfolder import Stage, write_json
 from densnet.cli.simulate import keep_uncertain
 from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
-from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.library import LibraryError
@@ -50,6 +49,7 @@ from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.training.examples import Example
 
 Progress = Callable[..., None]
 
@@ -137,18 +137,21 @@ class Chain:
         write_conformers(place / "conformers.json", gather(self.named(), self._analysis(forces)), {"level": level})
 
     def fit(self, place: Path) -> None:
-        """Densities of the labels that are not held out, as coefficients and on points: one file a frame."""
-        labels, _ = self.split()
-        examples_of(labels, self.basis(labels), place, self.settings.density.points, self.progress)
+        """Labels that are not held out, on points and where need be as coefficients: one file a frame."""
+        self._examples(place)
 
     def train(self, place: Path) -> None:
         """The model in ``model.safetensors``, the log in ``training.jsonl``."""
+        plan, examples, basis = self.settings.train, *self._examples(self.folder / "fit")
+        model = train_on(untrained(examples[0], self.settings.model, basis, plan.seed), examples, plan, place, self.progress)
+        model.save(place / "model.safetensors")
+
+    def _examples(self, place: Path) -> tuple[list[list[Example]], DensityBasis]:
+        """Frames to train on and to validate, prepared in ``place``, and the basis of the density."""
         labels, _ = self.split()
         basis, plan = self.basis(labels), self.settings.train
         parts = held_out(labels, plan.validation_fraction, plan.seed)
-        examples = [examples_of(part, basis, self.folder / "fit", self.settings.density.points, self.progress) for part in parts]
-        model = train_on(untrained(examples[0], self.settings.model, basis, plan.seed), examples, plan, place, self.progress)
-        model.save(place / "model.safetensors")
+        return examples_of(parts, basis, place, self.settings.density.points, plan, self.progress), basis
 
     def evaluate(self, place: Path) -> None:
         """Errors on held-out frames, ``evaluation.json`` and ``evaluation.npz``."""
@@ -156,7 +159,7 @@ class Chain:
         frames = [label.properties for label in held]
         limit = self.settings.evaluate.density_frames
         found = evaluate_on(self.model(), frames, limit, lambda done: self.progress(done, len(frames)))
-        write_evaluation(place, found, {"nearest_training_frame_A": float(nearest(held, known).median()) / units.ANGSTROM})
+        write_evaluation(place, found, overlap(held, known))
 
     def conformers(self, place: Path) -> None:
         """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from densnet.dataset.dataset import Dataset
     from densnet.model.predictor import Predictor
     from densnet.properties import Properties
     from densnet.training.objective import Evaluation
@@ -26,6 +27,8 @@ TITLES = {
     "potential_mae_mV": "potential MAE, mV, 2 to 4 A from the nearest nucleus",
     "potential_rmse_mV": "potential RMSE, mV, there",
     "potential_rmse_percent": "potential RMSE, % of its own rms there",
+    "nearest_training_frame_A": "nearest training frame, A (rms over interatomic distances), median",
+    "nearest_training_frame_least_A": "the same, least of all frames",
 }
 
 
@@ -35,6 +38,7 @@ def evaluate(
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw found against expected errors, if the model expects any (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
+    training: Annotated[list[Path] | None, typer.Option(help="Labels of the training: tells how near to them the frames are.")] = None,
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
@@ -52,10 +56,11 @@ def evaluate(
     from densnet.model.predictor import load
 
     predictor = load(model)
-    frames = [label.properties for label in store.read(data)]
+    labels = store.read(data)
+    frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
-    found = done.summary()
+    found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")
@@ -69,6 +74,15 @@ def evaluate(
         draw(done, plot)
     if json is not None:
         write_json(json, found)
+
+
+def overlap(test: Dataset, training: Dataset) -> dict[str, float]:
+    """How near test frames are to the nearest training frame of their composition, Angstrom."""
+    from densnet import units
+    from densnet.dataset.batches import nearest
+
+    distances = nearest(test, training) / units.ANGSTROM
+    return {"nearest_training_frame_A": float(distances.median()), "nearest_training_frame_least_A": float(distances.min())}
 
 
 def evaluate_on(

@@ -23,9 +23,16 @@ from densnet.training.uncertainty import assess
 PHASES = ("density", "points", "energy", "joint")
 
 
-def examples_of(labels: Dataset, basis: DensityBasis, folder: Path, points: int, progress: Callable[[int, int], None]) -> list[Example]:
-    """`prepare` with all cores."""
-    return prepare(labels, basis, folder, points=points, progress=progress)
+FITTED = 64
+"""Frames of each composition whose fitted densities set the scales of a network that learns the density in space only."""
+
+
+def examples_of(
+    parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Callable
+) -> list[list[Example]]:
+    """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them."""
+    fits = (None, None) if plan.density.steps else (FITTED, 0)
+    return [prepare(part, basis, folder, points=points, progress=progress, fits=count) for part, count in zip(parts, fits)]
 
 
 def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis, seed: int) -> Predictor:

@@ -1,4 +1,4 @@
-"""From labels to training examples: fit the density, sample points of space; side by side, and nothing is fitted twice."""
+"""From labels to training examples: fit densities, sample points of space; side by side, and nothing is fitted twice."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
 
 def prepare(
     labels: Dataset, basis: DensityBasis, folder: Path, *, points: int, processes: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None, fits: int | None = None,
 ) -> list[Example]:  # fmt: skip
     """An `Example` for each label; fitted coefficients and ``points`` sampled points are kept in ``folder`` as one npz a frame.
 
-    The file's name is a hash of geometry, orbitals, basis and number of points. Raises `MissingProperty` for a label without energy,
-    forces, dipole or orbitals.
+    ``fits``: how many frames of each composition are fitted, spread over all; None: every frame, with its Coulomb metric, several MB. The
+    file's name is a hash of geometry, orbitals, basis and number of points, and of whether there is a fit. Raises `MissingProperty` for a
+    label without energy, forces, dipole or orbitals.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(labels):
@@ -40,17 +41,33 @@ def prepare(
         except MissingProperty as error:
             raise MissingProperty(f"training frame {index + 1}: {error}") from None
     jobs = [_job(index, label.properties.orbitals[0]) for index, label in enumerate(labels)]
-    files = [folder / f"{_identity(job, basis, points)}.npz" for job in jobs]
-    missing = [job for job, file in zip(jobs, files) if not file.exists()]
+    fitted = set(range(len(jobs))) if fits is None else _spread(jobs, fits)
+    files = [_file(folder, job, basis, points, fitted=index in fitted) for index, job in enumerate(jobs)]
+    missing = [(job, index in fitted) for index, job in enumerate(jobs) if not files[index].exists()]
     done = len(jobs) - len(missing)
-    for job, result in workers.results(missing, partial(_work, basis=basis, points=points), processes):
+    for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), processes):
         if isinstance(result, Exception):
             raise result
         _save(files[job[0]], result)
         done += 1
         progress(done, len(jobs))
     known = [_known(label.properties, basis, file) for label, file in zip(labels, files)]
-    return [Example(labelled, metric, points) for (labelled, points), metric in zip(known, _metrics([k[0] for k in known], basis))]
+    metric = _metrics([k[0] for k in known], basis) if fits is None else [None] * len(known)
+    return [Example(labelled, own, points) for (labelled, points), own in zip(known, metric)]
+
+
+def _spread(jobs: list[Job], count: int) -> set[int]:
+    """Indices of ``count`` frames of each composition, evenly over the list."""
+    members: dict[bytes, list[int]] = {}
+    for index, job in enumerate(jobs):
+        members.setdefault(job[1].tobytes(), []).append(index)
+    return {own[k * len(own) // count] for own in members.values() for k in range(count)}
+
+
+def _file(folder: Path, job: Job, basis: DensityBasis, points: int, *, fitted: bool) -> Path:
+    """Where a frame is kept; one with a fit does for one without, too."""
+    whole = folder / f"{_identity(job, basis, points)}.npz"
+    return whole if fitted or whole.exists() else whole.with_name(f"{whole.stem}-points.npz")
 
 
 def _metrics(labels: list[Properties], basis: DensityBasis) -> list[Tensor]:
@@ -72,16 +89,16 @@ def _identity(job: Job, basis: DensityBasis, points: int) -> str:
     return digest.hexdigest()[:16]
 
 
-def _work(job: Job, *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
+def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
     torch.set_num_threads(1)
-    index, numbers, positions, coefficients, name = job
+    (index, numbers, positions, coefficients, name), fitted = job
     molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
-    density = fitting.fit(orbitals, basis)
     seed = int.from_bytes(hashlib.sha256(positions.tobytes()).digest()[:6])
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
     arrays = {"points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
-    arrays["coefficients"] = density.coefficients
+    if fitted:
+        arrays["coefficients"] = fitting.fit(orbitals, basis).coefficients
     return {key: tensor.float().numpy() for key, tensor in arrays.items()}
 
 
@@ -93,9 +110,9 @@ def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _known(properties: Properties, basis: DensityBasis, file: Path) -> tuple[Properties, Points]:
-    """A label with its fitted density, and the exact one on points."""
+    """A label with its fitted density, if there is one, and the exact one on points."""
     with np.load(file, allow_pickle=False) as arrays:
         tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
-    density = Density.of(properties.molecules, basis, tensors["coefficients"])
+    density = Density.of(properties.molecules, basis, tensors["coefficients"]) if "coefficients" in tensors else None
     points = Points(tensors["points"], tensors["weights"], tensors["correction"])
     return properties.replace(density=density, orbitals=None), points

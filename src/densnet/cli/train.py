@@ -51,7 +51,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     say(f"{len(known)} frames to train on, {len(watched)} to validate, on {plan.place}")
     with activity("fitting densities") as progress:
-        parts = [examples_of(part, basis, out / "examples", chosen["density"].points, progress) for part in (known, watched)]
+        parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
     with activity("training") as progress:
         predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
         predictor = train_on(predictor, parts, plan, out, progress)

@@ -19,13 +19,13 @@ from densnet.properties import Properties
 class Example:
     """One labelled molecule.
 
-    properties   energy, forces, dipole and fitted density of a single molecule
-    metric       [functions, functions] float32, Coulomb metric between its functions, padding removed
+    properties   energy, forces, dipole of a single molecule, and its fitted density where one is needed
+    metric       [functions, functions] float32, Coulomb metric between its functions, padding removed; None if no phase learns in it
     points       sampled points with the exact correction rho - rho_SAD
     """
 
     properties: Properties
-    metric: Tensor
+    metric: Tensor | None
     points: Points
 
 

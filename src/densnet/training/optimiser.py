@@ -30,18 +30,23 @@ class Soap(torch.optim.Optimizer):
         super().__init__(list(weights), {"lr": lr, "betas": betas, "floor": floor, "renew": renew, "largest": largest})
         self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if threads > 1 else None
 
+    @torch.no_grad()
     def step(self) -> None:
         """One update of every weight that has a gradient."""
         learning = [(weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None]
         learning.sort(key=lambda job: -job[0].numel())  # the longest first, so that threads end together
-        list((self.pool.map if self.pool else map)(lambda job: self._update(*job), learning))
+        weights = [weight for weight, _ in learning]
+        gradients = _moved([weight.grad for weight in weights], torch.device("cpu"))
+        jobs = [(weight, gradient, group) for (weight, group), gradient in zip(learning, gradients)]
+        changes = list((self.pool.map if self.pool else map)(lambda job: self._change(*job), jobs))
+        torch._foreach_add_(weights, _moved(changes, weights[0].device))
 
     @torch.no_grad()
-    def _update(self, weight: Tensor, group: dict) -> None:
-        weight.add_(self._direction(weight, group).to(weight.device), alpha=-group["lr"])
+    def _change(self, weight: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        return -group["lr"] * self._direction(weight, gradient, group)
 
-    def _direction(self, weight: Tensor, group: dict) -> Tensor:
-        state, gradient, (fast, slow) = self.state[weight], weight.grad.cpu(), group["betas"]
+    def _direction(self, weight: Tensor, gradient: Tensor, group: dict) -> Tensor:
+        state, (fast, slow) = self.state[weight], group["betas"]
         if not state:
             state |= {"step": torch.zeros(()), "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
             for side, size in _sides(weight, group["largest"]):
@@ -77,6 +82,14 @@ class Soap(torch.optim.Optimizer):
             axis = -2 if side == "left" else -1
             spread = order.unsqueeze(-1) if side == "left" else order.unsqueeze(-2)
             state["square"] = state["square"].gather(axis, spread.expand_as(state["square"]))
+
+
+def _moved(tensors: list[Tensor], device: torch.device) -> list[Tensor]:
+    """The tensors on ``device``, all in one transfer: each would wait for the GPU."""
+    if all(t.device.type == device.type for t in tensors):
+        return tensors
+    flat = torch.cat([t.reshape(-1) for t in tensors]).to(device)
+    return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors)]
 
 
 def _sides(weight: Tensor, largest: int) -> list[tuple[str, int]]:

@@ -169,7 +169,10 @@ def joint_stage(predictor: Predictor, training: list[Example], validation: list[
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean squares of the targets, to which losses are relative: Coulomb self-energy of the correction (hartree), dipole (e bohr)^2."""
+    """Mean squares of the targets, to which losses are relative: Coulomb self-energy of the correction (hartree), dipole (e bohr)^2.
+
+    The first is not a number where examples hold no metric.
+    """
 
     coulomb: float
     dipole: float
@@ -177,15 +180,20 @@ class Scale:
     @classmethod
     def of(cls, examples: list[Example]) -> Scale:
         """Means over the training frames; the dipole's not below (0.1 e bohr)^2, for molecules that have none."""
-        densities = [e.properties.density for e in examples]
-        zeros = [Density.of(d.molecules, d.basis, torch.zeros_like(d.coefficients)) for d in densities]
-        coulomb = [objective.coulomb_error(zero, d.coefficients, e.metric.flatten()) for zero, d, e in zip(zeros, densities, examples)]
         dipole = torch.cat([e.properties.dipole for e in examples]).double().square().sum(-1).mean()
-        return cls(float(torch.cat(coulomb).mean()), max(float(dipole), 0.01))
+        known = [e for e in examples if e.metric is not None]
+        coulomb = torch.cat([_self_energy(e) for e in known]).mean() if known else torch.nan
+        return cls(float(coulomb), max(float(dipole), 0.01))
 
     def debye(self, relative: Tensor) -> float:
         """Mean length of the dipole error in debye from relative squares."""
         return float((relative * self.dipole).sqrt().mean()) / units.DEBYE
+
+
+def _self_energy(example: Example) -> Tensor:
+    density = example.properties.density
+    zero = Density.of(density.molecules, density.basis, torch.zeros_like(density.coefficients))
+    return objective.coulomb_error(zero, density.coefficients, example.metric.flatten())
 
 
 def sampled(batch: Batch, examples: list[Example], settings: TrainSettings, step: int) -> Batch:

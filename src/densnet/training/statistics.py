@@ -19,11 +19,13 @@ from densnet.training.examples import Example
 def initialise(training: list[Example], model: ModelSettings, basis: DensityBasis) -> Predictor:
     """An untrained predictor for these frames: their mean neighbours, spread of coefficients, reference energies and force scale.
 
+    The coefficients are those of the frames whose density is fitted; of every element at least one.
     Its energy is the reference energies alone: learning starts from no force, not from a large random one.
     """
     labels = Properties.concatenate([e.properties for e in training])
     predictor = Predictor(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM))
-    natural = natural_functions(labels, basis)
+    fitted = [e.properties for e in training if e.properties.density is not None]
+    natural = natural_functions(Properties.concatenate(fitted), basis)
     predictor.density_network.set_statistics(natural)
     predictor.energy_network.read.set_statistics(natural)
     element = predictor.element_of[labels.molecules.numbers]
@@ -32,7 +34,7 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     predictor.energy_network.set_statistics(tuple(references.tolist()), force)
     for last in predictor.energy_network.last:
         torch.nn.init.zeros_(last.weight)
-    few = Properties.concatenate([e.properties for e in training[:32]])
+    few = Properties.concatenate(fitted[:32])
     geometry = predictor.geometry(few.molecules)
     labelled = DensityOutput(few.density.coefficients.float(), torch.zeros_like(few.density.exponents, dtype=torch.float32))
     calibrate(predictor.density_network, lambda: predictor.density_network(geometry))
