@@ -31,6 +31,7 @@ ORDER = [
     ("resorcinol/training_300-500K", 100),
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 0),
+    ("resorcinol/own_300K", 0),
     ("transfer/methanol_300K", 0),
     ("transfer/methanethiol_300K", 0),
     ("transfer/phenol_300K", 0),

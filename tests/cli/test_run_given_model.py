@@ -47,7 +47,7 @@ def place(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("etanol",), "neither a settings file nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, water."),
+        (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set `simulate` and `spectrum.experiment` in mine.toml instead."),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
@@ -62,7 +62,7 @@ def test_bad_arguments(place, arguments, told):
     ("change", "told"),
     [
         (("[simulate]", "[train]\nseed = 1\n[simulate]"), "nothing is labelled or trained: remove [train], or `run.model`."),
-        (('"water"', '"watre"'), "model watre is neither a file nor the name of a shipped model (ethanethiol, ethanol, water)."),
+        (('"water"', '"watre"'), "watre is neither a file nor the name of a shipped model (ethanethiol, ethanol, resorcinol, water)."),
         (('"water"', '"mine.toml"'), "setting `run.geometries` is missing"),
         (('model = "water"', 'geometries = "water.xyz"\n[sample]\ngeometries = "water.xyz"'), "`run.geometries` goes with `run.model`"),
         (("bands = [[1200, 2000]", "bands = [[2000, 1200]"), "`spectrum.bands`"),
