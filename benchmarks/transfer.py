@@ -1,8 +1,8 @@
 """One model of several molecules beside single ones, and what each makes of molecules that it never saw: python benchmarks/transfer.py
 
-    python benchmarks/transfer.py --joint FILE [--density-frames 8]
+    python benchmarks/transfer.py [--joint FILE] [--density-frames 8]
 
-The joint model (labels/joint/model.toml) and the shipped models of ethanol, ethanethiol, resorcinol and water on the frames of each
+The joint model (labels/joint) and the shipped models of ethanol, ethanethiol, resorcinol and water on the frames of each
 molecule held out at 300 K; then on 20 frames each of methanol, methanethiol and phenol (labels/transfer), which no model has seen, next to
 the single model that knows the nearest relative. `shifted`: energy less its mean error over the frames, since reference energies of
 elements, learned from four compositions, do not add up for a fifth. Writes OUT.json.
@@ -63,7 +63,7 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     """Evaluate, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--joint", type=Path, required=True, help="the joint model's file")
+    parser.add_argument("--joint", type=Path, default=LABELS / "joint" / "model.safetensors", help="the joint model's file")
     parser.add_argument("--density-frames", type=int, default=8, help="frames of each list that the density is integrated for")
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"), help="stem of the file written")
     chosen = parser.parse_args()

@@ -32,6 +32,7 @@ ORDER = [
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 0),
     ("resorcinol/own_300K", 0),
+    ("resorcinol/dynamics_300K", 0),
     ("resorcinol/dynamics_350K", 0),
     ("resorcinol/more_300-400K", 0),
     ("transfer/methanol_300K", 0),

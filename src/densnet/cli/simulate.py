@@ -78,7 +78,7 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         return
     tell(
         f"expected errors: energy {float(found.energy_uncertainty.mean()) / units.MEV:.2f} meV, dipole "
-        f"{1000 * float(found.dipole_uncertainty.mean()) / units.DEBYE:.1f} mD; {100 * share[0]:.2g} % of the samples are marked"
+        f"{1000 * float(found.dipole_uncertainty.mean()) / units.DEBYE:.1f} mD; {100 * share[0]:.3g} % of the samples are marked"
     )
     chosen = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs)
     if not chosen:
