@@ -106,7 +106,7 @@ def plan_of(arguments: argparse.Namespace, former: dict) -> TrainSettings:
         "energy": {**phase, "steps": arguments.steps, "learning_rate": arguments.learning_rate},
         "joint": {"steps": 0},
     }
-    return parse(TrainSettings, {**former, **phases, "device": arguments.device, "threads": 1}, "train")
+    return parse(TrainSettings, {**former, **phases, "device": arguments.device, "threads": arguments.threads}, "train")
 
 
 def retrained(arguments: argparse.Namespace, name: str, extra: Dataset, parts: list[Dataset]) -> Predictor:
@@ -156,6 +156,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--limit", type=int, default=0, help="use only so many frames of each set (a quick look)")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the training")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the training")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -165,7 +166,7 @@ def main() -> None:
     chosen = arguments_of()
     chosen.out.mkdir(parents=True, exist_ok=True)
     predictor, spacing = load(chosen.model), 25.0
-    print(f"{processor()}, one core; torch {torch.__version__}; {vars(chosen)}")
+    print(f"{processor()}, {chosen.threads} threads; torch {torch.__version__}; {vars(chosen)}")
     lists = {name: chosen.lists / f"{name}_700K.extxyz" for name in PICKS}
     if not all(path.exists() for path in lists.values()):
         motion = SimulateSettings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -103,7 +104,7 @@ def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[st
 
 
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = file.with_suffix(".part")
+    part = file.with_suffix(f".{os.getpid()}.part")  # two trainings may share a folder
     with open(part, "wb") as handle:
         np.savez(handle, **arrays)
     part.replace(file)

@@ -52,8 +52,9 @@ def train(
 ) -> Predictor:  # fmt: skip
     """Train both networks of ``predictor``, new (`initialise`) or trained before.
 
-    ``folder`` keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
+    ``folder``, made if missing, keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))

@@ -291,13 +291,14 @@ def _freeze_batch(predictor: Predictor, molecules: Molecules) -> list[FrozenDens
 def energy_on_frozen(predictor: Predictor, batch: Batch, *, create_graph: bool = False) -> tuple[Tensor, Tensor]:
     """Energies and forces with F = -dE/dR at fixed density - (d density/dR)^T dE/d density, of a batch made by `with_frozen`.
 
-    With ``create_graph`` differentiable in network 2's weights.
+    With ``create_graph`` differentiable in network 2's weights. Network 2 may read the density alone, or the geometry.
     """
     with torch.enable_grad():
         molecules = batch.molecules.at(batch.molecules.positions.detach().requires_grad_())
         output = DensityOutput(*(batch[name].detach().requires_grad_() for name in ("coefficients", "widths")))
         energy = molecules.total(predictor.energy_network(output, predictor.geometry(molecules)))
-        direct, *slopes = torch.autograd.grad(energy.sum(), (molecules.positions, *output), create_graph=create_graph)
+        read = (molecules.positions, *output)
+        direct, *slopes = torch.autograd.grad(energy.sum(), read, create_graph=create_graph, materialize_grads=True)
     return energy, -(direct + along_atoms(batch["jacobian"], torch.cat(slopes, dim=1), molecules.sizes.tolist()))
 
 
