@@ -1,9 +1,10 @@
 """One round of active learning at 700 K: python benchmarks/active_learning.py MODEL [--out runs/active-learning] [--examples FOLDER]
 
 Ethanol. The model runs at 700 K; of its frames the most uncertain ones (largest expected force error) and as many random ones are labelled;
-the model is trained on, with each of the two and with neither, and judged before and after on frames held out at 700, 500 and 300 K. What
-was done is not repeated: pool, picks, labels (one by one) and models are kept in OUT, sealed labels and their frame lists beside the other
-lists in labels/ethanol. MODEL must know of its errors (docs/uncertainty.md). Prints hardware and settings; writes OUT/results.json.
+the model is trained on, with each of the two and with neither, and judged before and after on frames held out at 700, 500 and 300 K and on
+the picks that it has not learned from. What was done is not repeated: pool, picks, labels (one by one) and models are kept in OUT, sealed
+labels and their frame lists beside the other lists in labels/ethanol. MODEL must know of its errors (docs/uncertainty.md). Prints hardware
+and settings; writes OUT/results.json.
 """
 
 import argparse
@@ -191,7 +192,8 @@ def main() -> None:
     results = {"before": judge(predictor, {**tests, **picked})}
     print(table(results), flush=True)
     for name, extra in {"no new frames": Dataset([]), **{f"{name} frames": picked[name] for name in PICKS}}.items():
-        results[name] = judge(retrained(chosen, name.replace(" ", "-"), extra, [known, watched]), tests)
+        unseen = {pick: labels for pick, labels in picked.items() if labels is not extra}
+        results[name] = judge(retrained(chosen, name.replace(" ", "-"), extra, [known, watched]), {**tests, **unseen})
         print(table({name: results[name]}), flush=True)
         settings = {key: str(value) for key, value in vars(chosen).items()}
         (chosen.out / "results.json").write_text(json.dumps({"settings": settings, **results}, indent=1))
