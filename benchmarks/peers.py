@@ -33,6 +33,7 @@ from densnet.cli.runfile import read_sections
 from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
+from densnet.training.checkpoint import PHASES
 from densnet.training.settings import TrainSettings
 from densnet.units import ANGSTROM, EV, EV_PER_ANGSTROM
 
@@ -173,13 +174,22 @@ def train_densnet(plan: Plan, folder: Path) -> tuple[Ran, dict]:
     command = [sys.executable, "-m", "densnet.cli", "train", *frames["files"], "--settings", settings, "--out", folder / "run"]
     ran = run(command, folder / "train.log", plan.threads, 60 * plan.minutes).checked(folder / "train.log")
     if ran.stopped:
-        begun = {file.stem.removeprefix("train-") for file in (folder / "run").glob("train-*.*")}
-        stop = "".join(f"\n[train.{name}]\nsteps = {int(name in begun)}\n" for name in ("density", "points", "energy", "joint"))
-        settings.write_text(re.sub(r"(?ms)^\[train\.\w+\].*?(?=^\[|\Z)", "", scaled) + stop)
+        settings.write_text(cut_short(scaled, folder / "run"))
         run(command, folder / "save.log", plan.threads).checked(folder / "save.log")
         settings.write_text(scaled)
     shutil.copy(folder / "run" / "model.safetensors", folder / "best.safetensors")
     return ran, {"steps": dict(zip(("density", "points", "energy"), map(int, re.findall(r"(?m)^steps = (\d+)", scaled))))}
+
+
+def cut_short(settings: str, run: Path) -> str:
+    """``settings`` (TOML) with no step to go: the phase under way ends, those that have not begun are left out."""
+    for name in PHASES:
+        if not (run / f"train-{name}.done").exists():
+            steps = int((run / f"train-{name}.state").exists())
+            if f"[train.{name}]" not in settings:
+                settings += f"\n[train.{name}]\nsteps = 0\n"
+            settings = re.sub(rf"(?ms)^(\[train\.{name}\](?:(?!^\[).)*?^steps = )\d+", rf"\g<1>{steps}", settings)
+    return settings
 
 
 def densnet_rate(folder: Path, batch: int = 16) -> float:

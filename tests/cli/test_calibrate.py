@@ -57,6 +57,13 @@ def test_what_does_not_fit_is_explained(folder, data, start, words):
         raise call("train", folder / data, *given, "--calibrate", "--out", folder / "never").exception
 
 
+def test_calibration_has_no_settings_of_its_own(folder):
+    (folder / "settings.toml").write_text("[train]\nseed = 5\n")
+    given = ("--start", folder / "model.safetensors", "--calibrate", "--settings", folder / "settings.toml")
+    with pytest.raises(CalibrationError, match="leave `--settings` out"):
+        raise call("train", folder / "all.h5", *given, "--out", folder / "never").exception
+
+
 def test_nothing_to_plot_is_explained(folder):
     with pytest.raises(ValueError, match="nothing to plot"):
         raise call("evaluate", folder / "model.safetensors", folder / "some.h5", "--plot", folder / "never.png").exception

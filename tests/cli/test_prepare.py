@@ -36,3 +36,12 @@ def test_some_frames_are_fitted_and_all_have_points(labels, tmp_path):
     known = len(list(tmp_path.iterdir()))
     prepare(labels, basis, tmp_path, points=300, processes=1, fits=0)
     assert len(list(tmp_path.iterdir())) == known  # a file with a fit does for one without
+
+
+def test_a_file_cut_short_is_made_again(labels, tmp_path):
+    basis, first = DensityBasis.built_in("small", [1, 8]), labels.select([0])
+    (before,) = prepare(first, basis, tmp_path, points=300, processes=1, fits=0)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    (after,) = prepare(first, basis, tmp_path, points=300, processes=1, fits=0)
+    assert torch.equal(before.points.correction, after.points.correction)

@@ -8,11 +8,13 @@ import torch
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings, load
+from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.training import fit, objective, stages
-from densnet.training.examples import collate, with_fits, with_frozen, with_points
+from densnet.training.examples import Batch, collate, with_fits, with_frozen, with_points
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.statistics import initialise
+from tests.model.random_model import random_predictor
 from tests.training.labels import examples
 
 MODEL = ModelSettings(
@@ -71,6 +73,50 @@ def test_interrupted_training_ends_in_the_same_bits(frames, trained, tmp_path):
         assert torch.equal(one, other), name
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"dipole_weight": 20.0}, "train.dipole_weight was 10.0, is now 20.0"),
+        ({"seed": 2}, "train.seed was 1, is now 2"),
+        ({"density": StageSettings(steps=50)}, "train.density"),
+        ({"energy": StageSettings(steps=50)}, "train.energy"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused(frames, trained, change, words):
+    before = (trained[1] / "training.json").read_bytes()
+    with pytest.raises(fit.TrainingError, match=words):
+        fit.train(new(frames), *frames, plan(12).model_copy(update=change), trained[1])
+    with pytest.raises(fit.TrainingError, match="frames was"):
+        fit.train(new(frames), frames[0][:8], frames[1], plan(12), trained[1])
+    assert (trained[1] / "training.json").read_bytes() == before
+    again = fit.train(new(frames), *frames, plan(12).model_copy(update={"threads": 1, "compile": False}), trained[1])
+    assert all(torch.equal(one, other) for one, other in zip(again.state_dict().values(), trained[0].state_dict().values()))
+
+
+def test_a_phase_under_way_may_be_made_shorter(frames, tmp_path):
+    class Interrupted(Exception):
+        pass
+
+    def stop(progress):
+        if progress.metrics:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit.train(new(frames), *frames, plan(12), tmp_path, stop)
+    none = StageSettings(steps=0)
+    short = TrainSettings(
+        density=plan(12).density.model_copy(update={"steps": 1}), points=none, energy=none, joint=none, points_per_frame=100
+    )
+    fit.train(new(frames), *frames, short, tmp_path)
+    assert (tmp_path / "train-density.done").exists() and not (tmp_path / "train-energy.done").exists()
+
+
+def test_learned_exponents_and_the_density_phase_do_not_mix(frames, trained, tmp_path):
+    assert trained[0].density_network.flexed
+    with pytest.raises(fit.TrainingError, match="train.density.steps"):
+        fit.train(trained[0], *frames, plan(4), tmp_path)
+
+
 def test_training_goes_on_from_a_trained_model(frames, trained, tmp_path):
     """Its scales stay, so a few tiny steps leave it nearly as it was; a model that is not trained gets new ones."""
     trained[0].save(tmp_path / "model.safetensors")
@@ -94,6 +140,24 @@ def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):
     predictor.float()
     assert torch.allclose(energy, whole.energy, atol=1e-10)
     assert torch.allclose(forces, whole.forces, atol=1e-10)
+
+
+def test_frozen_density_of_a_molecule_with_a_list_of_neighbours():
+    """More atoms than those whose pairs are all kept: the Jacobian against a difference, and no compiled training."""
+    generator = torch.Generator().manual_seed(4)
+    grid = torch.cartesian_prod(*3 * [torch.arange(3.0, dtype=torch.float64)])
+    positions = 3.2 * grid + 0.2 * torch.randn(27, 3, dtype=torch.float64, generator=generator)
+    molecule = Molecules.single([8] * 9 + [1] * 18, positions)
+    predictor = random_predictor(("H", "O"), basis="small", cutoff=3.0).double()
+    frozen = stages.freeze(predictor, molecule)
+    step = torch.zeros_like(positions)
+    step[13, 1] = 1e-4
+    with torch.no_grad():
+        ends = [torch.cat(predictor.density_network(predictor.geometry(molecule.at(positions + s * step))), dim=1) for s in (1, -1)]
+    assert torch.allclose(frozen.jacobian[3 * 13 + 1], ((ends[0] - ends[1]) / 2e-4).flatten(), atol=1e-7)
+    batch = with_frozen(Batch(molecule, {}), [frozen])
+    forces = stages.energy_on_frozen(predictor, batch)[1]
+    assert torch.allclose(forces, predictor(molecule).forces, atol=1e-10)
 
 
 def test_statistics_bring_targets_to_order_one(frames):

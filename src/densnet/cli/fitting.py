@@ -14,14 +14,14 @@ from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.training import fit
-from densnet.training.coverage import coverage
+from densnet.training.checkpoint import PHASES
+from densnet.training.coverage import coverage, names
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.statistics import initialise
 from densnet.training.uncertainty import assess
 
-PHASES = ("density", "points", "energy", "joint")
-
+SIDES = ("training", "validation")
 
 FITTED = 64
 """Frames of each composition whose fitted densities set the scales of a network that learns the density in space only."""
@@ -52,12 +52,15 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
 
+    former = predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
+    now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),
         "training": plan.model_dump(mode="json"),
         "coverage": coverage(example.properties.molecules for example in parts[0]),
+        "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)

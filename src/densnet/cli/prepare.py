@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,11 @@ from densnet.molecules import Molecules
 from densnet.properties import MissingProperty, Properties
 from densnet.reference import fitting, workers
 from densnet.training.examples import Example
+
+
+class PreparationError(ValueError):
+    """Frames that could not be prepared; the message says why."""
+
 
 Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
 
@@ -44,9 +50,13 @@ def prepare(
     jobs = [_job(index, label.properties.orbitals[0]) for index, label in enumerate(labels)]
     fitted = set(range(len(jobs))) if fits is None else _spread(jobs, fits)
     files = [_file(folder, job, basis, points, fitted=index in fitted) for index, job in enumerate(jobs)]
-    missing = [(job, index in fitted) for index, job in enumerate(jobs) if not files[index].exists()]
+    missing = [(job, index in fitted) for index, job in enumerate(jobs) if not _whole(files[index])]
     done = len(jobs) - len(missing)
     for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), processes):
+        if isinstance(result, workers.Died):
+            raise PreparationError(
+                f"a process that prepared frame {job[0] + 1} was killed ({result}); give it more memory, or fewer cores."
+            )
         if isinstance(result, Exception):
             raise result
         _save(files[job[0]], result)
@@ -103,10 +113,17 @@ def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[st
     return {key: tensor.float().numpy() for key, tensor in arrays.items()}
 
 
+def _whole(file: Path) -> bool:
+    """Whether the file is there and its list of contents, which is written last, too."""
+    return file.exists() and zipfile.is_zipfile(file)
+
+
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     part = file.with_suffix(f".{os.getpid()}.part")  # two trainings may share a folder
     with open(part, "wb") as handle:
         np.savez(handle, **arrays)
+        handle.flush()
+        os.fsync(handle.fileno())
     part.replace(file)
 
 

@@ -204,12 +204,12 @@ def _set_aside(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Holds the folder against a second run at the same time; raises `RunError` if there is one."""
+def only_one(folder: Path, command: str = "densnet run") -> Iterator[None]:
+    """Holds the folder against a second ``command`` at the same time; raises `RunError` if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"another `densnet run` is working in {folder}; wait for it, or give this run another `run.folder`.") from None
+            raise RunError(f"another `{command}` is working in {folder}; wait for it, or choose another folder.") from None
         yield

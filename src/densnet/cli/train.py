@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from densnet.dataset.dataset import Dataset
+    from densnet.model.predictor import Predictor
+    from densnet.training.settings import TrainSettings
 
 
 def train(
@@ -33,6 +36,7 @@ def train(
     from densnet.cli.console import activity, say
     from densnet.cli.fitting import examples_of, train_on, untrained
     from densnet.cli.runfile import DensitySettings, read_sections
+    from densnet.cli.runfolder import only_one
     from densnet.dataset import store
     from densnet.density.basis import DensityBasis
     from densnet.model.predictor import ModelSettings, load
@@ -40,41 +44,49 @@ def train(
     from densnet.training.settings import TrainSettings
 
     if calibrate:
-        add_uncertainty(data, start, out)
+        add_uncertainty(data, start, out, settings, device)
         return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     plan = parse(TrainSettings, chosen["train"].model_dump() | ({} if device is None else {"device": device}), "command line")
     labels = store.read(*data)
     former = None if start is None else load(start)
     basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels)) if former is None else former.basis
-    known, watched = held_out(labels, plan.validation_fraction, plan.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    say(f"{len(known)} frames to train on, {len(watched)} to validate, on {plan.place}")
-    with activity("fitting densities") as progress:
-        parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
-    with activity("training") as progress:
-        predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
-        predictor = train_on(predictor, parts, plan, out, progress)
-    predictor.save(out / "model.safetensors")
+    if former is not None and former.density_network.flexed and plan.density.steps:
+        say(f"{start} has learned exponents, so the density phase, which takes them as they were, is left out")
+        plan = plan.model_copy(update={"density": plan.density.model_copy(update={"steps": 0})})
+    known, watched = parted(labels, plan, former, say)
+    with only_one(out, "densnet train"):
+        say(f"{len(known)} frames to train on, {len(watched)} to validate, on {plan.place}")
+        with activity("fitting densities") as progress:
+            parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
+        with activity("training") as progress:
+            predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
+            predictor = train_on(predictor, parts, plan, out, progress)
+        predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 
 
-def add_uncertainty(data: list[Path], start: str | None, out: Path) -> None:
+def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Path | None, device: str | None) -> None:
     """``out/model.safetensors``: the model ``start`` with what it knows of its errors, from the labels ``data`` it was trained on.
 
-    They are parted as in its training. Raises `CalibrationError` if there are not as many as then.
+    They are parted as in its training. Raises `CalibrationError` if there are not as many as then, or if ``settings`` are given.
     """
     from densnet.cli.console import activity, say
     from densnet.cli.fitting import with_uncertainty
     from densnet.dataset import store
     from densnet.model.predictor import load
+    from densnet.settings import parse
     from densnet.training.settings import TrainSettings
     from densnet.training.uncertainty import CalibrationError
 
     if start is None:
         raise CalibrationError("`--calibrate` needs `--start`: the model whose errors are to be known.")
+    if settings is not None:
+        raise CalibrationError("`--calibrate` trains nothing and parts the labels as the model's own settings say: leave `--settings` out.")
     predictor = load(start)
-    plan = TrainSettings(**predictor.provenance.get("training", {}))
+    former = predictor.provenance.get("training", {})
+    plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
+    predictor = predictor.to(plan.place)
     parts = held_out(store.read(*data), plan.validation_fraction, plan.seed)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
@@ -91,6 +103,35 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path) -> None:
 def elements_of(labels: Dataset) -> list[int]:
     """Atomic numbers of all elements in ``labels``, ascending."""
     return sorted({z for label in labels for z in label.properties.molecules.numbers.tolist()})
+
+
+def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell: Callable[[str], None]) -> tuple[Dataset, Dataset]:
+    """``labels`` to train on and to validate; trajectories that ``former`` knows stay on the side that they were on.
+
+    Validated on frames that it has learned from, a model would seem better than it is; ``tell`` says so if it kept no record of them.
+    """
+    from densnet.training.coverage import names
+
+    record = None if former is None else former.provenance.get("frames")
+    if record is None:
+        if former is not None:
+            tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
+        return held_out(labels, plan.validation_fraction, plan.seed)
+    keys = names(label.properties.molecules for label in labels)
+    side = dict.fromkeys(labels.trajectories, "")
+    for trajectory, key in zip(labels.trajectories, keys):
+        for known in ("validation", "training"):  # the latter has the last word
+            if key in record[known] and side[trajectory] != "training":
+                side[trajectory] = known
+    parts = {
+        name: [i for i, trajectory in enumerate(labels.trajectories) if side[trajectory] == name] for name in ("training", "validation", "")
+    }
+    old, watched, rest = (labels.select(part) for part in parts.values())
+    if not len(watched) or len(set(rest.trajectories)) > 1:
+        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed)
+    else:
+        new = rest, labels.select([])
+    return old + new[0], watched + new[1]
 
 
 def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -119,6 +119,11 @@ class DensityNetwork(nn.Module):
         moved = -0.5 * vectors.mT @ self.transfer.parts(scalars(h), geometry)
         return torch.cat([own, moved], dim=2)
 
+    @property
+    def flexed(self) -> bool:
+        """Whether any exponent may have left its reference."""
+        return bool(self.widths.weight.any())
+
     def exponents_at(self, geometry: Geometry, widths: Tensor) -> Tensor:
         """[atoms, slots] current exponents alpha0 exp(w), 1 / bohr^2."""
         return self._of_atoms("exponents", geometry) * torch.exp(widths)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import densnet
@@ -233,7 +233,10 @@ class Predictor(nn.Module):
         path = Path(path)
         part = path.with_name(path.name + ".part")
         try:
-            save_file(tensors, part, metadata={"densnet": json.dumps(header)})
+            with open(part, "wb") as file:
+                file.write(save(tensors, {"densnet": json.dumps(header)}))
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)

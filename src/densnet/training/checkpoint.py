@@ -1,17 +1,78 @@
-"""State of an unfinished training run on disk: exact to the bit, written atomically, without pickle."""
+"""A training's folder: whose it is, and the state of an unfinished run, exact to the bit, written atomically, without pickle.
+
+training.json       what is trained on what; another training is refused
+train-PHASE.state   of the phase under way        train-PHASE.done   both networks after a phase
+training.jsonl      the log, a line a validation
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from densnet.model.predictor import Predictor
+from densnet.training.examples import Example
+from densnet.training.settings import TrainSettings
+
+PHASES = ("density", "points", "energy", "joint")
+
+SPEED_ONLY = {"device", "threads", "compile"}
+"""Settings that may differ when a training goes on: they change its speed, and rounding."""
+
+
+class TrainingError(ValueError):
+    """A training that cannot begin or go on; the message says what to change."""
+
+
+def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[Example]], settings: TrainSettings) -> None:
+    """Make ``folder`` that of this training; `TrainingError` if it is another's.
+
+    The same are frames (to train on, to validate), sizes, basis, the weights that a trained model starts from, and the settings, as far as
+    they have come to bear: a phase under way may be made longer or shorter, later ones changed.
+    """
+    new = {
+        "frames": _hash(t for part in frames for e in part for t in (e.properties.molecules.positions, e.properties.energy)),
+        "validation": len(frames[1]),
+        "model": {**predictor.settings.model_dump(mode="json"), "basis": predictor.basis.fingerprint},
+        "start": _hash(predictor.state_dict().values()) if predictor.provenance else None,
+        "train": {k: v for k, v in settings.model_dump(mode="json").items() if k not in SPEED_ONLY},
+    }
+    path = folder / "training.json"
+    if begun := [phase for phase in PHASES if any(folder.glob(f"train-{phase}.[sd]*"))]:
+        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        free = {f"train.{phase}." for phase in PHASES if phase not in begun}
+        free |= {f"train.{phase}.steps" for phase in begun if not (folder / f"train-{phase}.done").exists()}
+        before, now = (dict(_leaves(content)) for content in (old, new))
+        changed = [k for k in sorted({**before, **now}) if before.get(k) != now.get(k) and not k.startswith(tuple(free))]
+        if changed:
+            what = "; ".join(f"{k} was {before.get(k)!r}, is now {now.get(k)!r}" for k in changed[:3])
+            raise TrainingError(f"{folder} holds another training ({what}). Choose another folder, or delete this one to start afresh.")
+    _publish(path, json.dumps(new, indent=1).encode())
+
+
+def _hash(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _leaves(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 @dataclass(frozen=True)
@@ -81,12 +142,17 @@ def log(folder: Path, phase: str, run: Run, losses: dict[str, float], metrics: d
         file.write(json.dumps(line) + "\n")
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary, metadata={"run": json.dumps(header)})
-    with open(temporary, "rb+") as file:
+def _publish(path: Path, content: bytes) -> None:
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    os.replace(part, path)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
+    _publish(path, save_tensors(tensors, {"run": json.dumps(header)}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:

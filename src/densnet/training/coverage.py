@@ -6,6 +6,7 @@ Two geometries differ by the rms difference of their interatomic distances, sort
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +19,12 @@ from densnet.molecules import Molecules
 
 FRAMES, NUMBERS = 64, 20_000
 """At most so many geometries, and so many distances in all, are kept of a composition."""
+
+
+def names(frames: Iterable[Molecules]) -> list[str]:
+    """Eight hexadecimal digits for each geometry (single molecules), the same to 1e-6 bohr."""
+    places = (np.rint(1e6 * molecule.positions.detach().cpu().double().numpy()).astype(np.int64) for molecule in frames)
+    return [hashlib.sha256(array.tobytes()).hexdigest()[:8] for array in places]
 
 
 def coverage(frames: Iterable[Molecules]) -> dict:

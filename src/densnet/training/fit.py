@@ -15,16 +15,13 @@ from densnet.model.compiled import compiler_found
 from densnet.model.library import LibraryError
 from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
 from densnet.training import checkpoint
+from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Example
 from densnet.training.gradients import Compiled, Gradients, Recorded, by_autograd
 from densnet.training.optimiser import Soap
 from densnet.training.sampling import Batches
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
-
-
-class TrainingError(ValueError):
-    """A training that cannot go on; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +49,19 @@ def train(
 ) -> Predictor:  # fmt: skip
     """Train both networks of ``predictor``, new (`initialise`) or trained before.
 
-    ``folder``, made if missing, keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly.
+    ``folder``, made if missing, keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly. Raises
+    `TrainingError` if it is that of another training, or if a phase cannot learn from where the model is.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.claim(folder, predictor, (training, validation), settings)
     predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))
     for phase, make in makers:
         plan: StageSettings = getattr(settings, phase)
         if plan.steps and not checkpoint.finished(folder, phase, predictor):
+            if phase == "density" and predictor.density_network.flexed:
+                raise TrainingError("the model has learned exponents, which this phase takes as they were: set `train.density.steps` to 0.")
             stage = make(predictor, training, validation, settings)
             optimise(stage, plan, settings, folder, report)
             checkpoint.finish(folder, phase, predictor)
@@ -123,8 +124,10 @@ def gradients_of(
     if not possible or plan.steps < COMPILED_FROM:
         return eager
     like = stage.batch(batches.at(0), 0)
+    if int(like.molecules.sizes.max()) > ALL_PAIRS_UP_TO:  # their neighbours change from frame to frame
+        return eager
     if on_gpu:
-        return Recorded(stage, weights, like) if int(like.molecules.sizes.max()) <= ALL_PAIRS_UP_TO else eager
+        return Recorded(stage, weights, like)
     parts = max(n for n in range(1, settings.cores + 1) if batches.parts % n == 0)
     try:
         return Compiled(stage, weights, like, parts, announce)

@@ -87,20 +87,11 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
         examples = [training[i] for i in indices]
         return sampled(collate(examples, "dipole"), examples, settings, step).to(predictor.device)
 
-    def errors(batch: Batch) -> tuple[Tensor, Tensor]:
-        density, dipole = predict_density(predictor, batch.molecules)
-        return objective.point_error(density, batch), objective.dipole_error(dipole, batch["dipole"]) / scale.dipole
-
-    def losses(error: Tensor, dipole: Tensor) -> Losses:
-        return {"density": error.mean(), "dipole": settings.dipole_weight * length(dipole).mean()}
-
-    def validate() -> dict[str, float]:
-        error, dipole = over_batches(lambda some: errors(with_points(collate(some, "dipole"), some).to(predictor.device)), validation)
-        score = float(sum(losses(error, dipole).values()))
-        return {"score": score, "density_error_percent": float(error.mean()), "dipole_mae_D": scale.debye(dipole)}
+    def loss(batch: Batch) -> Losses:
+        return space_losses(*space_errors(*predict_density(predictor, batch.molecules), batch, scale), settings)
 
     kinds = compositions(training)
-    return Stage("points", predictor.density_network, kinds, batch, lambda batch: losses(*errors(batch)), validate)
+    return Stage("points", predictor.density_network, kinds, batch, loss, lambda: space_metrics(predictor, validation, scale, settings))
 
 
 def energy_stage(
@@ -151,18 +142,18 @@ def joint_stage(predictor: Predictor, training: list[Example], validation: list[
 
     def loss(batch: Batch) -> Losses:
         predicted = predictor(batch.molecules, create_graph=True)
-        dipole = objective.dipole_error(predicted.dipole, batch["dipole"]) / scale.dipole
-        return energy_losses(predicted.energy, predicted.forces, batch, predictor, settings) | {
-            "density": settings.density_weight * objective.point_error(predicted.density, batch).mean(),
-            "dipole": settings.density_weight * settings.dipole_weight * length(dipole).mean(),
-        }
+        in_space = space_losses(*space_errors(predicted.density, predicted.dipole, batch, scale), settings)
+        weighted = {name: settings.density_weight * loss for name, loss in in_space.items()}
+        return energy_losses(predicted.energy, predicted.forces, batch, predictor, settings) | weighted
 
     def predict(batch: Batch) -> tuple[Tensor, Tensor]:
         predicted = predictor(batch.molecules)
         return predicted.energy, predicted.forces
 
     def validate() -> dict[str, float]:
-        return energy_metrics(validation, labelled, predict, predictor, settings)
+        energies = energy_metrics(validation, labelled, predict, predictor, settings)
+        density = space_metrics(predictor, validation, scale, settings)
+        return density | energies | {"score": energies["score"] + settings.density_weight * density["score"]}
 
     return Stage("joint", predictor, compositions(training), batch, loss, validate)
 
@@ -211,6 +202,28 @@ def predict_density(predictor: Predictor, molecules: Molecules) -> tuple[Density
     geometry = predictor.geometry(molecules)
     density = predictor.density(molecules, predictor.density_network(geometry), geometry)
     return density, density.dipole()
+
+
+def space_errors(density: Density, dipole: Tensor, batch: Batch, scale: Scale) -> tuple[Tensor, Tensor]:
+    """[molecules] density error on the points of the batch, percent, and squared dipole error relative to ``scale``."""
+    return objective.point_error(density, batch), objective.dipole_error(dipole, batch["dipole"]) / scale.dipole
+
+
+def space_losses(error: Tensor, dipole: Tensor, settings: TrainSettings) -> Losses:
+    """What both add to the loss."""
+    return {"density": error.mean(), "dipole": settings.dipole_weight * length(dipole).mean()}
+
+
+def space_metrics(predictor: Predictor, examples: list[Example], scale: Scale, settings: TrainSettings) -> dict[str, float]:
+    """Score and mean errors of density (on all points) and dipole."""
+
+    def errors(some: list[Example]) -> tuple[Tensor, Tensor]:
+        batch = with_points(collate(some, "dipole"), some).to(predictor.device)
+        return space_errors(*predict_density(predictor, batch.molecules), batch, scale)
+
+    error, dipole = over_batches(errors, examples)
+    score = float(sum(space_losses(error, dipole, settings).values()))
+    return {"score": score, "density_error_percent": float(error.mean()), "dipole_mae_D": scale.debye(dipole)}
 
 
 def over_batches(function: Callable[[list[Example]], tuple[Tensor, ...]], examples: list[Example], size: int = 32) -> list[Tensor]:
@@ -276,12 +289,12 @@ def _freeze_batch(predictor: Predictor, molecules: Molecules) -> list[FrozenDens
 
     def outputs(shift: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         positions = (start.view(molecules.count, -1, 3) + shift).view(-1, 3)
-        output = predictor.density_network(predictor.geometry(molecules.at(positions)))
+        output = predictor.density_network(predictor.geometry(molecules.at(positions), neighbours))
         return torch.cat(output, dim=1).view(molecules.count, -1), tuple(output)
 
     molecules = molecules.to(predictor.device)
     start = molecules.positions.to(predictor.dtype)
-    size = len(start) // molecules.count
+    size, neighbours = len(start) // molecules.count, predictor.neighbours_of(molecules)
     with torch.no_grad():
         jacobian, output = torch.func.jacfwd(outputs, has_aux=True)(start.new_zeros(size, 3))
     each = zip(*(part.split(size) for part in output), jacobian.flatten(2).mT.contiguous())
