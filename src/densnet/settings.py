@@ -6,6 +6,7 @@ The type of a section stands beside the stage that uses it and derives from `Sec
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -24,6 +25,11 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+
+
+def cores() -> int:
+    """CPU cores that this process may use, of those that the machine has."""
+    return len(os.sched_getaffinity(0))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

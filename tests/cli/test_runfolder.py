@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from densnet.cli.runfolder import Mark, RunError, Stage, keys, only_one, pending, walk
+from densnet.simulation.run import SimulateSettings
+from densnet.simulation.trajectory import ANY_TIME
 
 
 class Workshop:
@@ -104,3 +106,15 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
         pass
     with only_one(tmp_path):
         pass
+
+
+def test_settings_of_a_simulation_that_may_change_when_it_goes_on_are_no_part_of_its_key():
+    """Else `densnet run` would set aside what `densnet simulate` continues."""
+    before = SimulateSettings().model_dump(mode="json")
+    other = {"device": "cuda", "threads": 3, "block": 7, "compile": True, "when_novel": "stop", "novel_frames": 0, "novel_spacing_fs": 1.0}
+    assert set(ANY_TIME) == {*other, "checkpoint_every"}
+
+    def key(settings):
+        return keys([Stage("simulate", "dynamics", {"simulate": settings}, print)])
+
+    assert key(before) == key(before | other) != key(before | {"temperature": 1.0})

@@ -22,7 +22,7 @@ def moving(molecule, count, temperature, force, *, rotation=True):
     batch = replicas(molecule, count)
     velocities = initial.maxwell_boltzmann(batch, kelvin(temperature), generator())
     if not rotation:
-        velocities = initial.without_rotation(batch, velocities)
+        velocities = initial.without_rotation(batch, velocities, initial.rotations(batch))
     return integrators.init(force, batch, velocities)
 
 
@@ -188,7 +188,10 @@ def test_initial_velocities_have_the_temperature_of_their_degrees_of_freedom(mol
     for velocities, freedom in [
         (drawn, initial.degrees_of_freedom(batch, translation=True, rotation=True)),
         (initial.without_translation(batch, drawn), initial.degrees_of_freedom(batch, translation=False, rotation=True)),
-        (initial.without_rotation(batch, drawn), initial.degrees_of_freedom(batch, translation=False, rotation=False)),
+        (
+            initial.without_rotation(batch, drawn, initial.rotations(batch)),
+            initial.degrees_of_freedom(batch, translation=False, rotation=False),
+        ),
     ]:
         kinetic = integrators.kinetic_energy(batch, batch.masses[:, None], velocities)
         within(kinetic[:, None], float(freedom[0]) * temperature / 2)
@@ -203,21 +206,34 @@ def test_initial_velocities_have_the_temperature_of_their_degrees_of_freedom(mol
 def test_removing_rotation_leaves_no_momentum_and_only_takes_away(molecule):
     batch = Molecules.concatenate([molecule.at(molecule.positions + 3.0), WATER])
     drawn = initial.maxwell_boltzmann(batch, kelvin(300), generator(8))
-    kept = initial.without_rotation(batch, drawn)
+    kept = initial.without_rotation(batch, drawn, initial.rotations(batch))
     masses = batch.masses[:, None]
     scale = (masses * drawn).abs().max()
     assert batch.total(masses * kept).abs().max() < 1e-13 * scale
     assert batch.total(torch.linalg.cross(batch.positions, masses * kept)).abs().max() < 1e-12 * scale
-    assert torch.allclose(initial.without_rotation(batch, kept), kept, rtol=0, atol=1e-15)
+    assert torch.allclose(initial.without_rotation(batch, kept, initial.rotations(batch)), kept, rtol=0, atol=1e-15)
     energies = [integrators.kinetic_energy(batch, masses, v) for v in (drawn, kept, drawn - kept)]
     assert torch.allclose(energies[0], energies[1] + energies[2], rtol=1e-12)  # an orthogonal projection
+
+
+def test_a_linear_molecule_bent_by_heat_keeps_its_bending():
+    """What moves about the axis of a linear molecule is an angular momentum of bending, and stays also where the axis is not straight."""
+    batch, temperature = replicas(CARBON_DIOXIDE, 4000), kelvin(300)
+    bent = batch.positions + 0.1 * torch.randn(batch.positions.shape, dtype=torch.float64, generator=generator(9))
+    now, drawn = batch.at(bent), initial.maxwell_boltzmann(batch, temperature, generator(10))
+    kept = initial.without_rotation(now, drawn, initial.rotations(batch))
+    kinetic = integrators.kinetic_energy(batch, batch.masses[:, None], kept)
+    within(kinetic[:, None], 4 * temperature / 2)
+    assert (initial.rotations(now) == 3).double().mean() > 0.5  # by their looks at the moment most of them are not linear
 
 
 def test_an_atom_only_translates():
     atom = Molecules.single([10], torch.zeros(1, 3, dtype=torch.float64))
     assert initial.degrees_of_freedom(atom, translation=True, rotation=True).tolist() == [3]
     assert initial.degrees_of_freedom(atom, translation=False, rotation=False).tolist() == [0]
-    assert initial.without_rotation(atom, torch.ones(1, 3, dtype=torch.float64)).abs().max() == 0
+    assert initial.without_rotation(atom, torch.ones(1, 3, dtype=torch.float64), initial.rotations(atom)).abs().max() == 0
+    rescaling = integrators.Rescaling(torch.zeros(1, dtype=torch.float64), kelvin(300), 0.5, generator())
+    assert rescaling.factors(torch.zeros(1, dtype=torch.float64)).tolist() == [1.0]
 
 
 def test_conformers_are_dealt_round_robin_and_others_refused():

@@ -5,13 +5,14 @@ import torch
 from springs import WATER, Springs
 
 from densnet import units
-from densnet.cli.simulate import keep_uncertain
+from densnet.cli.simulate import keep_uncertain, keeping_uncertain
 from densnet.properties import Uncertainty
 from densnet.reference.geometries import read
 from densnet.simulation.blocks import Blocks
 from densnet.simulation.initial import deal
 from densnet.simulation.novelty import worth_a_label
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
+from densnet.simulation.trajectory import TrajectoryError
 
 SETTINGS = SimulateSettings(replicas=4, thermalise_ps=0.01, duration_ps=0.1, sample_every=2, temperature=400, seed=2)
 
@@ -79,6 +80,30 @@ def test_the_file_is_one_that_label_reads(tmp_path):
     for frame, (replica, sample) in zip(frames, chosen):
         assert frame.trajectory == replica and frame.temperature == 400
         assert torch.allclose(frame.molecule.positions, found.positions[replica, sample].double(), atol=1e-6)
+
+
+def test_what_the_run_says_of_itself_counts_and_no_other_folder_is_touched(tmp_path):
+    """Frames come with the temperature of the run, whatever the command now says; a refused folder keeps its file; a stale one goes."""
+    simulate(unsure, WATER, SETTINGS, tmp_path)
+    other, file = SETTINGS.model_copy(update={"temperature": 100.0, "novel_frames": 1}), tmp_path / "uncertain.extxyz"
+    keep_uncertain(tmp_path, SETTINGS, print)
+    before = file.read_bytes()
+    with pytest.raises(TrajectoryError), keeping_uncertain(tmp_path, other, print):
+        simulate(unsure, WATER, other, tmp_path)
+    assert file.read_bytes() == before
+    keep_uncertain(tmp_path, other, print)
+    assert [frame.temperature for frame in read(file)] == [400]
+    keep_uncertain(tmp_path, SETTINGS.model_copy(update={"novel_frames": 0}), print)
+    assert not file.exists()
+
+
+def test_what_is_done_with_marked_samples_may_change_on_the_way(tmp_path):
+    stopping = SETTINGS.model_copy(update={"when_novel": "stop"})
+    with pytest.raises(SimulationStopped), keeping_uncertain(tmp_path, stopping, print):
+        simulate(unsure, WATER, stopping, tmp_path)
+    assert (tmp_path / "uncertain.extxyz").exists()
+    simulate(unsure, WATER, SETTINGS, tmp_path)
+    assert read_trajectory(tmp_path).header["complete"]
 
 
 def test_blocks_pass_it_on():

@@ -30,7 +30,7 @@ from densnet.cli.harmonic import (
 )
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
-from densnet.cli.simulate import keep_uncertain
+from densnet.cli.simulate import keeping_uncertain
 from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
@@ -203,10 +203,8 @@ class Chain:
         except LibraryError as error:
             self.tell(f"warning: {error} Going on without.")
             forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
-        try:
+        with keeping_uncertain(place, settings, self.tell):
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
-        finally:
-            keep_uncertain(place, settings, self.tell)
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
@@ -239,10 +237,10 @@ class Chain:
 
     def _measured(self, place: Path) -> dict[str, Spectrum]:
         """The user's curves by file name, on the molar scale where their files allow; copies are kept for the report."""
-        found = {}
+        found, names = {}, [path.name for path in self.settings.spectrum.experiment]
         for number, path in enumerate(self.settings.spectrum.experiment):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
         return found
 
     @property

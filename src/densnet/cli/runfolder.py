@@ -25,11 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from densnet import __version__
+from densnet.simulation.trajectory import ANY_TIME
 
 FORMAT = 1
 
-SPEED_ONLY = {"workers", "memory_mb", "checkpoint_every", "device", "threads"}
-"""Settings that change how fast a result comes, but not the result: they are no part of a key."""
+SPEED_ONLY = {"workers", "memory_mb", *ANY_TIME}
+"""Settings that change how fast a result comes, or what is told of it, but not the result: they are no part of a key."""
 
 
 class RunError(ValueError):

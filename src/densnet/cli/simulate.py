@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,6 +37,7 @@ def simulate(
     from rich.console import Console
 
     from densnet.cli.forces import force_function
+    from densnet.cli.runfolder import only_one
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
@@ -49,13 +51,10 @@ def simulate(
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     console = Console(soft_wrap=True, highlight=False)
     forces = force_function(load(model, chosen.place), start, chosen, console.print)
-    try:
-        with _bar(console) as bar:
-            task = bar.add_task("simulating", total=None)
-            report = partial(_advance, bar, task)
-            path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
-    finally:
-        keep_uncertain(out, chosen, console.print)
+    with only_one(out, "densnet simulate"), keeping_uncertain(out, chosen, console.print), _bar(console) as bar:
+        task = bar.add_task("simulating", total=None)
+        report = partial(_advance, bar, task)
+        path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, mean temperature {float(found.temperature.mean()):.0f} K")
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
@@ -66,8 +65,24 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
     bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def keeping_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str], None]) -> Iterator[None]:
+    """`keep_uncertain` after a simulation that ended, stopped or was interrupted; not after one that could not be in ``folder``."""
+    from densnet.simulation.run import SimulationStopped
+
+    try:
+        yield
+    except (SimulationStopped, KeyboardInterrupt):
+        keep_uncertain(folder, settings, tell)
+        raise
+    keep_uncertain(folder, settings, tell)
+
+
 def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str], None]) -> None:
-    """``uncertain.extxyz`` in the ``folder`` of a run, finished or stopped: marked frames to be labelled; ``tell`` says how many."""
+    """``uncertain.extxyz`` in the ``folder`` of a run, finished or stopped: marked frames to be labelled; ``tell`` says how many.
+
+    How many and how far apart is chosen by ``settings``; everything else is what the run says of itself.
+    """
     from densnet import units
     from densnet.molecules import Molecules
     from densnet.reference.geometries import Frame, write
@@ -80,13 +95,14 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         f"expected errors: energy {float(found.energy_uncertainty.mean()) / units.MEV:.2f} meV, dipole "
         f"{1000 * float(found.dipole_uncertainty.mean()) / units.DEBYE:.1f} mD; {100 * share[0]:.3g} % of the samples are marked"
     )
-    chosen = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs)
+    chosen, file = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs), folder / "uncertain.extxyz"
     if not chosen:
+        file.unlink(missing_ok=True)
         return
-    places = read_trajectory(folder).positions
-    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, settings.temperature) for r, s in chosen]
-    write(folder / "uncertain.extxyz", frames, settings.model_dump(mode="json"))
-    tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {folder / 'uncertain.extxyz'}")
+    places, temperature = read_trajectory(folder).positions, found.settings["temperature"]
+    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, temperature) for r, s in chosen]
+    write(file, frames, found.settings | settings.model_dump(mode="json", include={"novel_frames", "novel_spacing_fs"}))
+    tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {file}")
 
 
 def _section(path: Path | None) -> dict:
@@ -95,17 +111,18 @@ def _section(path: Path | None) -> dict:
     if path is None:
         return {}
     content = read_toml(path)
-    if "simulate" not in content:
+    if not isinstance(content.get("simulate"), dict):
         raise SettingsError(f"settings file {path} has no [simulate] section; add one, or use the options.")
     return content["simulate"]
 
 
 def _provenance(model: str) -> dict[str, str]:
-    """The content of a model file, or the name of a shipped one: a run is continued only with the same."""
+    """The content of the model's file, be it a shipped one: a run is continued only with the same."""
     import hashlib
 
-    path = Path(model)
-    return {"model": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else model}
+    from densnet.model.shipped import find
+
+    return {"model": hashlib.sha256(find(model).read_bytes()).hexdigest()}
 
 
 def _bar(console):

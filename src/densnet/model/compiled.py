@@ -27,6 +27,7 @@ from densnet.model.library import Library, LibraryError
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties, Uncertainty
+from densnet.settings import cores
 
 SPARE = 4
 """Places for neighbours beyond the most that an atom has when a library is made."""
@@ -83,7 +84,7 @@ class Compiled:
             with torch.no_grad():
                 graph = traced(arithmetic(self.predictor, molecules), arguments)
             build(graph, arguments, path)
-        self.library = Library(path, runners=os.cpu_count() or 1)
+        self.library = Library(path, runners=cores())
 
 
 def compiler_found() -> bool:

@@ -12,17 +12,14 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from densnet.settings import cores
+
 JOBS_PER_PROCESS = 100
 """A process makes room for a fresh one after so many jobs, so that its memory cannot creep."""
 
 
 class Died(Exception):
     """A process ended without an answer, twice on the same job if a signal killed it; the argument is its exit code (minus the signal)."""
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def results(jobs: Iterable[Any], work: Callable[[Any], Any], count: int = 0) -> Iterator[tuple[Any, Any]]:

@@ -43,25 +43,31 @@ def without_translation(molecules: Molecules, velocities: Tensor) -> Tensor:
     return velocities - _centre(molecules, velocities)
 
 
-def without_rotation(molecules: Molecules, velocities: Tensor) -> Tensor:
+def rotations(molecules: Molecules) -> Tensor:
+    """[molecules] how many axes each can rotate about: 3, 2 if it is linear, 0 for an atom."""
+    moments, _ = _principal_moments(molecules)
+    return (moments > LINEAR * moments[:, -1:]).sum(1)
+
+
+def without_rotation(molecules: Molecules, velocities: Tensor, axes_of: Tensor) -> Tensor:
     """[atoms, 3] ``velocities`` without translation and less omega x r, omega = I^-1 L, for each molecule.
 
-    The axis of a linear molecule has no rotation: what moves about it is bending, and stays.
+    About as many axes as ``axes_of`` [molecules] says, see `rotations`: what moves about the axis of a linear molecule is bending, and
+    stays, also where the molecule is bent at the moment.
     """
     velocities = without_translation(molecules, velocities)
     arms = molecules.positions - _centre(molecules, molecules.positions)
     angular = molecules.total(molecules.masses[:, None] * torch.linalg.cross(arms, velocities))
     moments, axes = _principal_moments(molecules)
-    inverse = torch.where(moments > LINEAR * moments[:, -1:], 1 / moments, 0)
+    rank = torch.arange(2, -1, -1, device=moments.device)  # moments ascend
+    inverse = torch.where(rank < axes_of[:, None], 1 / moments.clamp(min=torch.finfo(moments.dtype).tiny), 0)
     omega = torch.einsum("mia,ma,mja,mj->mi", axes, inverse, axes, angular)
     return velocities - torch.linalg.cross(omega[molecules.owner], arms)
 
 
 def degrees_of_freedom(molecules: Molecules, *, translation: bool, rotation: bool) -> Tensor:
     """[molecules] float64: 3N, less 3 without ``translation``, less 3 (2 if linear, 0 for an atom) without ``rotation``."""
-    moments, _ = _principal_moments(molecules)
-    rotations = (moments > LINEAR * moments[:, -1:]).sum(1)
-    return (3 * molecules.sizes - 3 * (not translation) - rotations * (not rotation)).double()
+    return (3 * molecules.sizes - 3 * (not translation) - rotations(molecules) * (not rotation)).double()
 
 
 def _centre(molecules: Molecules, values: Tensor) -> Tensor:

@@ -132,16 +132,17 @@ class Rescaling:
     @cached_property
     def _live(self) -> Tensor:
         """[molecules, most] which of the normal numbers drawn belong to a degree of freedom."""
-        return torch.arange(int(self.freedom.max()), device=self.freedom.device) < self.freedom[:, None]
+        return torch.arange(max(1, int(self.freedom.max())), device=self.freedom.device) < self.freedom[:, None]
 
     def factors(self, kinetic: Tensor) -> Tensor:
-        """[molecules] the factor of all velocities of a molecule whose kinetic energy is ``kinetic`` (hartree)."""
+        """[molecules] the factor of all velocities of a molecule whose kinetic energy is ``kinetic`` (hartree); 1 if none can move."""
         noise = torch.randn(self._live.shape, dtype=kinetic.dtype, device=kinetic.device, generator=self.generator) * self._live
         first, chi = noise[:, 0], noise.square().sum(1)
         # half k_B T per degree of freedom, in units of the kinetic energy at hand
         share = (1 - self.memory) * self.temperature / (2 * kinetic)
         squared = self.memory + share * chi + 2 * first * (self.memory * share).sqrt()
-        return squared.clamp(min=0).sqrt() * torch.sign(first + (self.memory / share).sqrt())
+        factors = squared.clamp(min=0).sqrt() * torch.sign(first + (self.memory / share).sqrt())
+        return torch.where(self.freedom > 0, factors, 1.0)
 
 
 def velocity_rescaling(force_function: ForceFunction, masses: Tensor, timestep: float, rescaling: Rescaling, every: int = 1) -> Step:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from torch import Generator
 
 from densnet import units
 from densnet.molecules import Molecules
-from densnet.settings import Section, SettingsError
+from densnet.settings import Section, SettingsError, cores
 from densnet.simulation import initial, integrators
 from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
 from densnet.simulation.novelty import Announce, Novelty
@@ -98,7 +97,7 @@ class SimulateSettings(Section):
     @property
     def cores(self) -> int:
         """Threads at work."""
-        return 1 if self.device == "cuda" else self.threads or os.cpu_count() or 1
+        return 1 if self.device == "cuda" else self.threads or cores()
 
     def block_size(self, atoms: int) -> int:
         """Replicas of ``atoms`` atoms in a block: as few equal blocks as the size wished for allows, hardly a place in them empty.
@@ -145,7 +144,7 @@ def simulate(
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
                 state = loop.advance(state, _thermalise(force_function, replicas, settings, generator), 0)
-                state = _settle(state, settings)
+                state = _settle(state, replicas, settings)
                 record.sample(state)
             produce = _produce(force_function, replicas, settings, generator, freedom)
             state = loop.advance(state, produce, settings.steps[1])
@@ -210,12 +209,16 @@ def _begin(force_function: ForceFunction, replicas: Molecules, settings: Simulat
     return integrators.init(force_function, replicas, velocities, step=-settings.steps[0])
 
 
-def _settle(state: State, settings: SimulateSettings) -> State:
-    """Ready for production: overall motion removed where the ensemble conserves it, conserved energy counted from here."""
+def _settle(state: State, start: Molecules, settings: SimulateSettings) -> State:
+    """Ready for production: overall motion removed where the ensemble conserves it, conserved energy counted from here.
+
+    Whether a molecule is linear is seen at its ``start``, before heat has bent it.
+    """
     velocities = state.velocities
-    if settings.ensemble != "langevin":
-        remove = initial.without_rotation if settings.remove_rotation else initial.without_translation
-        velocities = remove(state.molecules, velocities)
+    if settings.remove_rotation:
+        velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(start))
+    elif settings.ensemble != "langevin":
+        velocities = initial.without_translation(state.molecules, velocities)
     state = replace(state, velocities=velocities)
     return replace(state, bath=state.energy + state.kinetic)
 

@@ -45,8 +45,8 @@ _UNITS = {
 """Unit of each quantity in the file, and its size in atomic units."""
 
 
-ANY_TIME = ("checkpoint_every", "threads", "when_novel", "novel_frames", "novel_spacing_fs")
-"""Settings that may differ when a run is continued: they do not touch what is recorded."""
+ANY_TIME = ("checkpoint_every", "device", "threads", "block", "compile", "when_novel", "novel_frames", "novel_spacing_fs")
+"""Settings that may differ when a run is continued: they do not touch what is recorded, but by rounding."""
 
 
 class TrajectoryError(ValueError):
@@ -146,7 +146,7 @@ class Record:
         self.blocks = found["blocks"]
         device = start.positions.device
         if values["generator"].shape != generator.get_state().shape:
-            raise TrajectoryError(f"{path} was written on another kind of device; continue it where it was started.")
+            raise TrajectoryError(f"{path} was written with another `device`: set it back, or delete {self.folder} to start afresh.")
         generator.set_state(values.pop("generator"))
         values = {name: value.to(device) for name, value in values.items()}
         molecules = start.at(values.pop("positions"))
@@ -238,7 +238,7 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1) -> Traje
         try:
             header = _header(file, path)
             found = {name: _column(file[place], name, every) for name, place in _places(file).items()}
-            replicas = [file["particles"][name] for name in sorted(file["particles"])] if motion else []
+            replicas = [file["particles"][name] for name in sorted(file["particles"], key=_number)] if motion else []
             moved = {
                 name: torch.stack([_column(r[name], name, every) for r in replicas]) if motion else None
                 for name in ("position", "velocity")
@@ -276,6 +276,10 @@ def _header(file: h5py.File, path: Path) -> dict:
 
 def _places(file: h5py.File) -> dict[str, str]:
     return {name: f"observables/{name}" for name in file["observables"] if name in _UNITS}
+
+
+def _number(replica: str) -> int:
+    return int(replica.rpartition("_")[2])
 
 
 def _column(group: h5py.Group, name: str, every: int) -> Tensor:

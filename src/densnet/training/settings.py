@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import torch
 from pydantic import Field
 
-from densnet.settings import Section, SettingsError
+from densnet.settings import Section, SettingsError, cores
 
 
 class StageSettings(Section):
@@ -57,4 +56,4 @@ class TrainSettings(Section):
     @property
     def cores(self) -> int:
         """How many cores are at work."""
-        return self.threads or os.cpu_count() or 1
+        return self.threads or cores()
