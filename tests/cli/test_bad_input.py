@@ -55,6 +55,9 @@ def refused(*arguments: object, cwd: Path) -> str:
         (SETTINGS + "frames = -1\n", "`sample.frames` is -1"),
         (SETTINGS + "[density]\nbasis = 'huge'\n", "`density.basis` is 'huge'"),
         ("[run]\nname = 'w'\n", "`sample` is missing"),
+        (SETTINGS + "[simulate]\nduration_ps = 1.0\n", "[simulate] does not give its spectrum: the series lasts 996 fs"),
+        (SETTINGS + "[simulate]\ntimestep_fs = 2.0\n", "sampling every 8 fs resolves up to 1876 cm^-1"),
+        (SETTINGS + "[cold]\nduration_ps = 1.0\n", "[cold] does not give its spectrum: the series lasts"),
         ("[sample\n", "not valid TOML"),
     ],
 )
@@ -158,3 +161,9 @@ def test_unconverged_frames_are_set_aside(place):
 def test_wrong_usage_exits_with_2(place):
     assert densnet("simulate", cwd=place).code == 2
     assert densnet("fly", cwd=place).code == 2
+
+
+def test_a_stage_that_a_run_with_a_model_does_not_have(place):
+    (place / "mine.toml").write_text('[run]\nmodel = "water"\n')
+    assert "mine.toml has `run.model`, so there is nothing to label" in refused("label", "mine.toml", cwd=place)
+    assert "so there is nothing to sample" in refused("sample", "mine.toml", cwd=place)

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def say(text: str) -> None:
-    """A line for the user; [bold] and the like are understood."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+    """A line for the user, as it is: brackets in a path are brackets."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def activity(title: str) -> Iterator[Callable[..., None]]:
     """A progress bar with elapsed and remaining time while something is done; yields ``progress(done, total, title=None)``."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("  {task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("  {task.description}", markup=False), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:

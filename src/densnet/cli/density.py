@@ -37,7 +37,6 @@ def density(
     """
     import torch
     from rich.console import Console
-    from rich.markup import escape
 
     from densnet import units
     from densnet.cli.console import activity, say
@@ -56,11 +55,11 @@ def density(
     with activity("writing cube files") as progress:
         counted = write_cubes(found, box, out, f"{name}, model {Path(model).name}", progress)
     draw_isosurface(out / "density.png", found.to(dtype=torch.float32), title=f"{name}, predicted by {Path(model).stem}")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(moments(found, counted, f"{name}, {model}"))
     console.print(charges(found))
     console.print(nearness(predictor.provenance, molecule))
-    say(f"written to {escape(str(out))}: density.cube, correction.cube, potential.cube, density.png")
+    say(f"written to {out}: density.cube, correction.cube, potential.cube, density.png")
 
 
 def _frame(path: Path, number: int) -> Molecules:
@@ -94,7 +93,6 @@ def write_cubes(density: Density, box: Box, out: Path, about: str, progress) -> 
 
 def moments(density: Density, counted: tuple[float, float], title: str) -> Table:
     """Electrons, dipole and quadrupole; ``counted`` is what the cube files add up to."""
-    from rich.markup import escape
     from rich.table import Table
 
     from densnet import units
@@ -104,7 +102,7 @@ def moments(density: Density, counted: tuple[float, float], title: str) -> Table
     quadrupole = density.quadrupole()[0] / (units.DEBYE * units.ANGSTROM)
     remarks = "voxels are coarse at the nuclei; the sum over the correction tells what a larger box would hold"
     convention = "quadrupole: 1/2 sum q (3 r r - r^2), traceless (Buckingham), about the centre of mass"
-    table = Table(title=escape(title), caption=f"{remarks}\n{convention}")
+    table = Table(title=title, caption=f"{remarks}\n{convention}")
     table.add_column("")
     for axis in ("value", "x", "y", "z"):
         table.add_column(axis, justify="right")

@@ -66,9 +66,9 @@ def evaluate(
     table.add_column("value", justify="right")
     for key, value in found.items():
         table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
-    Console().print(table)
+    Console(markup=False).print(table)
     if agreement := calibration_rows(done):
-        Console().print(_calibration_table(agreement))
+        Console(markup=False).print(_calibration_table(agreement))
         found["calibration"] = agreement
     if plot is not None:
         draw(done, plot)

@@ -54,12 +54,15 @@ def stages_until(last: str, settings: Path) -> None:
     from densnet.cli.console import activity, say
     from densnet.cli.runfile import read_runfile
     from densnet.cli.runfolder import only_one, walk
+    from densnet.settings import SettingsError
 
     def tell(event: Event) -> None:
         words = {"skipped": "was done before", "started": "...", "resumed": "goes on ...", "replaced": "is done again", "finished": "done"}
         say(f"  {event.stage.about} {words[event.kind]}")
 
     chosen = read_runfile(settings)
+    if chosen.run.model is not None:
+        raise SettingsError(f"{settings} has `run.model`, so there is nothing to {last}; give it to `densnet run`, or remove `run.model`.")
     with only_one(chosen.run.folder), activity("starting") as progress:
         stages = Chain(chosen, settings.parent, progress).stages()
         walk(chosen.run.folder, stages[: [stage.name for stage in stages].index(last) + 1], tell)

@@ -45,12 +45,12 @@ def run(
         return
     with only_one(folder):
         _keep_settings(text, what, folder)
-        say(f"[bold]{chosen.run.name}[/]: results go to {folder}")
+        say(f"{chosen.run.name}: results go to {folder}")
         with activity("starting") as progress:
             chain = Chain(chosen, root, progress, lambda text: _note(text, folder))
             seconds = walk(folder, chain.stages(), lambda event: _tell(event, folder, chain))
         page = write_report(folder)
-    say(f"all stages took {duration(sum(seconds.values()))}; the report is [bold]{page}[/]")
+    say(f"all stages took {duration(sum(seconds.values()))}; the report is {page}")
 
 
 def _settings(what: str, long: bool | None, replicas: int | None, experiment: list[Path]) -> tuple[str, RunFile, Path]:

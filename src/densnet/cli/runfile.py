@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from densnet import units
 from densnet.cli.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 from densnet.model.compiled import compiler_found
 from densnet.model.predictor import ModelSettings
@@ -20,7 +21,8 @@ from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import SampleSettings
 from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
-from densnet.spectra.infrared import InfraredSettings
+from densnet.spectra.infrared import InfraredSettings, suffices
+from densnet.spectra.spectrum import SpectrumError
 from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 
@@ -110,9 +112,21 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         if extra:
             raise SettingsError(f"`run.model` is given, so nothing is labelled or trained: remove [{extra[0]}], or `run.model`.")
         changes = {"model": str(_model(run.model, root)), "geometries": _start(run, root)}
+    _enough("simulate", settings.simulate, InfraredSettings(**settings.spectrum.model_dump(exclude={"experiment", "bands"})))
+    if run.model is None:
+        _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth))
     name = run.name or name
     changes |= {"name": name, "folder": run.folder or Path("runs") / name}
     return settings.model_copy(update={"run": run.model_copy(update=changes)})
+
+
+def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: InfraredSettings) -> None:
+    """Dynamics that cannot give the spectrum asked for are better known before the work than after it."""
+    timestep, samples = dynamics.timestep_fs * units.FEMTOSECOND, 1000 * dynamics.duration_ps / dynamics.timestep_fs / dynamics.sample_every
+    try:
+        suffices(int(samples + 1e-6) - 2, dynamics.sample_every * timestep, timestep, spectrum)
+    except SpectrumError as error:
+        raise SettingsError(f"[{section}] does not give its spectrum: {error}") from None
 
 
 def _model(model: str, root: Path) -> Path:

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import secrets
@@ -92,13 +93,21 @@ class Mark:
 
 
 def write_json(path: Path, content: object) -> None:
-    """JSON that a kill leaves old or new, never half."""
+    """JSON that a kill leaves old or new, never half; a number that is none (nan, inf) becomes null."""
     partial = path.with_name(f".{path.name}.part")
     with open(partial, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
+        json.dump(_finite(content), file, indent=1, allow_nan=False)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def versions() -> dict[str, str]:

@@ -74,17 +74,17 @@ class Compiled:
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
         molecules, width = self.like, neighbours.sender.shape[1]
-        self.width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
-        path = self.folder / f"{_identity(self.predictor, molecules, self.width)}.so"
+        width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
+        path = self.folder / f"{_identity(self.predictor, molecules, width)}.so"
         if not path.exists():
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
             if self.predictor.device.type != "cpu":
                 raise CompilationError(f"models are compiled for the CPU, not for {self.predictor.device}; run without compiling.")
-            arguments = (molecules.positions.detach(), *_widened(neighbours, self.width))
+            arguments = (molecules.positions.detach(), *_widened(neighbours, width))
             with torch.no_grad():
                 graph = traced(arithmetic(self.predictor, molecules), arguments)
             build(graph, arguments, path)
-        self.library = Library(path, runners=cores())
+        self.library, self.width = Library(path, runners=cores()), width
 
 
 def compiler_found() -> bool:
@@ -179,8 +179,8 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
     for node in graph.graph.nodes:
         node.meta = {}  # each holds a fake tensor of a mode of its own, which the compiler refuses to mix
     graph = torch.fx.GraphModule(graph, graph.graph)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent) as folder, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             options = {"aot_inductor.output_path": f"{folder}/model.so", **products.options()}

@@ -31,11 +31,12 @@ class Library:
     def __init__(self, path: Path, runners: int):
         try:
             products.load(path.parent)
+        except (RuntimeError, OSError) as error:
+            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling the model.") from None
+        try:
             self.code = ctypes.CDLL(str(path))
             create, run = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("CreateWithDevice", "Run"))
             delete, count = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("Delete", "GetNumOutputs"))
-        except RuntimeError as error:
-            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling the model.") from None
         except (OSError, AttributeError) as error:
             raise LibraryError(f"{path} is no compiled model ({error}); delete it, and it is made anew.") from None
         create.argtypes = (c_void_p, c_size_t, c_char_p, c_char_p)

@@ -129,23 +129,31 @@ def autocorrelation(series: NDArray, lags: int) -> NDArray:
 def _series(values: ArrayLike, least: int, sampling: Sampling, settings: InfraredSettings) -> NDArray:
     """The checked series [replicas, steps, 3] in float64; ``least`` more entries than the window must be there."""
     values = np.asarray(values, dtype=np.float64)
-    fs = sampling.sample_step / units.FEMTOSECOND
     if values.ndim != 3 or values.shape[2] != 3 or len(values) == 0:
         raise SpectrumError(f"a dipole series must be [replicas, steps, 3], not {list(values.shape)}.")
     if not np.isfinite(values).all():
         raise SpectrumError("the dipole series holds a number that is not finite; the trajectory is broken.")
-    if values.shape[1] * fs < settings.depth + least * fs:
+    suffices(values.shape[1] - least, sampling.sample_step, sampling.time_step, settings)
+    return values
+
+
+def suffices(entries: int, sample_step: float, time_step: float, settings: InfraredSettings) -> None:
+    """Raises `SpectrumError` unless so many ``entries``, what a derivative leaves of a series, give the spectrum of ``settings``.
+
+    The steps are those of `Sampling`, atomic units.
+    """
+    fs = sample_step / units.FEMTOSECOND
+    if entries * fs < settings.depth:
         raise SpectrumError(
-            f"the series lasts {values.shape[1] * fs:.4g} fs, which is shorter than the window (`depth` = {settings.depth:g} fs); "
+            f"the series lasts {entries * fs:.4g} fs, which is shorter than the window (`depth` = {settings.depth:g} fs); "
             "simulate longer or lower `depth` (lines get wider)."
         )
-    nyquist = 0.5 / (sampling.sample_step * _CM)
-    if observed(axis(settings), sampling.time_step)[-1] > 0.9 * nyquist:
+    nyquist = 0.5 / (sample_step * _CM)
+    if observed(axis(settings), time_step)[-1] > 0.9 * nyquist:
         raise SpectrumError(
             f"sampling every {fs:.4g} fs resolves up to {0.9 * nyquist:.0f} cm^-1, but `maximum` is {settings.maximum:g} cm^-1; "
             "lower `maximum` or sample the dipole more often (2 fs is enough)."
         )
-    return values
 
 
 def _spectrum(mudot: NDArray, transfer: NDArray, sampling: Sampling, weights: ArrayLike | None, settings: InfraredSettings) -> Spectrum:

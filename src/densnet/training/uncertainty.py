@@ -48,7 +48,7 @@ def assess(
         raise CalibrationError("an uncertainty needs training frames and validation frames; there are none of one of them.")
     labelled = Properties.concatenate([p.replace(orbitals=None) for p in validation]).require("energy", "forces", "dipole")
     few = [training[i] for i in np.unique(np.linspace(0, len(training) - 1, min(FORCE_FRAMES, len(training))).round().astype(int))]
-    total, done = len(training) + len(few) + 2 * len(validation), 0
+    total, done = len(training) + len(few) + 3 * len(validation), 0
 
     def over(frames: list[Molecules], function: Callable[[Molecules], Tensor | Features]) -> list:
         nonlocal done
