@@ -20,6 +20,5 @@ MEV_PER_ANGSTROM = MEV / ANGSTROM
 E_ANGSTROM = ANGSTROM  # dipole, e bohr
 DEBYE_ANGSTROM = DEBYE * ANGSTROM  # quadrupole, e bohr^2
 MILLIVOLT = MEV  # electrostatic potential, hartree / e
-ANGSTROM3 = ANGSTROM**3  # polarizability volume, bohr^3
 KM_PER_MOL = 1.0 / (974.880 * AMU)
 """IR intensity of one mode: ``|dmu/dQ|^2`` in e^2 / m_e divided by this is km/mol (974.880 km/mol per e^2/amu)."""
