@@ -85,9 +85,9 @@ LINES = (
 )
 
 
-def picked(labels: Dataset, count: int) -> Dataset:
+def picked(labels: Dataset, count: int, seed: int = SEED) -> Dataset:
     """The first ``count`` of a shuffled set; smaller picks are parts of larger ones."""
-    return labels.select(np.random.default_rng(SEED).permutation(len(labels))[:count])
+    return labels.select(np.random.default_rng(seed).permutation(len(labels))[:count])
 
 
 def settings_of(line: Line) -> tuple[ModelSettings, TrainSettings]:

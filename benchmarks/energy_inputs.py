@@ -1,4 +1,4 @@
-"""What the density buys the energy: python benchmarks/energy_inputs.py [--model ethanol] [--lines density without ...] [--steps 3000]
+"""What the density buys the energy: python benchmarks/energy_inputs.py [--model ethanol] [--lines density without ...] [--seeds 1 2 3]
 
 The energy network of a shipped model, trained anew on the same frames, seed and steps, each time with something else to read:
 
@@ -6,10 +6,12 @@ The energy network of a shipped model, trained anew on the same frames, seed and
     without    the mean coefficients of each element, the same everywhere: geometry alone
     shuffled   the predicted coefficients of another frame, as wrong for this one as an independent frame's density is
     fitted     the coefficients fitted to the DFT density of the frame itself (its change along the atoms: that of network 1)
+    projected  the predicted density as each atom sees the whole of it, in place of its own coefficients (projections.py)
     joint      `density`, then `--joint-steps` steps with both networks learning from energies, forces, dipoles and density
 
-With `--frames` network 2 learns from so many frames only (results in OUT/N-frames). A line that was interrupted goes on, one that is done
-is not repeated. The fits are kept in `--examples`. Judged on trajectories held out.
+With `--frames` network 2 learns from so many frames only; network 1 stays the shipped one. A seed draws those frames and the weights; the
+table has the means over the seeds. A line that was interrupted goes on, one that is done is not repeated (OUT/N-frames-seed-S). The fits
+are kept in `--examples`. Judged on trajectories held out.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import torch
+from ablations import picked
 from measuring import machine, machine_line, markdown, write
+from projections import expanded, with_probes
 
-from densnet.cli.fitting import untrained
+from densnet.cli.fitting import FITTED, untrained
 from densnet.cli.prepare import prepare
 from densnet.cli.train import held_out
 from densnet.dataset import store
+from densnet.dataset.dataset import Dataset
 from densnet.model.density_network import DensityOutput
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -85,30 +91,56 @@ def started(model: str, frames: Frames, settings: TrainSettings) -> Predictor:
     return predictor.to(settings.place).train().requires_grad_(True)
 
 
-def line(name: str, chosen: argparse.Namespace, frames: Frames, settings: TrainSettings) -> dict:
-    """Errors on each set of held-out frames after a training."""
-    reads = {"without": constant, "shuffled": shuffled(frames), "fitted": fitted(frames)}
-    folder, predictor = chosen.out / name, started(chosen.model, frames, settings)
+def line(name: str, folder: Path, frames: Frames, predictor: Predictor, settings: TrainSettings) -> dict:
+    """Errors on each set of held-out frames after a training of ``predictor``."""
+    reads = {"without": constant, "shuffled": shuffled(frames), "fitted": fitted(frames), "projected": expanded}
     folder.mkdir(parents=True, exist_ok=True)
+    if name == "projected":
+        predictor = with_probes(predictor, frames["training"])
     stage = partial(energy_stage, predictor, settings=settings, read=reads.get(name))
     fit.optimise(stage(frames["training"], frames["validation"]), settings.energy, settings, folder, lambda now: None)
     if name == "joint":
         stage = partial(joint_stage, predictor, settings=settings)
         fit.optimise(stage(frames["training"], frames["validation"]), settings.joint, settings, folder, lambda now: None)
-    found = {test: stage(frames["training"][:1], frames[test]).validate() for test in ("validation", *chosen.tests)}
+    tests = (test for test in frames if test != "training")
+    found = {test: stage(frames["training"][:1], frames[test]).validate() for test in tests}
     (folder / "result.json").write_text(json.dumps(found))
     return found
+
+
+def prepared(seed: int, sets: dict[str, Dataset], chosen: argparse.Namespace) -> Frames:
+    """Examples of each set, the training frames drawn by ``seed``; all fitted where a line reads that, else some, for the scales."""
+    training = picked(sets["training"], chosen.frames, seed) if chosen.frames else sets["training"]
+    every = "fitted" in chosen.lines
+    basis, fits = load(chosen.model).basis, {name: None if every else 0 for name in sets} | {"training": None if every else FITTED}
+    some = sets | {"training": training}
+    return {name: prepare(part, basis, chosen.examples, points=POINTS, fits=fits[name]) for name, part in some.items()}
+
+
+def table(results: dict[str, list[dict]]) -> str:
+    """As Markdown: a row a line, means over the seeds and, for forces, each of them."""
+    tests = next(iter(results.values()))[0].keys()
+    head = ["reads", *(f"{test}, {what}" for test in tests for what in ("meV/A", "each seed", "meV"))]
+    rows = []
+    for name, seeds in results.items():
+        cells = []
+        for test in tests:
+            forces, energies = ([row[test][key] for row in seeds] for key in ("force_mae_meV_per_A", "energy_mae_meV"))
+            cells += [mean(forces), ", ".join(f"{f:.3g}" for f in forces), mean(energies)]
+        rows.append([name, *cells])
+    return markdown(head, rows)
 
 
 def main() -> None:
     """Train, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    lines = ("density", "without", "shuffled", "fitted", "joint")
+    lines = ("density", "without", "shuffled", "fitted", "projected", "joint")
     parser.add_argument("--model", default="ethanol")
     parser.add_argument("--lines", nargs="+", choices=lines, default=lines)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--joint-steps", type=int, default=1000)
-    parser.add_argument("--frames", type=int, default=0, help="training frames, spread over all; 0 = all")
+    parser.add_argument("--frames", type=int, default=0, help="training frames of network 2; 0 = all")
     parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
@@ -123,21 +155,19 @@ def main() -> None:
     labels = store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5")))
     sets = dict(zip(("training", "validation"), held_out(labels, settings.validation_fraction, settings.seed)))
     sets |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}
-    frames = {name: prepare(part, model.basis, chosen.examples, points=POINTS) for name, part in sets.items()}
-    if chosen.frames:
-        every = len(frames["training"]) // chosen.frames
-        frames["training"] = frames["training"][::every][: chosen.frames]
-        chosen.out = chosen.out / f"{chosen.frames}-frames"
-    print(f"energy network of `{chosen.model}`, {len(frames['training'])} frames, {chosen.steps} steps; {machine_line()}", flush=True)
-    results = {}
-    for name in chosen.lines:
-        done = chosen.out / name / "result.json"
-        results[name] = json.loads(done.read_text()) if done.exists() else line(name, chosen, frames, settings)
-        print(name, {test: round(row["force_mae_meV_per_A"], 2) for test, row in results[name].items()}, flush=True)
-    tests = next(iter(results.values())).keys()
-    head = ["reads", *(f"{test}, {what}" for test in tests for what in ("meV/A", "meV"))]
-    rows = [[n, *(row[t][key] for t in tests for key in ("force_mae_meV_per_A", "energy_mae_meV"))] for n, row in results.items()]
-    print(markdown(head, rows))
+    count = chosen.frames or len(sets["training"])
+    print(f"energy network of `{chosen.model}`, {count} frames, {chosen.steps} steps; {machine_line()}", flush=True)
+    results: dict[str, list[dict]] = {name: [] for name in chosen.lines}
+    for seed in chosen.seeds:
+        frames = prepared(seed, sets, chosen)
+        own = settings.model_copy(update={"seed": seed})
+        for name in chosen.lines:
+            folder = chosen.out / f"{count}-frames-seed-{seed}" / name
+            done = folder / "result.json"
+            known = json.loads(done.read_text()) if done.exists() else line(name, folder, frames, started(chosen.model, frames, own), own)
+            results[name].append(known)
+            print(f"{name}, seed {seed}:", {test: round(row["force_mae_meV_per_A"], 2) for test, row in known.items()}, flush=True)
+    print(table(results))
     write(chosen.out / "results.json", {**machine(), "steps": chosen.steps, "joint_steps": chosen.joint_steps, "lines": results})
 
 

@@ -6,7 +6,9 @@ import torch
 import torsions
 from chains import DEFAULT, alkane, thiophenes, untrained
 from conservation import asymmetry, conserved, difference_errors
+from electrostatics import terms
 from growth import crossing, exponent, measure, pairs
+from projections import expanded
 from pyscf import dft, gto
 from speed import table
 from torsions import profiles
@@ -17,7 +19,10 @@ from densnet.dataset import store
 from densnet.dataset.dataset import formula
 from densnet.dataset.points import density_error
 from densnet.density.basis import DensityBasis
+from densnet.density.expansion import Density
+from densnet.density.grids import molecular_grid
 from densnet.density.orbitals import Orbitals
+from densnet.model.predictor import load
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference.electrostatics import potential, quadrupole
@@ -115,3 +120,38 @@ def test_table_of_speeds_says_what_is_missing():
     text = table(found)
     assert "| ours | 12 | 1 | 2 | 123 | 0.5 | - |" in text and "| other, compiled | - | 1.5 | 2.5 | 9 | - | - |" in text
     assert text.endswith("- third: not installable here")
+
+
+def moved(function, molecule, atom, axis, step=1e-3):
+    """Central difference of ``function`` (molecule -> tensor) along one coordinate."""
+    shift = torch.zeros_like(molecule.positions)
+    shift[atom, axis] = step
+    ends = [function(molecule.at(molecule.positions + sign * shift)) for sign in (1, -1)]
+    return (ends[0] - ends[1]) / (2 * step)
+
+
+def test_what_an_atom_sees_of_the_density_moves_as_its_jacobian_says():
+    model = load("water").double().requires_grad_(False)
+    seen = expanded(model, WATER)
+    for atom, axis in ((0, 0), (1, 2), (2, 1)):
+        difference = moved(lambda m: expanded(model, m).output.coefficients.double(), WATER, atom, axis)
+        row = seen.jacobian[3 * atom + axis].unflatten(0, (3, -1))[:, : difference.shape[1]].double()
+        assert torch.allclose(row, difference, atol=3e-5) and difference.abs().max() > 0.01
+
+
+def test_electrostatic_energies_are_those_of_the_whole_charge():
+    """The three terms and their forces: against differences, and against the potential integrated over the nuclei and the density."""
+    model = load("water").double().requires_grad_(False)
+    energies, forces = terms(model, WATER)
+    for atom, axis in ((0, 1), (2, 2)):
+        assert torch.allclose(-moved(lambda m: terms(model, m)[0], WATER, atom, axis), forces[:, atom, axis], atol=1e-5)
+    assert torch.allclose(forces.sum(1), torch.zeros(3, 3, dtype=torch.float64), atol=1e-6)
+    density = model(WATER).density
+    grid = molecular_grid(WATER)
+    points, weights = grid.points, grid.weights
+    with torch.no_grad():
+        bare = Density(WATER, density.basis, 0 * density.coefficients, density.exponents)
+        correction, field = density.values(points), bare.potential(points)
+        own = field - density.potential(points)  # positive where electrons are
+    assert energies[1] == pytest.approx(-float((weights * correction * field).sum()), abs=2e-3)
+    assert energies[2] == pytest.approx(0.5 * float((weights * correction * own).sum()), abs=2e-3)

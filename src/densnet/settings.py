@@ -29,7 +29,10 @@ S = TypeVar("S", bound=Section)
 
 def cores() -> int:
     """CPU cores that this process may use, of those that the machine has."""
-    return len(os.sched_getaffinity(0))
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS does not tell
+        return os.cpu_count() or 1
 
 
 def read_toml(path: Path) -> dict[str, Any]:
