@@ -54,6 +54,8 @@ def refused(*arguments: object, cwd: Path) -> str:
         (SETTINGS + "[label.scf]\nxcf = 'PBE'\n", "unknown setting `label.scf.xcf`; did you mean `xc`?"),
         (SETTINGS + "frames = -1\n", "`sample.frames` is -1"),
         (SETTINGS + "[density]\nbasis = 'huge'\n", "`density.basis` is 'huge'"),
+        (SETTINGS + "[label.scf]\nbasis = '6-31g'\n", "must be an orbital basis that comes with densnet: aug-cc-pvdz, "),
+        (SETTINGS + "[label.scf]\nxc = 'GGA_XC_VV10'\n", "must be a pure GGA functional"),
         ("[run]\nname = 'w'\n", "`sample` is missing"),
         (SETTINGS + "[simulate]\nduration_ps = 1.0\n", "[simulate] does not give its spectrum: the series lasts 996 fs"),
         (SETTINGS + "[simulate]\ntimestep_fs = 2.0\n", "sampling every 8 fs resolves up to 1876 cm^-1"),
@@ -127,6 +129,21 @@ def test_labels_that_training_needs(place):
     assert "hold no orbitals" in refused("train", "labelled.xyz", cwd=place)
     (place / "labelled.xyz").write_text(LABELLED)
     assert "cannot be split" in refused("train", "labelled.xyz", cwd=place)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: energy holds a number that is not finite"),
+        ("0 0 -0.05", "0 nan -0.05", "frame 1: forces holds a number that is not finite"),
+        ('REF_dipole="0 0 0.39"', 'REF_dipole="0 0.39"', "not 3 finite numbers"),
+        ("REF_energy=-2077.0", "REF_energy=unknown", "not 1 finite numbers"),
+        ("REF_energy", 'Lattice="9 0 0 0 9 0 0 0 9" REF_energy', "is periodic"),
+    ],
+)
+def test_labels_that_are_broken(place, model, old, new, told):
+    (place / "labelled.xyz").write_text(LABELLED.replace(old, new, 1))
+    assert told in refused("evaluate", model, "labelled.xyz", cwd=place)
 
 
 def test_evaluate_leaves_out_what_the_data_lack(place, model):

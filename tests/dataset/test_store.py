@@ -165,12 +165,30 @@ def test_foreign_hdf5_is_read_with_positions_in_angstrom(tmp_path):
 
 @pytest.mark.parametrize(
     "changes, words",
-    [({"numbers": None}, "it has no numbers"), ({"energy": np.zeros(3)}, "energy has 3 frames, positions 4")],
+    [
+        ({"numbers": None}, "it has no numbers"),
+        ({"energy": np.zeros(3)}, "energy has 3 frames, positions 4"),
+        ({"energy": np.array([0.0, 1.0, np.nan, 0.0])}, "frame 3: energy holds a number that is not finite"),
+        ({"numbers": np.array([8, 1, 6])}, "frame 1: 15 electrons, an odd number"),
+    ],
 )
 def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
     foreign(tmp_path / "foreign.h5", **changes)
-    with pytest.raises(DatasetError, match=words):
+    with pytest.raises(ValueError, match=words):
         store.read(tmp_path / "foreign.h5")
+
+
+def test_what_describes_a_foreign_file_is_no_level_of_theory(tmp_path):
+    for name, title in (("a", "first"), ("b", "second")):
+        foreign(tmp_path / f"{name}.h5")
+        with h5py.File(tmp_path / f"{name}.h5", "a") as file:
+            file.attrs.update(Title=title, created=title, grid=np.array([40, 434]))
+    assert store.read(tmp_path / "a.h5", tmp_path / "b.h5").level == {"basis": "aug-cc-pvdz", "conv_tol": 1e-9}
+
+
+def test_a_folder_without_labels_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="holds no label; name a folder that `densnet label` wrote to"):
+        store.read(tmp_path)
 
 
 FRAME = """3

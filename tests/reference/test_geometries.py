@@ -125,7 +125,17 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "nowhere.xyz")
 
 
+def test_periodic_frames_are_refused(tmp_path):
+    (tmp_path / "box.xyz").write_text(WATER.replace("\nwater\n", '\nLattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3\n'))
+    with pytest.raises(GeometryError, match="is periodic"):
+        read(tmp_path / "box.xyz")
+
+
 def test_settings_are_checked():
+    with pytest.raises(SettingsError, match="`interval_fs` = 0.2 must be a multiple of `timestep_fs` = 0.5"):
+        short(interval_fs=0.2)
+    with pytest.raises(SettingsError, match="must be a multiple"):
+        short(interval_fs=1.2)
     with pytest.raises(SettingsError, match="did you mean `temperature`"):
         short(temprature=300)
     with pytest.raises(SettingsError, match="positive temperature"):
@@ -145,3 +155,20 @@ def test_writing_is_all_or_nothing(sampled, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "frames.extxyz", broken(), {})
     assert (tmp_path / "frames.extxyz").read_bytes() == before
+
+
+def test_every_temperature_has_its_turn():
+    """Each conformer at each temperature where there are trajectories enough; else both change from one to the next."""
+    turns = [geometries._turns(k, 6, 2, 3) for k in range(6)]
+    assert sorted(turns) == [(c, t) for c in range(2) for t in range(3)]
+    for trajectories, conformers, temperatures in ((10, 10, 3), (4, 2, 3), (5, 3, 3), (7, 2, 4)):
+        turns = [geometries._turns(k, trajectories, conformers, temperatures) for k in range(trajectories)]
+        assert {t for _, t in turns} == set(range(temperatures)) and len(set(turns)) == trajectories
+        assert {c for c, _ in turns} == set(range(min(conformers, trajectories)))
+
+
+def test_an_apostrophe_in_the_settings_comes_back(sampled, tmp_path):
+    settings = {"geometries": "Bob's \\ caf\u00e9.xyz", "note": 'a "quote"'}
+    write(tmp_path / "frames.extxyz", sampled[0], settings)
+    assert len(read(tmp_path / "frames.extxyz")) == 7
+    assert geometries.header(tmp_path / "frames.extxyz")["settings"] == settings

@@ -101,6 +101,9 @@ def test_damaged_jcamp_is_refused_by_name(tmp_path, text, capsys):
         ("# gas\n1000,0.5\n1001,1.5\n1002,1\n", "arbitrary units", [0.5, 1.5, 1.0]),
         ("wavenumber (cm-1), Transmittance\n1002,0.1\n1001,1\n1000,0.01\n", "absorbance", [2.0, 0.0, 1.0]),
         ("# %T\n1000\t10\n1001\t100\n1002\t1\n", "absorbance", [1.0, 0.0, 2.0]),
+        ("# %T\nx,y\n1000,10\n1001,100\n1002,1\n", "absorbance", [1.0, 0.0, 2.0]),
+        ("Column1,Spectrum\n1000,1\n1001,2\n1002,3\n", "arbitrary units", [1.0, 2.0, 3.0]),
+        ("wavelength_um,a\n10,3\n9.99000999000999,2\n9.980039920159681,1\n", "arbitrary units", [3.0, 2.0, 1.0]),
         ("1000 1\n1001 2\n1002 3\n", "arbitrary units", [1.0, 2.0, 3.0]),
         ("cm-1;absorbance\n1000,0;0,25\n1001,0;0,5\n1002,0;1\n", "absorbance", [0.25, 0.5, 1.0]),
         ("wavenumber_cm-1,absorbance,km_per_mol_per_cm-1\n1000,9,1\n1001,9,2\n1002,9,3\n", ABSOLUTE, [1.0, 2.0, 3.0]),
@@ -110,7 +113,7 @@ def test_tables_of_users(tmp_path, text, unit, values):
     path = tmp_path / "user.csv"
     path.write_text(text)
     found = read_experiment(path)
-    assert found.axis.tolist() == [1000.0, 1001.0, 1002.0] and found.unit == unit
+    assert found.axis == pytest.approx([1000.0, 1001.0, 1002.0], rel=1e-12) and found.unit == unit
     assert found.intensity == pytest.approx(values, abs=1e-12)
 
 
@@ -123,6 +126,8 @@ def test_tables_of_users(tmp_path, text, unit, values):
         ("1000,1\n1001,\n", "not a row"),
         ("1000,1\n1001,2,3\n", "not a row"),
         ("2.5,1\n3,2\n", "micrometers"),
+        ("wavelength (nm),absorbance\n2500,1\n3000,2\n", "give wavenumbers"),
+        ("frequency_THz,a\n250,1\n300,2\n", "give wavenumbers"),
     ],
 )
 def test_bad_tables_are_refused(tmp_path, text, message):

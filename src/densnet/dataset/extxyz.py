@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import ase
@@ -34,23 +35,29 @@ def _label(atoms: ase.Atoms, name: str) -> Label:
     for key, neutral in (("charge", (0,)), ("spin", (0, 1)), ("multiplicity", (1,))):
         if (value := atoms.info.get(key, neutral[0])) not in neutral:
             raise DatasetError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
+    if atoms.pbc.any():
+        raise DatasetError(f'{name} is periodic; densnet treats molecules in empty space: write pbc="F F F", or leave out the lattice.')
     molecule = Molecules.single(atoms.numbers, torch.from_numpy(atoms.positions) * ANGSTROM)
     check_geometry(molecule.numbers, molecule.positions, name)
-    energy = _value(atoms, "energy")
-    forces = _value(atoms, "forces")
-    dipole = _value(atoms, "dipole")
+    shapes = {"energy": (1,), "forces": (len(atoms), 3), "dipole": (1, 3)}
+    values = {quantity: _value(atoms, quantity, shape, name) for quantity, shape in shapes.items()}
     properties = Properties(
-        molecule,
-        energy=None if energy is None else energy.reshape(1) * EV,
-        forces=None if forces is None else forces.reshape(-1, 3) * EV_PER_ANGSTROM,
-        dipole=None if dipole is None else dipole.reshape(1, 3) * E_ANGSTROM,
+        molecule, *(None if v is None else v * unit for v, unit in zip(values.values(), (EV, EV_PER_ANGSTROM, E_ANGSTROM)))
     )
     temperature = float(atoms.info.get("temperature", "nan"))
     return Label(properties, int(atoms.info.get("trajectory", 0)), temperature, "", name, {})
 
 
-def _value(atoms: ase.Atoms, name: str) -> torch.Tensor | None:
-    """The `REF_` value, or the plain one, which ASE keeps in a calculator; float64."""
+def _value(atoms: ase.Atoms, quantity: str, shape: tuple[int, ...], name: str) -> torch.Tensor | None:
+    """The `REF_` value, or the plain one, which ASE keeps in a calculator; float64. `DatasetError` unless it is ``shape`` numbers."""
     plain = atoms.calc.results if atoms.calc else {}
-    value = {**atoms.info, **atoms.arrays}.get(f"REF_{name}", plain.get(name))
-    return None if value is None else torch.as_tensor(value, dtype=torch.float64)
+    value = {**atoms.info, **atoms.arrays}.get(f"REF_{quantity}", plain.get(quantity))
+    if value is None:
+        return None
+    try:
+        found = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
+    except (TypeError, ValueError, RuntimeError):
+        raise DatasetError(f"{name}: {quantity} is {value!r}, not {math.prod(shape)} finite numbers; check the file.") from None
+    if not found.isfinite().all():
+        raise DatasetError(f"{name}: {quantity} holds a number that is not finite; leave this frame out, or compute it again.")
+    return found

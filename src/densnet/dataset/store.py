@@ -16,7 +16,7 @@ import densnet
 from densnet.dataset import extxyz
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
-from densnet.molecules import Molecules
+from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.units import ANGSTROM
 
@@ -51,7 +51,10 @@ def _labels(path: Path) -> list[Label]:
     if not path.exists():
         raise DatasetError(f"dataset {path} does not exist.")
     if path.is_dir():
-        return [_read_label(file) for file in sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))]
+        files = sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))
+        if not files:
+            raise DatasetError(f"the folder {path} holds no label; name a folder that `densnet label` wrote to, or a file of labels.")
+        return [_read_label(file) for file in files]
     if path.suffix in (".xyz", ".extxyz"):
         return extxyz.read(path)
     try:
@@ -203,6 +206,10 @@ def _read_shard(file: h5py.File, path: Path) -> list[Label]:
     return [labels[place] for place in sorted(labels)]
 
 
+DESCRIPTIVE = {"units", "title", "name", "description", "comment", "author", "created", "date", "source", "provenance", "license", "url"}
+"""Attributes of a foreign file that are no level of theory, in lower case."""
+
+
 def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     if missing := {"numbers", "positions"} - set(file):
         raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
@@ -216,6 +223,11 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
     temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
     level = _foreign_level(dict(file.attrs))
+    for i, frame in enumerate(positions):
+        name = f"{path}, frame {i + 1}"
+        check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
+        if broken := [quantity for quantity in names if not np.isfinite(columns[quantity][i]).all()]:
+            raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
     return [
         _label({"numbers": numbers, **{n: c[i] for n, c in columns.items()}},
                {"trajectory": trajectory[i], "temperature": temperature[i], "identity": ""}, level, str(path))
@@ -224,5 +236,6 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
 
 
 def _foreign_level(attributes: dict) -> dict:
-    """The attributes as plain data, without the sentence on units."""
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items() if name != "units"}
+    """The attributes that are a number or a text, without those that describe the file rather than the calculation."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
+    return {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and isinstance(value, str | int | float)}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from math import gcd, lcm
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 import densnet
@@ -60,6 +61,13 @@ class SampleSettings(Section):
             raise ValueError("must be a positive temperature in K, or a list of them")
         return values
 
+    @model_validator(mode="after")
+    def _whole_steps(self):
+        steps = self.interval_fs / self.timestep_fs
+        if steps < 0.999 or abs(steps - round(steps)) > 1e-6 * steps:
+            raise ValueError(f"`interval_fs` = {self.interval_fs:g} must be a multiple of `timestep_fs` = {self.timestep_fs:g}")
+        return self
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -88,11 +96,10 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
 
 def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress | None) -> list[Frame]:
     share, rest = divmod(settings.frames, settings.trajectories)
-    temperatures = settings.temperature
     jobs = []
     for k in range(settings.trajectories):
-        start = conformers[k % len(conformers)].molecule
-        temperature = temperatures[k // len(conformers) % len(temperatures)]
+        conformer, turn = _turns(k, settings.trajectories, len(conformers), len(settings.temperature))
+        start, temperature = conformers[conformer].molecule, settings.temperature[turn]
         frames = share + (k < rest)
         jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, temperature, settings.first_trajectory + k, frames))
     collected: dict[int, list[Frame]] = {}
@@ -104,6 +111,17 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
         if progress:
             progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
+
+
+def _turns(k: int, trajectories: int, conformers: int, temperatures: int) -> tuple[int, int]:
+    """Conformer and temperature of trajectory ``k``: all conformers at the first temperature, then at the next.
+
+    Where there are too few trajectories for every pair, both change from one to the next, so that none is left out for long.
+    """
+    if trajectories >= conformers * temperatures:
+        return k % conformers, k // conformers % temperatures
+    round_of = k // lcm(conformers, temperatures) % gcd(conformers, temperatures)
+    return k % conformers, (k + round_of) % temperatures
 
 
 @dataclass(frozen=True)
@@ -189,11 +207,18 @@ def _frame(atoms: ase.Atoms, name: str) -> Frame:
     for key, neutral in (("charge", (0,)), ("spin", (0, 1)), ("multiplicity", (1,))):
         if (value := atoms.info.get(key, neutral[0])) not in neutral:
             raise GeometryError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
+    if atoms.pbc.any():
+        raise GeometryError(f'{name} is periodic; densnet treats molecules in empty space: write pbc="F F F", or leave out the lattice.')
     molecule = Molecules.single(atoms.numbers, atoms.positions * ANGSTROM)
     check_geometry(molecule.numbers, molecule.positions, name)
     about = atoms.info
     temperature, conformer = float(about.get("temperature", "nan")), str(about.get("conformer", ""))
     return Frame(molecule, int(about.get("trajectory", 0)), temperature, conformer)
+
+
+def _quoted(text: str) -> str:
+    """As it stands between single quotes in a comment line of extxyz."""
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def header(path: Path) -> dict | None:
@@ -208,7 +233,7 @@ def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
              "units": {"positions": "Angstrom", "temperature": "K"}, "settings": settings}  # fmt: skip
     lines = []
     for i, frame in enumerate(frames):
-        first = " header='_JSON " + json.dumps(about) + "'" if i == 0 else ""
+        first = " header='_JSON " + _quoted(json.dumps(about)) + "'" if i == 0 else ""
         lines.append(f"{len(frame.molecule.numbers)}")
         lines.append(f'Properties=species:S:1:pos:R:3 trajectory={frame.trajectory} temperature={frame.temperature:g}{first} pbc="F F F"')
         for number, position in zip(frame.molecule.numbers.tolist(), (frame.molecule.positions / ANGSTROM).tolist()):

@@ -9,7 +9,7 @@ from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
 from pyscf.df.grad.rks import Gradients
 
-from densnet.density.orbitals import Orbitals
+from densnet.density.orbitals import Orbitals, shipped_orbital_bases
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.exchange import ExchangeCorrelation
@@ -39,8 +39,17 @@ class ScfSettings(Section):
             kind = dft.libxc.xc_type(name)
         except KeyError:
             kind = "unknown"
-        if kind != "GGA" or dft.libxc.is_hybrid_xc(name):
-            raise ValueError("must be a pure GGA functional such as PBE or BLYP; hybrids and meta-GGAs are not supported yet")
+        if kind != "GGA" or dft.libxc.is_hybrid_xc(name) or dft.libxc.is_nlc(name):
+            raise ValueError(
+                "must be a pure GGA functional such as PBE or BLYP; hybrids, meta-GGAs and nonlocal ones are not supported"
+            )
+        return name
+
+    @field_validator("basis")
+    @classmethod
+    def _is_there(cls, name: str) -> str:
+        if name.lower() not in shipped_orbital_bases():
+            raise ValueError(f"must be an orbital basis that comes with densnet: {', '.join(shipped_orbital_bases())}")
         return name
 
     def level(self) -> dict:

@@ -50,9 +50,11 @@ def worth_a_label(trajectory: Trajectory, most: int, spacing: float) -> list[tup
     gap = spacing * units.FEMTOSECOND / trajectory.sample_step
     kept: list[tuple[int, int]] = []
     rows, columns = trajectory.marked.nonzero(as_tuple=True)
-    for place in trajectory.novelty[rows, columns].argsort(descending=True, stable=True).tolist():
-        replica, sample = int(rows[place]), int(columns[place])
-        if len(kept) < most and all(r != replica or abs(s - sample) >= gap for r, s in kept):
+    order = trajectory.novelty[rows, columns].argsort(descending=True, stable=True)
+    for replica, sample in zip(rows[order].tolist(), columns[order].tolist()):
+        if len(kept) == most:
+            break
+        if all(r != replica or abs(s - sample) >= gap for r, s in kept):
             kept.append((replica, sample))
     return kept
 

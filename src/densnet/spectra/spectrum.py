@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,6 +259,10 @@ def normalised(weights: ArrayLike | None, count: int) -> NDArray:
     return weights / weights.sum()
 
 
+MICROMETERS = r"micro|[µμ]m|(?<![a-z])um(?![a-z])"
+"""What a unit of wavelengths in micrometers looks like, in lower case."""
+
+
 def from_measurement(x: ArrayLike, x_unit: str, y: ArrayLike, y_unit: str, header: Mapping[str, str | float]) -> Spectrum:
     """A user's data as a `Spectrum`: wavelengths become wavenumbers, transmittance decadic absorbance, the axis ascends.
 
@@ -266,7 +271,7 @@ def from_measurement(x: ArrayLike, x_unit: str, y: ArrayLike, y_unit: str, heade
     """
     x, y, header = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), dict(header)
     where, what = x_unit.lower(), y_unit.lower()
-    if "micro" in where or "um" in where.replace("number", "") or "µm" in where:
+    if re.search(MICROMETERS, where):
         if (x <= 0).any():
             raise SpectrumError("a wavelength in micrometers is not positive; check the abscissa.")
         x, header["abscissa"] = 1.0e4 / x, "converted from micrometers"

@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet.spectra.jcamp import read_jcamp
-from densnet.spectra.spectrum import Band, Spectrum, SpectrumError, from_measurement, write_atomically
+from densnet.spectra.spectrum import MICROMETERS, Band, Spectrum, SpectrumError, from_measurement, write_atomically
 
 _FIRST_LINE = "# densnet spectrum, format 1"
+
+_QUANTITIES = r"transm|%t|absorb|reflect|km(/|_per_)mol"
+_OTHER_UNITS = r"(?<![a-z])(nm|thz|ghz|hz|mev|ev)(?![a-z])|nanomet|angstrom"
+"""What names an ordinate; abscissas that are neither wavenumbers nor micrometers. In lower case."""
 
 
 def write_csv(path: Path, spectrum: Spectrum) -> None:
@@ -68,8 +72,10 @@ def read_experiment(path: Path) -> Spectrum:
         return read_csv(path)
     absolute = [k for k, title in enumerate(titles) if re.search("km(/|_per_)mol", title.lower())]
     column = absolute[0] if absolute else 1
-    ordinate = titles[column] if titles else " ".join(comments)
-    abscissa = titles[0] if titles and re.search("micro|um|µm", titles[0].lower()) else "cm^-1"
+    title = titles[column] if titles else ""
+    ordinate = title if re.search(_QUANTITIES, title.lower()) else " ".join([*comments, title])
+    first = titles[0].lower() if titles else ""
+    abscissa = "micrometers" if re.search(MICROMETERS, first) else titles[0] if re.search(_OTHER_UNITS, first) else "cm^-1"
     if abscissa == "cm^-1" and rows[:, 0].max() < 100:
         raise SpectrumError(
             f"the abscissa of {path} ends at {rows[:, 0].max():g}, which looks like micrometers; title its first column "
