@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -123,6 +124,16 @@ def neighbours(molecule: Molecules) -> list[list[int]]:
     distances = torch.cdist(*(molecule.positions.detach().cpu().double(),) * 2)
     bonded = (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
     return [torch.nonzero(row)[:, 0].tolist() for row in bonded]
+
+
+def bonding(molecule: Molecules) -> str:
+    """A hash of which elements are bonded to which (Weisfeiler and Leman): the same for conformers, another for isomers."""
+    bonded = neighbours(molecule)
+    kinds = [str(number) for number in molecule.numbers.tolist()]
+    for _ in kinds:
+        seen = [" ".join([kind, *sorted(kinds[b] for b in around)]) for kind, around in zip(kinds, bonded)]
+        kinds = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in seen]
+    return hashlib.sha256(" ".join(sorted(kinds)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -237,6 +237,11 @@ def test_what_is_no_minimum_or_linear_is_refused():
     line = Molecules.single([8, 6, 8], torch.tensor([[0.0, 0, -2.2], [0, 0, 0], [0, 0, 2.2]]).double())
     with pytest.raises(VibrationError, match="linear"):
         anharmonic.rotation(vibrations.modes(line, torch.eye(9).double()))
+    thirds = 2 * math.pi / 3 * torch.arange(3).double()
+    hydrogens = torch.stack([1.77 * thirds.cos(), 1.77 * thirds.sin(), torch.full((3,), -0.72).double()], dim=1)
+    ammonia = Molecules.single([7, 1, 1, 1], torch.cat([torch.zeros(1, 3).double(), hydrogens]))
+    with pytest.raises(VibrationError, match="a symmetric top"):
+        anharmonic.rotation(vibrations.modes(ammonia, torch.eye(12).double()))
 
 
 def test_water_of_the_shipped_model_does_not_depend_on_the_step():

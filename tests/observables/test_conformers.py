@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.molecules import Molecules, bonding
 from densnet.observables import conformers
 from densnet.observables.conformers import Conformer, Ensemble, characterise, counterpart, gather, matched, superpositions
+from densnet.observables.vibrations import VibrationError
 from densnet.properties import Properties
-from densnet.reference import geometries
+from densnet.reference import geometries, shipped
 
 ROOT = Path(__file__).parents[2]
 TRANS, GAUCHE, MIRRORED = (frame.molecule for frame in geometries.read(ROOT / "examples" / "geometries" / "ethanol.xyz"))
@@ -101,6 +102,39 @@ def springs(molecules: Molecules) -> Properties:
 def water():
     start = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64))
     return characterise(springs, start, "water", tolerance=1e-9)
+
+
+def test_a_straight_start_ends_at_the_bent_minimum(water):
+    """Springs on a line pull along it only: a stationary point, which is left along its softest mode."""
+    line = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.8], [0.0, 0.0, -1.8]], dtype=torch.float64))
+    found = characterise(springs, line, "straight", tolerance=1e-9)
+    assert found.energy == pytest.approx(water.energy, abs=1e-12) and (found.modes.eigenvalues > 0).all()
+    assert counterpart(found, (water,)) is water
+
+
+def test_where_there_is_no_minimum_it_is_said():
+    def hill(molecules: Molecules) -> Properties:
+        found = springs(molecules)
+        return found.replace(energy=-found.energy, forces=-found.forces)
+
+    top = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.803], [0.0, 0.0, -1.803]], dtype=torch.float64))
+    with pytest.raises(VibrationError, match="no minimum|does not relax|did not"):
+        characterise(hill, top, "top")
+
+
+def test_a_single_conformer_weighs_one(water):
+    assert Ensemble((water,), (0,)).weights(300.0).tolist() == [1.0]
+
+
+def test_bonds_tell_isomers_apart_but_not_conformers():
+    numbers, ether = [8, 6, 6, 1, 1, 1, 1, 1, 1], [
+        [0, 0, 0.6], [1.17, 0, -0.19], [-1.17, 0, -0.19], [2.02, 0, 0.49], [-2.02, 0, 0.49], [1.23, 0.89, -0.83], [1.23, -0.89, -0.83],
+        [-1.23, 0.89, -0.83], [-1.23, -0.89, -0.83],
+    ]  # fmt: skip
+    dimethyl = Molecules.single(numbers, torch.tensor(ether, dtype=torch.float64) * units.ANGSTROM)
+    assert bonding(TRANS) == bonding(GAUCHE) == bonding(turned(MIRRORED)) != bonding(dimethyl)
+    assert bonding(IN_IN) == bonding(OUT_OUT)
+    assert shipped.harmonic(GAUCHE).name == "ethanol.json" and shipped.harmonic(dimethyl) is None
 
 
 def test_a_conformer_survives_its_file(water):

@@ -6,7 +6,9 @@ from importlib.resources import files
 import pytest
 import torch
 
+from densnet import units
 from densnet.molecules import Molecules
+from densnet.observables import vibrations
 from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import coordinates, describe, elevation, nearest_conformer, shares, torsion, torsion_signature
 
@@ -46,6 +48,32 @@ def test_natural_coordinates_are_complete_and_invariant(ethanol):
         assert torch.einsum("kai,nai->kn", slopes, turns).abs().max() < 1e-9  # nor does rotation
         for parts in shares(conformer.modes):
             assert sum(parts.values()) == pytest.approx(1)
+
+
+ON_A_LINE = {
+    "carbon dioxide": ("OCO", [[0, 0, -1.16], [0, 0, 0], [0, 0, 1.16]]),
+    "acetylene": ("HCCH", [[0, 0, -1.66], [0, 0, -0.6], [0, 0, 0.6], [0, 0, 1.66]]),
+    "hydrogen cyanide, bent a little": ("HCN", [[0.02, 0, -1.06], [0, 0, 0], [0, 0, 1.15]]),
+    "acetonitrile": (
+        "CHHHCN",
+        [[0, 0, 0], [1.02, 0, -0.37], [-0.51, 0.883, -0.37], [-0.51, -0.883, -0.37], [0, 0, 1.46], [0, 0, 2.62]],
+    ),
+    "ammonia, planar": ("NHHH", [[0, 0, 0], [1.0, 0, 0], [-0.5, 0.866, 0], [-0.5, -0.866, 0]]),
+}
+
+
+@pytest.mark.parametrize("name", ON_A_LINE)
+def test_straight_chains_have_bends_in_two_directions_and_no_torsion_about_them(name):
+    """The coordinates span all motions, none with a slope out of all proportion, and modes have words for what moves."""
+    symbols, positions = ON_A_LINE[name]
+    numbers = [{"H": 1, "C": 6, "N": 7, "O": 8}[symbol] for symbol in symbols]
+    molecule = Molecules.single(numbers, torch.tensor(positions, dtype=torch.float64) * units.ANGSTROM)
+    slopes = torch.stack([c.slopes.flatten() for c in coordinates(molecule)])
+    motions = len(vibrations.modes(molecule, torch.eye(3 * len(numbers)).double()).eigenvalues)
+    assert slopes.isfinite().all() and slopes.abs().max() < 5
+    assert torch.linalg.matrix_rank(slopes, rtol=1e-3) in (motions, motions + 1)  # a line bent a little turns about itself
+    modes = vibrations.modes(molecule, torch.eye(3 * len(numbers)).double())
+    assert all("nan" not in text and text for text in describe(modes))
 
 
 def test_planar_molecules_bend_out_of_plane():

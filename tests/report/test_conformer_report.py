@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from densnet.report.content import promises, report
-from densnet.report.harmonic import band_rows, sticks_of
+from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.report.remainder import remainder
 from densnet.report.run import Run
-from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.spectrum import Spectrum, Sticks
 from densnet.spectra.tables import write_csv
 
 SCALE = 1.004
@@ -125,3 +125,10 @@ def test_what_remains_says_why_it_is_not_told(run):
     assert "20 atoms are more than" in divided(run, measured=True, skipped="20 atoms are more than `anharmonic.atoms`, now 15.")
     (run.folder / "conformers" / "anharmonic.json").unlink()
     assert remainder(run) == []
+
+
+def test_a_group_of_lines_below_the_spectrum_is_no_band():
+    sticks = Sticks(np.array([163.9, 239.9, 293.0, 650.6, 1300.0]), np.ones(5))
+    limits = bands_around(sticks)
+    inside = [((sticks.frequencies > lower) & (sticks.frequencies < upper)).sum() for lower, upper in limits]
+    assert limits[0][0] >= 350 and inside == [1, 1]

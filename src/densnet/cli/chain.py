@@ -37,7 +37,7 @@ from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import Molecules
 from densnet.observables.conformers import Conformer, Ensemble, gather
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
@@ -269,7 +269,7 @@ class Chain:
 
     def known_reference(self) -> Path | None:
         """For a given model: the shipped harmonic analysis of that molecule at the reference level, if there is one."""
-        return None if self.trains else shipped.harmonic([SYMBOLS[n] for n in self.named()[0][1].numbers.tolist()])
+        return None if self.trains else shipped.harmonic(self.named()[0][1])
 
     def _analysis(self, forces: ForceFunction) -> Callable[[str, Molecules], Conformer]:
         return partial(analyse, forces, settings=self.settings.harmonic)

@@ -184,11 +184,17 @@ def coriolis(modes: Modes) -> tuple[Tensor, Tensor]:
 
 
 def rotation(modes: Modes) -> Tensor:
-    """[modes, modes] ``sum_a B_a (zeta^a_ij)^2``, hartree. Raises `VibrationError` for a linear molecule with more than one mode."""
+    """[modes, modes] ``sum_a B_a (zeta^a_ij)^2``, hartree. Raises `VibrationError` for a linear molecule with more than one mode, and for
+    symmetric and spherical tops, known by two like moments of inertia and two like wavenumbers."""
     constants, zeta = coriolis(modes)
     if len(modes.eigenvalues) > 1 and (constants == 0).any():
         raise VibrationError(
             "a linear molecule: its bends come in pairs, for which these equations do not hold; use the harmonic analysis."
+        )
+    alike = constants.diff().abs() < 1e-3 * constants.max()
+    if alike.any() and (modes.frequencies.diff().abs() < 1.0).any():
+        raise VibrationError(
+            "a symmetric top: its degenerate modes come in pairs, for which these equations do not hold; use the harmonic analysis."
         )
     return torch.einsum("a,aij->ij", constants, zeta.square())
 

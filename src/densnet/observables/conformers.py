@@ -18,6 +18,9 @@ from densnet.observables.vibrations import Modes, VibrationError, free_energy, m
 SAME = 0.05 * units.ANGSTROM
 """Two geometries that can be laid on each other so that no atom is further off than this are one conformer."""
 
+DESCENTS = 3
+"""How often a relaxation may end at a stationary point that is no minimum."""
+
 
 @dataclass(frozen=True)
 class Conformer:
@@ -84,13 +87,26 @@ class Conformer:
 
 
 def characterise(force_function: ForceFunction, start: Molecules, name: str, *, tolerance: float = 1e-5, step: float = 0.01) -> Conformer:
-    """The conformer that a single molecule relaxes to: forces below ``tolerance`` (hartree/bohr), slopes with ``step`` (bohr)."""
-    relaxed = relax(force_function, start, tolerance)
-    rest = force_function(relaxed)
-    if rest.dipole is None:
-        raise VibrationError("this force function tells no dipole, so there are no infrared intensities; use one that does.")
-    found = slopes(force_function, relaxed, step)
-    return Conformer(name, relaxed, float(rest.energy[0]), rest.dipole[0].detach().double(), found.hessian, found.dipole)
+    """The conformer that a single molecule relaxes to: forces below ``tolerance`` (hartree/bohr), slopes with ``step`` (bohr).
+
+    A stationary point that is no minimum, such as a symmetric start relaxes to, is left along its softest mode. Raises `VibrationError`
+    where that leads to none either.
+    """
+    for _ in range(DESCENTS):
+        relaxed = relax(force_function, start, tolerance)
+        rest = force_function(relaxed)
+        if rest.dipole is None:
+            raise VibrationError("this force function tells no dipole, so there are no infrared intensities; use one that does.")
+        found = slopes(force_function, relaxed, step)
+        conformer = Conformer(name, relaxed, float(rest.energy[0]), rest.dipole[0].detach().double(), found.hessian, found.dipole)
+        if (conformer.modes.eigenvalues > 0).all():
+            return conformer
+        way = conformer.modes.vectors[0].double() / relaxed.masses.sqrt()[:, None]
+        start = relaxed.at(relaxed.positions + 0.2 * way / way.norm(dim=1).max())
+    raise VibrationError(
+        f"{name} relaxes to a stationary point with a frequency of {float(conformer.modes.frequencies.min()):.1f} cm^-1, no minimum, also "
+        "when pushed off it; start from another geometry, or train on more of what lies around it."
+    )
 
 
 def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME) -> list[int]:
@@ -174,6 +190,8 @@ class Ensemble:
         has ``1 / |G|`` as many versions (turned, mirrored, like atoms exchanged) as one without symmetry: this is rotational symmetry
         number and mirror images in one (gauche ethanol, C1, counts twice trans, Cs).
         """
+        if len(self.conformers) == 1:
+            return torch.ones(1, dtype=torch.float64)
         energies = [free_energy(c.modes, c.energy, temperature) for c in self.conformers]
         order = max(c.symmetry for c in self.conformers)
         return populations(energies, temperature, [order / c.symmetry for c in self.conformers])

@@ -11,6 +11,9 @@ from torch import Tensor
 from densnet.molecules import SYMBOLS, Molecules, neighbours
 from densnet.observables.vibrations import Modes
 
+STRAIGHT = 2.97
+"""rad, 170 degrees: three atoms with a larger angle are on a line."""
+
 Primitive = Callable[[Tensor], Tensor]
 """Positions [atoms, 3] -> a length (bohr), an angle or a torsion (rad)."""
 
@@ -48,10 +51,13 @@ def _terms(molecule: Molecules, bonded: list[list[int]]) -> Terms:
         others = [a for a in around if symbols[a] != "H"]
         yield from _stretches(symbols, centre, hydrogens, others)
         flat = len(around) == 3 and _planar(molecule.positions, centre, around)
+        if len(around) == 2 and _straight(molecule.positions, around[0], centre, around[1]):
+            yield from _straight_bends(symbols, molecule.positions, around[0], centre, around[1])
+            continue
         yield from _bends(symbols, centre, hydrogens, others, flat=flat)
         for other in others:
             if centre < other and len(around) > 1 and len(bonded[other]) > 1:
-                yield _turn(symbols, bonded, centre, other)
+                yield from _turn(symbols, bonded, molecule.positions, centre, other)
 
 
 def _stretches(symbols: list[str], centre: int, hydrogens: list[int], others: list[int]) -> Terms:
@@ -107,25 +113,43 @@ def _flat_bends(symbols: list[str], centre: int, hydrogens: list[int], others: l
     lone = hydrogens if len(hydrogens) == 1 else [a for a in others if [symbols[b] for b in others].count(symbols[a]) == 1][:1]
     if len(hydrogens) == 2:
         lone = others
-    single = (lone or others)[0]
+    single = (lone or others or hydrogens)[0]
     pair = [a for a in hydrogens + others if a != single]
-    name = "-".join((symbols[centre], symbols[single])) if len(hydrogens) < 2 else f"{symbols[centre]}H2"
+    name = "-".join((symbols[centre], symbols[single])) if len(hydrogens) < 2 else f"{symbols[centre]}H{len(hydrogens)}"
     yield _named_bend(symbols, pair[0], centre, pair[1])
     yield f"{name} in-plane bend", [(1.0, angle(single, centre, pair[0])), (-1.0, angle(single, centre, pair[1]))]
     yield f"{name} out-of-plane bend", [(1.0, elevation(single, centre, *pair))]
 
 
 def _named_bend(symbols: list[str], first: int, centre: int, last: int) -> tuple[str, list[tuple[float, Primitive]]]:
+    return _bend_name(symbols, first, centre, last), [(1.0, angle(first, centre, last))]
+
+
+def _bend_name(symbols: list[str], first: int, centre: int, last: int) -> str:
     ends = sorted((symbols[first], symbols[last]), key="CNOFSCl H".find)
-    return f"{ends[0]}{symbols[centre]}{ends[1]} bend", [(1.0, angle(first, centre, last))]
+    return f"{ends[0]}{symbols[centre]}{ends[1]} bend"
+
+
+def _straight(positions: Tensor, first: int, centre: int, last: int) -> bool:
+    """Whether three atoms are so nearly on a line that their angle, and torsions over it, have no useful slope."""
+    return float(angle(first, centre, last)(positions.detach().double())) > STRAIGHT
+
+
+def _straight_bends(symbols: list[str], positions: Tensor, first: int, centre: int, last: int) -> Terms:
+    """Both bends of three atoms on a line, across it in two directions."""
+    along = torch.nn.functional.normalize(positions[last].detach().double() - positions[first].detach().double(), dim=0)
+    least = torch.eye(3, dtype=torch.float64)[int(along.abs().argmin())]
+    one = torch.nn.functional.normalize(torch.linalg.cross(along, least), dim=0)
+    for across in (one, torch.linalg.cross(along, one)):
+        yield _bend_name(symbols, first, centre, last), [(1.0, sideways(first, centre, last, across))]
 
 
 def _around(pair: list[int], centre: int) -> tuple[int, int, int]:
     return pair[0], centre, pair[1]
 
 
-def _turn(symbols: list[str], bonded: list[list[int]], first: int, second: int) -> tuple[str, list[tuple[float, Primitive]]]:
-    """The torsion about a bond: the sum over all its chains, named after the end that has only hydrogens."""
+def _turn(symbols: list[str], bonded: list[list[int]], positions: Tensor, first: int, second: int) -> Terms:
+    """The torsion about a bond: the sum over all its chains, named after the end that has only hydrogens; none about a straight chain."""
     ends = {a: [x for x in bonded[a] if x not in (first, second)] for a in (first, second)}
     tops = [a for a, rest in ends.items() if all(symbols[x] == "H" for x in rest)]
     name = "-".join(sorted((symbols[first], symbols[second])))
@@ -133,8 +157,10 @@ def _turn(symbols: list[str], bonded: list[list[int]], first: int, second: int) 
         top = min(tops, key=lambda a: len(ends[a]))
         count = len(ends[top])
         name = f"{symbols[top]}H{count if count > 1 else ''}"
-    chains = [torsion(i, first, second, k) for i in ends[first] for k in ends[second] if i != k]
-    return f"{name} torsion", [(1.0, chain) for chain in chains]
+    bent = {a: [x for x in ends[a] if not _straight(positions, x, a, b)] for a, b in ((first, second), (second, first))}
+    chains = [torsion(i, first, second, k) for i in bent[first] for k in bent[second] if i != k]
+    if chains:
+        yield f"{name} torsion", [(1.0, chain) for chain in chains]
 
 
 def _planar(positions: Tensor, centre: int, around: list[int]) -> bool:
@@ -153,6 +179,16 @@ def angle(i: int, j: int, k: int) -> Primitive:
     def value(x: Tensor) -> Tensor:
         a, b = x[i] - x[j], x[k] - x[j]
         return torch.atan2(torch.linalg.cross(a, b).norm(), a @ b)
+
+    return value
+
+
+def sideways(i: int, centre: int, k: int, across: Tensor) -> Primitive:
+    """How far the bonds ``centre``-i and ``centre``-k, which lie on a line, both lean towards the unit vector ``across``, rad."""
+
+    def value(x: Tensor) -> Tensor:
+        a, b = (torch.nn.functional.normalize(x[n] - x[centre], dim=0) for n in (i, k))
+        return (a + b) @ across
 
     return value
 
@@ -191,7 +227,7 @@ def shares(modes: Modes) -> list[dict[str, float]]:
     projected = weighted @ back
     stiffness = (modes.eigenvalues[:, None] * projected.square()).sum(0).clamp(min=0)
     energies = stiffness * (modes.displacements.flatten(1).double() @ slopes.T).square()
-    parts = energies / energies.sum(1, keepdim=True)
+    parts = energies / energies.sum(1, keepdim=True).clamp(min=torch.finfo(energies.dtype).tiny)
     table = []
     for row in parts.tolist():
         sums: dict[str, float] = {}

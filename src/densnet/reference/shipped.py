@@ -6,6 +6,11 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
+import torch
+
+from densnet import units
+from densnet.molecules import SYMBOLS, Molecules, bonding
+
 _FOLDER = files("densnet") / "data" / "molecules"
 
 
@@ -21,10 +26,16 @@ def geometries(name: str) -> Path:
     raise FileNotFoundError(f"no geometry of {name} comes with densnet, only of {', '.join(names()) or 'none'}; name an xyz file.")
 
 
-def harmonic(symbols: list[str]) -> Path | None:
-    """The file of conformers at the reference level for a molecule of these elements, in any order; None where there is none."""
+def harmonic(molecule: Molecules) -> Path | None:
+    """The file of conformers at the reference level for a molecule with the bonds of ``molecule``, its atoms in any order; or None."""
     for name in names():
         path = Path(str(_FOLDER / f"{name}.json"))
-        if path.exists() and sorted(json.loads(path.read_text(encoding="utf-8"))["conformers"][0]["symbols"]) == sorted(symbols):
+        if path.exists() and bonding(_first(path)) == bonding(molecule):
             return path
     return None
+
+
+def _first(path: Path) -> Molecules:
+    known = json.loads(path.read_text(encoding="utf-8"))["conformers"][0]
+    positions = torch.tensor(known["positions_Angstrom"], dtype=torch.float64) * units.ANGSTROM
+    return Molecules.single([SYMBOLS.index(symbol) for symbol in known["symbols"]], positions)

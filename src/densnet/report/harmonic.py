@@ -142,7 +142,7 @@ def harmonic(run: Run) -> list[str]:
             "the same energy, over the same networks, integrator and correlation functions as the spectrum above."
         )
         pairs = [(f"{b['lower']:.0f}–{b['upper']:.0f}", b["integral"], b["harmonic"]) for b in cold["bands"]]
-        cells = [(limits, f"{a:.2f}", f"{b:.2f}", f"{100 * (a / b - 1):+.2f}") for limits, a, b in pairs]
+        cells = [(limits, f"{a:.2f}", f"{b:.2f}", f"{100 * (a / b - 1):+.2f}" if b > 0.005 else None) for limits, a, b in pairs]
         titles = ["band / cm⁻¹", "cold dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
         parts += [page.paragraph(text), page.table(titles, cells)]
     return [page.section("Harmonic analysis", *parts)] if parts else []
@@ -170,8 +170,11 @@ def grouped(first: Sticks, second: Sticks, gap: float = 200.0) -> list[tuple[flo
 
 
 def bands_around(sticks: Sticks, gap: float = 200.0, margin: float = 450.0, floor: float = 350.0) -> list[tuple[float, float]]:
-    """Limits (cm^-1) of the bands of harmonic lines: groups parted by more than ``gap``, with up to ``margin`` on both sides."""
-    groups = [(low, high) for low, high, _, _ in grouped(sticks, sticks, gap)]
+    """Limits (cm^-1) of the bands of harmonic lines: groups parted by more than ``gap``, with up to ``margin`` on both sides.
+
+    A group that lies below ``floor``, where the free molecule's rotation absorbs, is left out.
+    """
+    groups = [(low, high) for low, high, _, _ in grouped(sticks, sticks, gap) if high > floor]
     middles = [0.5 * (a[1] + b[0]) for a, b in zip(groups, groups[1:])]
     lower = [max(floor if k == 0 else middles[k - 1], low - margin) for k, (low, _) in enumerate(groups)]
     upper = [min(middles[k] if k < len(middles) else np.inf, high + margin) for k, (_, high) in enumerate(groups)]

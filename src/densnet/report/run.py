@@ -87,7 +87,7 @@ class Run:
     def experiments(self) -> list[tuple[str, Spectrum]]:
         """The user's measured curves by file name, on the molar scale where that is known."""
         names = list(self.json("spectrum/comparison.json") or {})
-        paths = sorted((self.folder / "spectrum").glob("experiment-*.*"), key=lambda path: int(path.stem.split("-")[1]))
+        paths = sorted((self.folder / "spectrum").glob("experiment-*"), key=lambda path: int(path.stem.split("-")[1]))
         return [(name, molar(read_experiment(path))) for name, path in zip(names, paths)]
 
     @cached_property
