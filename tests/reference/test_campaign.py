@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from densnet.dataset import store
+from densnet.dataset.dataset import DatasetError
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference import campaign, geometries, workers
@@ -179,7 +180,8 @@ def test_real_water_is_labelled_and_an_unconverged_scf_set_aside(tmp_path):
     assert campaign.label(hasty, tmp_path / "frames.extxyz", tmp_path / "labels", store.save_label) == Tally(0, 0, 1)
     (aside,) = (tmp_path / "labels/aside").glob("*.json")
     assert "did not converge" in json.loads(aside.read_text())["reason"]
-    assert len(store.read(tmp_path / "labels")) == 0
+    with pytest.raises(DatasetError, match="holds no label"):
+        store.read(tmp_path / "labels")
     aside.unlink()
     assert campaign.label(patient, tmp_path / "frames.extxyz", tmp_path / "labels", store.save_label) == Tally(1, 1, 0)
     (label,) = store.read(tmp_path / "labels")
