@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from densnet.cli.chain import Chain
 from densnet.cli.main import build
+from densnet.cli.runfile import RunFile
 from densnet.model import compiled
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -80,6 +82,19 @@ def test_a_name_is_a_settings_file(place):
     assert outcome.code == 0, outcome.err
     assert [line.split()[0] for line in outcome.err.splitlines()] == list(STAGES)
     assert not (place / "runs" / "water" / "conformers").exists()
+
+
+def test_measured_curves_are_told_apart(place):
+    """Equal names in two folders are two curves; a file named twice is one; each has its copy, in the same order."""
+    for number, folder in enumerate(("one", "two")):
+        (place / folder).mkdir()
+        (place / folder / "curve.csv").write_text(CURVE.replace(",0.01", f",0.0{number}"))
+    (place / "kept").mkdir()
+    values = {"spectrum": {"experiment": ["one/curve.csv", "one/curve.csv", "two/curve.csv"]}}
+    found = Chain(RunFile.model_validate(values), place, print)._measured(place / "kept")
+    assert {name: curve.intensity.min() for name, curve in found.items()} == {"one/curve.csv": 0.0, "two/curve.csv": 0.01}
+    copies = [(place / "kept" / f"experiment-{number}.csv").read_text() for number in range(len(list((place / "kept").iterdir())))]
+    assert copies == [(place / name).read_text() for name in found]
 
 
 def test_a_killed_run_goes_on_to_its_report(place):

@@ -12,7 +12,8 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from springs import CARBON_DIOXIDE, WATER, Springs, replicas
 
 from densnet import units
@@ -155,6 +156,18 @@ def test_production_without_rotation_has_none(tmp_path):
     assert torch.allclose(found.temperature, 2 * found.kinetic / 3 / units.KELVIN, rtol=1e-12)  # 3N - 6 = 3
 
 
+def test_a_linear_molecule_bent_at_the_start_of_production_keeps_its_bending(tmp_path):
+    """What it is, its start geometry tells: an angular momentum along the axis is one of bending, and stays."""
+    simulate(Springs(CARBON_DIOXIDE), CARBON_DIOXIDE, settings(remove_rotation=True), tmp_path)
+    found = read_trajectory(tmp_path)
+    momenta = (found.masses[:, None] * found.velocities)[:, 0]
+    spin = torch.linalg.cross(found.positions[:, 0], momenta).sum(1)  # without momentum, the same about every point
+    axis = torch.nn.functional.normalize(found.positions[:, 0, 1] - found.positions[:, 0, 2], dim=-1)
+    along = (spin * axis).sum(1)
+    assert along.abs().max() > 1e-3 * momenta.abs().max() and torch.allclose(along.abs(), spin.norm(dim=1), rtol=0.05)
+    assert torch.allclose(found.temperature, 2 * found.kinetic / 4 / units.KELVIN, rtol=1e-12)  # 3N - 5 = 4
+
+
 def test_a_finished_run_is_not_run_again_and_another_one_refused(tmp_path):
     simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
     idle = Springs(WATER)
@@ -166,6 +179,42 @@ def test_a_finished_run_is_not_run_again_and_another_one_refused(tmp_path):
         simulate(idle, CARBON_DIOXIDE, SETTINGS, tmp_path)
     with pytest.raises(TrajectoryError, match="provenance is another"):
         simulate(idle, WATER, SETTINGS, tmp_path, provenance={"model": "other"})
+
+
+def test_a_run_does_not_go_on_with_the_random_numbers_of_another_device(tmp_path):
+    """`device` may change, so that nothing is made anew for it; but a generator on a GPU has another kind of state."""
+    simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
+    (tmp_path / "trajectory.h5").unlink()
+    path = tmp_path / "restart.safetensors"
+    with safe_open(path, "pt") as file:
+        note = file.metadata()
+    save_file(load_file(path) | {"generator": torch.zeros(16, dtype=torch.uint8)}, path, note)
+    with pytest.raises(TrajectoryError, match="was written with another `device`: set it back, or delete"):
+        simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
+
+
+def test_replicas_are_in_the_order_of_their_numbers(tmp_path):
+    """Beyond 10,000 of them, where their names are no longer of one length."""
+    simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
+    before = read_trajectory(tmp_path).positions
+    with h5py.File(tmp_path / "trajectory.h5", "r+") as file:
+        file.move("particles/replica_0001", "particles/replica_9999")
+        file.move("particles/replica_0002", "particles/replica_10000")
+    assert torch.equal(read_trajectory(tmp_path).positions, before)
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "svr", "langevin"])
+def test_an_atom_is_a_molecule_too(tmp_path, ensemble):
+    """Without its centre of mass nothing of it moves: no degree of freedom, no temperature."""
+    atom = Molecules.single([10], torch.zeros(1, 3, dtype=torch.float64))
+    simulate(Springs(atom), atom, settings(ensemble=ensemble), tmp_path)
+    found = read_trajectory(tmp_path)
+    assert found.conserved.isfinite().all() and (found.kinetic.abs().max() < 1e-30) == (ensemble != "langevin")
+
+
+def test_all_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 4, 5}, raising=False)
+    assert SETTINGS.cores == 3 and settings(threads=2).cores == 2 and settings(device="cuda").cores == 1
 
 
 def test_files_that_are_damaged_or_foreign_are_named(tmp_path):

@@ -236,9 +236,13 @@ class Chain:
         write_json(place / "ensemble.json", account(moving, ensemble, temperature))
 
     def _measured(self, place: Path) -> dict[str, Spectrum]:
-        """The user's curves by file name, on the molar scale where their files allow; copies are kept for the report."""
-        found, names = {}, [path.name for path in self.settings.spectrum.experiment]
-        for number, path in enumerate(self.settings.spectrum.experiment):
+        """The user's curves by file name, or path where names are equal, on the molar scale where their files allow.
+
+        A copy of each, in the same order, is kept for the report; a file that is named twice is one curve.
+        """
+        paths = tuple(dict.fromkeys(self.settings.spectrum.experiment))
+        found, names = {}, [path.name for path in paths]
+        for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
             found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
         return found
