@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -116,6 +117,14 @@ class Molecules:
         """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""
         out = torch.zeros(self.count, *values.shape[1:], dtype=values.dtype, device=values.device)
         return out.index_add(0, self.owner, values)
+
+
+def hill(numbers: Iterable[int]) -> str:
+    """The formula of atomic ``numbers`` in Hill's order, such as "C2H6O": carbon, hydrogen, then the alphabet; else the alphabet alone."""
+    symbols = [SYMBOLS[number] for number in numbers]
+    first = ["C", "H"] if "C" in symbols else []
+    counts = [(symbol, symbols.count(symbol)) for symbol in (*first, *sorted(set(symbols) - set(first)))]
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts if count)
 
 
 def neighbours(molecule: Molecules) -> list[list[int]]:

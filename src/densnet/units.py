@@ -13,7 +13,6 @@ PICOSECOND = 1000.0 * FEMTOSECOND
 KELVIN = 3.166811563e-6  # hartree, as k_B T
 AMU = 1822.888486209  # electron masses
 INVERSE_CM = 4.5563352529120e-6  # hartree, as h c nu
-SPEED_OF_LIGHT = 137.035999084  # bohr * hartree / hbar
 
 EV_PER_ANGSTROM = EV / ANGSTROM  # hartree / bohr
 MEV_PER_ANGSTROM = MEV / ANGSTROM

@@ -91,7 +91,8 @@ def test_the_distance_to_the_training_set_is_told(place, printed):
     far = nearness(known, WATER.at(1.2 * WATER.positions))
     rms = float(torch.pdist(WATER.positions).square().mean().sqrt()) / units.ANGSTROM
     assert row(far, "training set")[0] == pytest.approx(0.2 * rms, abs=2e-3) and "take care" in far
-    assert "holds no HF, only H2O" in nearness(known, Molecules.single([1, 9], WATER.positions[:2]))
+    assert "holds no FH, only H2O" in nearness(known, Molecules.single([1, 9], WATER.positions[:2]))
+    assert "only C2H6O" in nearness({"coverage": {"H6C2O": {}}}, WATER)
     assert "unknown, because the model file does not say" in nearness({}, WATER)
 
 

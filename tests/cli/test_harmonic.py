@@ -14,12 +14,11 @@ from densnet.cli.harmonic import (
     HarmonicSettings,
     analyse,
     cold_run,
-    formula,
     fundamentals,
     named_geometries,
     write_geometries,
 )
-from densnet.molecules import Molecules
+from densnet.molecules import SYMBOLS, Molecules, hill
 from densnet.observables.conformers import Ensemble, superpositions
 from densnet.properties import Properties
 from densnet.report.harmonic import band_rows, bands_around
@@ -77,9 +76,8 @@ def test_geometries_of_a_chiral_conformer_come_with_the_mirror_image(tmp_path):
 
 
 def test_formula_is_hills():
-    assert formula(["O", "H", "H"]) == "H2O"
-    assert formula(["C", "C", "O", *"HHHHHH"]) == "C2H6O"
-    assert formula(["Cl", "H"]) == "ClH"
+    for symbols, formula in ((["O", "H", "H"], "H2O"), (["C", "C", "O", *"HHHHHH"], "C2H6O"), (["Cl", "H"], "ClH"), (["C", "O"], "CO")):
+        assert hill(map(SYMBOLS.index, symbols)) == formula
 
 
 def test_displacements_do_not_move_the_centre_of_mass(modes):

@@ -126,6 +126,7 @@ def test_numbers_that_are_none_are_null(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.0, None], "b": {"c": None, "d": [True, None, 3]}}
 
 
-def test_brackets_in_a_path_stay(capsys):
-    say("written: /tmp/[/bold]/[x]/model.safetensors")
-    assert "/tmp/[/bold]/[x]/model.safetensors" in capsys.readouterr().err
+def test_brackets_and_colons_in_a_path_stay(capsys):
+    for path in ("/tmp/[/bold]/[x]/model.safetensors", "products.cpp:100:5: error", "/tmp/:x:/a"):
+        say(f"written: {path}")
+        assert path in capsys.readouterr().err

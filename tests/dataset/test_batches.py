@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from densnet.cli.evaluate import overlap
 from densnet.dataset.batches import hold_out, nearest, split
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.molecules import Molecules
@@ -66,6 +67,11 @@ def test_distance_ignores_orientation_and_numbering_and_measures_bonds():
     test = Dataset([turned, label(1, longer), label(1, WATER[:2], (9, 1))])
     expected = [0.0, float(((0.1 * bond) ** 2 + spread**2).div(3).sqrt()), torch.inf]
     assert nearest(test, Dataset([label(0)])).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_where_there_is_no_nearest_nothing_is_told():
+    assert set(overlap(Dataset([label(1, WATER[:2], (9, 1))]), Dataset([label(0)])).values()) == {None}
+    assert set(overlap(Dataset([label(1)]), Dataset([label(0)])).values()) == {0.0}
 
 
 def test_the_nearest_of_several_counts():

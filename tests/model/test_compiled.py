@@ -1,5 +1,6 @@
 """The compiled model: the numbers of the one it is made of, found again on disk, made anew when something differs."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -53,6 +54,15 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
 def test_a_file_that_is_no_library_is_told(tmp_path):
     (tmp_path / "model.so").write_text("no machine code")
     with pytest.raises(LibraryError, match="model.so is no compiled model .* delete it"):
+        Library(tmp_path / "model.so", runners=1)
+
+
+def test_products_that_cannot_be_had_are_not_the_librarys_fault(tmp_path, monkeypatch):
+    def load(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(products, "load", load)
+    with pytest.raises(LibraryError, match="products.cpp could not be compiled or loaded .*Permission denied.*; run without compiling"):
         Library(tmp_path / "model.so", runners=1)
 
 
@@ -114,3 +124,51 @@ def test_without_a_compiler_there_is_one_clear_error(predictor, tmp_path, monkey
     with pytest.raises(CompilationError, match="run without compiling"):
         Compiled(predictor, scattered(WATER), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "compiler_found", lambda: True)
+    monkeypatch.setattr(compiled, "traced", lambda *_: torch.fx.symbolic_trace(torch.nn.Identity()))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CompilationError, match="compiling the model failed .*; run without compiling"):
+        Compiled(predictor, scattered(WATER), tmp_path / "file" / "cache")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_clear_error(predictor, tmp_path, monkeypatch):
+    def refuse(path, *rest, known=os.stat, **options):
+        if str(path).startswith(str(tmp_path)):
+            raise PermissionError(13, "Permission denied")
+        return known(path, *rest, **options)
+
+    monkeypatch.setattr(compiled, "compiler_found", lambda: True)
+    monkeypatch.setattr(compiled, "traced", lambda *_: torch.fx.symbolic_trace(torch.nn.Identity()))
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
+    with pytest.raises(CompilationError, match="Permission denied"):
+        Compiled(predictor, scattered(WATER), tmp_path / "cache")
+
+
+def test_without_a_home_there_is_one_clear_error(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("DENSNET_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(compiled.Path, "home", home)
+    with pytest.raises(CompilationError, match="set DENSNET_CACHE, or run without compiling"):
+        compiled.library_folder()
+
+
+def test_a_wider_library_that_cannot_be_had_leaves_the_narrow_one(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
+    monkeypatch.setattr(compiled, "Library", lambda path, runners: "narrow")
+    model = Compiled(predictor, scattered(WATER), tmp_path)
+    width = model.width
+
+    def fail(path, runners):
+        raise LibraryError("no")
+
+    monkeypatch.setattr(compiled, "Library", fail)
+    with pytest.raises(LibraryError):
+        model._prepare(Neighbours(*compiled._widened(predictor.neighbours_of(scattered(WATER)), width + 5)))
+    assert (model.width, model.library) == (width, "narrow")

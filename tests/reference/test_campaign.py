@@ -26,7 +26,8 @@ WATER = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.43, 1.11], [0.0, -1.43, 1.11]], d
 
 
 def waters(count: int) -> list[Frame]:
-    return [Frame(Molecules.single([8, 1, 1], WATER * (1 + 0.01 * i)), i % 4, 300.0) for i in range(count)]
+    temperatures = [300.0] * 5 + [float("nan")] * count
+    return [Frame(Molecules.single([8, 1, 1], WATER * (1 + 0.01 * i)), i % 4, temperatures[i]) for i in range(count)]
 
 
 def springs(molecule: Molecules, log: Path, seconds: float = 0.0) -> Properties:
@@ -64,9 +65,9 @@ def test_labels_are_kept_and_troubled_frames_set_aside_with_the_reason(finished)
     assert tally == Tally(labelled=6, new=6, aside=2)
     assert told[0] == (0, 8) and told[-1] == (8, 8)
     assert done(place / "labels") == [0, 1, 2, 4, 6, 7]
-    reasons = {
-        about["index"]: about["reason"] for about in map(json.loads, (f.read_text() for f in (place / "labels/aside").glob("*.json")))
-    }
+    known = {about["index"]: about for about in map(json.loads, (f.read_text() for f in (place / "labels/aside").glob("*.json")))}
+    reasons = {index: about["reason"] for index, about in known.items()}
+    assert {index: about["temperature"] for index, about in known.items()} == {3: 300.0, 5: None}
     assert reasons[3] == "frame 3 wobbles"
     assert "killed twice by signal 9" in reasons[5]
     assert (place / "log").read_text().split().count("5") == 2, "a killed frame has one more try, no more"

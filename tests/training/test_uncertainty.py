@@ -33,6 +33,16 @@ def test_agreement_of_normal_errors():
     assert found.rms_error == pytest.approx(found.rms_deviation, rel=0.05)
 
 
+def test_a_single_error_has_no_rank_correlation():
+    assert Agreement.of(np.ones(1), np.ones((1, 3))).rank_correlation is None
+
+
+def test_progress_ends_at_its_total():
+    predictor, told = random_predictor(("H", "O"), basis="small", cutoff=5.0), []
+    assess(predictor, waters(3, 1), labelled(predictor, waters(2, 2)), lambda done, total: told.append((done, total)))
+    assert told[-1] == (12, 12) and max(done for done, _ in told) == 12
+
+
 def test_errors_on_other_frames_are_as_large_as_expected():
     predictor = random_predictor(("H", "O"), basis="small", cutoff=5.0)
     predictor.uncertainty = assess(predictor, waters(40, 1), labelled(predictor, waters(40, 2)))

@@ -87,7 +87,7 @@ def benchmark(
         "torch": torch.__version__,
         "densnet": __version__,
     }
-    Console(markup=False).print(_table(found, f"{model} on {geometry.name}"))
+    Console(markup=False, emoji=False).print(_table(found, f"{model} on {geometry.name}"))
     if json is not None:
         write_json(json, found)
 

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def say(text: str) -> None:
-    """A line for the user, as it is: brackets in a path are brackets."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+    """A line for the user, as it is: brackets and colons in a path are no markup, no emoji."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
 
 
 @contextmanager

@@ -40,22 +40,22 @@ def density(
 
     from densnet import units
     from densnet.cli.console import activity, say
-    from densnet.dataset.dataset import formula
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
+    from densnet.molecules import hill
     from densnet.report.isosurface import draw_isosurface
 
     molecule = _frame(geometry, frame)
     predictor = load(model)
     with torch.no_grad():
         found = predictor.without_forces(molecule).density.to(dtype=torch.float64)
-    name = formula(molecule.numbers)
+    name = hill(molecule.numbers.tolist())
     box = Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM)
     out.mkdir(parents=True, exist_ok=True)
     with activity("writing cube files") as progress:
         counted = write_cubes(found, box, out, f"{name}, model {Path(model).name}", progress)
     draw_isosurface(out / "density.png", found.to(dtype=torch.float32), title=f"{name}, predicted by {Path(model).stem}")
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print(moments(found, counted, f"{name}, {model}"))
     console.print(charges(found))
     console.print(nearness(predictor.provenance, molecule))
@@ -133,6 +133,7 @@ def nearness(provenance: dict, molecule: Molecules) -> str:
     """One line: how far ``molecule`` is from the geometries that the model was trained on, as far as its file tells."""
     from densnet import units
     from densnet.dataset.dataset import formula
+    from densnet.molecules import hill
     from densnet.training.coverage import distance
 
     known, name = provenance.get("coverage"), formula(molecule.numbers)
@@ -140,7 +141,8 @@ def nearness(provenance: dict, molecule: Molecules) -> str:
         return "Distance to the training set: unknown, because the model file does not say what it was trained on."
     away = distance(known, molecule)
     if away is None:
-        return f"Distance to the training set: it holds no {name}, only {', '.join(known)}; take the result as an extrapolation."
+        absent, held = hill(molecule.numbers.tolist()), ", ".join(map(_in_hills_order, known))
+        return f"Distance to the training set: it holds no {absent}, only {held}; take the result as an extrapolation."
     radius, away = known[name]["radius"], away / units.ANGSTROM
     told = "as near as the training frames are" if away <= radius else "farther than the training frames are: take care"
     kept, frames = len(known[name]["distances"]), known[name]["frames"]
@@ -148,3 +150,12 @@ def nearness(provenance: dict, molecule: Molecules) -> str:
         f"Distance to the training set: {away:.3f} A (rms over interatomic distances) to the nearest of {kept} typical frames, "
         f"{told} (95 % of {frames} within {radius:.3f} A)."
     )
+
+
+def _in_hills_order(formula: str) -> str:
+    """The name of a composition in a model file, such as "H6C2O", as it is printed: "C2H6O"."""
+    import re
+
+    from densnet.molecules import SYMBOLS, hill
+
+    return hill(SYMBOLS.index(symbol) for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", formula) for _ in range(int(count or 1)))

@@ -66,9 +66,10 @@ def evaluate(
     table.add_column("value", justify="right")
     for key, value in found.items():
         table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
-    Console(markup=False).print(table)
+    console = Console(markup=False, emoji=False)
+    console.print(table)
     if agreement := calibration_rows(done):
-        Console(markup=False).print(_calibration_table(agreement))
+        console.print(_calibration_table(agreement))
         found["calibration"] = agreement
     if plot is not None:
         draw(done, plot)
@@ -76,18 +77,17 @@ def evaluate(
         write_json(json, found)
 
 
-def overlap(test: Dataset, training: Dataset) -> dict[str, float]:
-    """How near test frames are to the nearest training frame of their composition, Angstrom."""
+def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
+    """How near test frames are to the nearest training frame of their composition, Angstrom; None where there is none."""
     from densnet import units
     from densnet.dataset.batches import nearest
 
     distances = nearest(test, training) / units.ANGSTROM
-    return {"nearest_training_frame_A": float(distances.median()), "nearest_training_frame_least_A": float(distances.min())}
+    found = {"nearest_training_frame_A": distances.median(), "nearest_training_frame_least_A": distances.min()}
+    return {key: float(value) if value.isfinite() else None for key, value in found.items()}
 
 
-def evaluate_on(
-    predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]
-) -> Evaluation:
+def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]) -> Evaluation:
     """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
     from densnet.reference import electrostatics
     from densnet.training.objective import Exact, evaluate
@@ -116,7 +116,7 @@ def draw(found: Evaluation, path: Path) -> None:
 UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
 
 
-def calibration_rows(found: Evaluation) -> dict[str, dict[str, float]]:
+def calibration_rows(found: Evaluation) -> dict[str, dict[str, float | None]]:
     """By kind of error: rms error and expected deviation of a component in `UNITS`, the rest as in `Agreement`; empty if not expected."""
     return {
         name: {**vars(row), "rms_error": row.rms_error / size, "rms_deviation": row.rms_deviation / size}
@@ -130,7 +130,7 @@ def _sizes() -> dict[str, float]:
     return {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
 
 
-def _calibration_table(rows: dict[str, dict[str, float]]) -> Table:
+def _calibration_table(rows: dict[str, dict[str, float | None]]) -> Table:
     from rich.table import Table
 
     caption = (
@@ -142,7 +142,7 @@ def _calibration_table(rows: dict[str, dict[str, float]]) -> Table:
         table.add_column(title, justify="right" if title else "left")
     for name, row in rows.items():
         shares = [f"{100 * row[key]:.0f} %" for key in ("within_one", "within_two")]
-        numbers = [f"{row[key]:.2f}" for key in ("rms_ratio", "rank_correlation")]
+        numbers = ["-" if row[key] is None else f"{row[key]:.2f}" for key in ("rms_ratio", "rank_correlation")]
         table.add_row(f"{name}, {UNITS[name]}", f"{row['rms_error']:.3g}", f"{row['rms_deviation']:.3g}", *shares, *numbers)
     return table
 

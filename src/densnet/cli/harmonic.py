@@ -18,7 +18,7 @@ from densnet import units
 from densnet.cli.runfolder import write_json
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import SYMBOLS, Molecules, hill
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise
 from densnet.observables.vibrations import Modes, VibrationError
@@ -118,8 +118,8 @@ def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
 
 def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
     """JSON: what `Ensemble.to_dict` says, with ``about`` (level, provenance) and the formula before it."""
-    symbols = [SYMBOLS[n] for n in found.conformers[0].molecule.numbers.tolist()]
-    write_json(path, {**about, "densnet": densnet.__version__, "formula": formula(symbols), **found.to_dict()})
+    formula = hill(found.conformers[0].molecule.numbers.tolist())
+    write_json(path, {**about, "densnet": densnet.__version__, "formula": formula, **found.to_dict()})
 
 
 def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
@@ -132,14 +132,6 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
             rows = [f"{s:2s}" + "".join(f"{x:14.8f}" for x in row) for s, row in zip(symbols, positions.tolist())]
             lines += [str(len(symbols)), f'conformer="{conformer.name}" comment="{comment}, Angstrom"', *rows]
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
-
-
-def formula(symbols: list[str]) -> str:
-    """Hill's order: carbon, hydrogen, then the alphabet; without carbon the alphabet alone."""
-    first = ["C", "H"] if "C" in symbols else []
-    order = first + sorted(set(symbols) - set(first))
-    counts = [(s, symbols.count(s)) for s in order if s in symbols]
-    return "".join(s + (str(n) if n > 1 else "") for s, n in counts)
 
 
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:

@@ -122,9 +122,9 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
 
 def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: InfraredSettings) -> None:
     """Dynamics that cannot give the spectrum asked for are better known before the work than after it."""
-    timestep, samples = dynamics.timestep_fs * units.FEMTOSECOND, 1000 * dynamics.duration_ps / dynamics.timestep_fs / dynamics.sample_every
+    timestep, steps = dynamics.timestep_fs * units.FEMTOSECOND, round(1000 * dynamics.duration_ps / dynamics.timestep_fs)
     try:
-        suffices(int(samples + 1e-6) - 2, dynamics.sample_every * timestep, timestep, spectrum)
+        suffices(steps // dynamics.sample_every - 2, dynamics.sample_every * timestep, timestep, spectrum)
     except SpectrumError as error:
         raise SettingsError(f"[{section}] does not give its spectrum: {error}") from None
 

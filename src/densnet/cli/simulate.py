@@ -49,7 +49,7 @@ def simulate(
     values = _section(settings) | {name: value for name, value in options.items() if value is not None}
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     forces = force_function(load(model, chosen.place), start, chosen, console.print)
     with only_one(out, "densnet simulate"), keeping_uncertain(out, chosen, console.print), _bar(console) as bar:
         task = bar.add_task("simulating", total=None)

@@ -48,7 +48,7 @@ def spectrum(
     write_bands(output / "bands.csv", bands, dict(found.header))
     draw_spectrum(output / "infrared.png", found, references=measured)
 
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)

@@ -76,7 +76,7 @@ class Compiled:
         molecules, width = self.like, neighbours.sender.shape[1]
         width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
         path = self.folder / f"{_identity(self.predictor, molecules, width)}.so"
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, False in a folder that may not be looked into
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
             if self.predictor.device.type != "cpu":
                 raise CompilationError(f"models are compiled for the CPU, not for {self.predictor.device}; run without compiling.")
@@ -93,9 +93,13 @@ def compiler_found() -> bool:
 
 
 def library_folder() -> Path:
-    """Where libraries are kept: ``DENSNET_CACHE``, or ``densnet`` in the user's cache folder (XDG)."""
-    own = os.environ.get("DENSNET_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densnet"
+    """Where libraries are kept: ``DENSNET_CACHE``, or ``densnet`` in the user's cache folder (XDG). Raises `CompilationError`."""
+    if own := os.environ.get("DENSNET_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densnet"
+    except RuntimeError as error:
+        raise CompilationError("HOME is unknown, where compiled models are kept; set DENSNET_CACHE, or run without compiling.") from error
 
 
 def arithmetic(predictor: Predictor, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:

@@ -32,7 +32,8 @@ class Library:
         try:
             products.load(path.parent)
         except (RuntimeError, OSError) as error:
-            raise LibraryError(f"compiling products.cpp failed ({str(error).splitlines()[0]}); run without compiling the model.") from None
+            reason = str(error).splitlines()[0]
+            raise LibraryError(f"products.cpp could not be compiled or loaded ({reason}); run without compiling the model.") from None
         try:
             self.code = ctypes.CDLL(str(path))
             create, run = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("CreateWithDevice", "Run"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +94,8 @@ def run(
             if problem is None:
                 new += 1
             else:
-                about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                temperature = job[1]["temperature"] if math.isfinite(job[1]["temperature"]) else None
+                about = {**job[1], "temperature": temperature, "reason": _reason(job[1]["index"], problem), "level": level}
                 _write_json(folder / "aside" / f"{job[0]}.json", about)
             if progress:
                 progress(before + done, len(frames))

@@ -4,6 +4,7 @@ recording on a GPU."""
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,7 +53,7 @@ class Compiled:
         with torch.no_grad():
             graph = traced(_arithmetic(stage, list(weights), part, self.used), arguments)
         path = (folder or library_folder()) / f"{_identity(graph)}.so"
-        if not path.exists():
+        if not os.path.exists(path):
             announce("compiling")
             build(graph, arguments, path)
         self.library = Library(path, runners=parts)

@@ -74,7 +74,8 @@ class Exact:
 @dataclass(frozen=True)
 class Agreement:
     """Expected deviations against errors: root mean squares of both (atomic units), the shares of error components within one and two
-    deviations (0.68 and 0.95 if errors are normal), the rms of error / deviation (1), and the rank correlation of deviation and length.
+    deviations (0.68 and 0.95 if errors are normal), the rms of error / deviation (1), and the rank correlation of deviation and length
+    (None for a single one).
     """
 
     rms_error: float
@@ -82,19 +83,18 @@ class Agreement:
     within_one: float
     within_two: float
     rms_ratio: float
-    rank_correlation: float
+    rank_correlation: float | None
 
     @classmethod
     def of(cls, deviations: np.ndarray, errors: np.ndarray) -> Agreement:
         """From ``deviations`` [n] and the components of the ``errors`` [n, components]."""
         ratios = errors / deviations[:, None]
         ranks = [np.argsort(np.argsort(values)) for values in (deviations, np.linalg.norm(errors, axis=1))]
-        varied = len(errors) > 1
         return cls(
             *(float(np.sqrt((x**2).mean())) for x in (errors, deviations)),
             *(float((np.abs(ratios) < limit).mean()) for limit in (1, 2)),
             float(np.sqrt((ratios**2).mean())),
-            float(np.corrcoef(*ranks)[0, 1]) if varied else float("nan"),
+            float(np.corrcoef(*ranks)[0, 1]) if len(errors) > 1 else None,
         )
 
 
