@@ -261,14 +261,23 @@ def mixed(fundamentals: np.ndarray, found: list[dict]) -> np.ndarray:
     return values[columns]
 
 
-def analyse(name: str, level: str, molecule: dict, harmonic_only: bool = False) -> dict:
-    """Everything of a molecule at a level, modes in ascending order, as plain data."""
+def nearer(reference: Reference, start: Molecules, modes: Modes, steps: int = 3) -> Molecules:
+    """A few of Newton's steps along the ``modes`` of another level, ``-sum_k D_k (D_k . g) / lambda_k``."""
+    for _ in range(steps):
+        forces = reference(start).forces
+        along = torch.einsum("kax,ax->k", modes.displacements, forces) / modes.eigenvalues
+        start = start.at(start.positions + torch.einsum("k,kax->ax", along, modes.displacements))
+    return start
+
+
+def analyse(name: str, level: str, molecule: dict, harmonic_only: bool = False, before: Modes | None = None) -> tuple[dict, Modes]:
+    """Everything of a molecule at a level, modes in ascending order, as plain data; ``before``: modes of another level, to start from."""
     numbers, positions = np.array(molecule["numbers"]), np.array(molecule["positions"], dtype=float) * units.ANGSTROM
     group = operations(numbers, positions)
     positions = symmetrised(positions, group)
     reference = Reference(level, KEPT / f"{name.replace(' ', '-')}-{level.replace('/', '-')}.jsonl", group)
     start = Molecules.single(numbers.tolist(), torch.from_numpy(positions))
-    rest = relax(reference, start)
+    rest = relax(reference, start if before is None else nearer(reference, before.molecule, before))
     rest = rest.at(torch.from_numpy(symmetrised(rest.positions.numpy(), group)))
     modes = normal_modes(reference, rest, step=0.01)
     result = {
@@ -281,7 +290,7 @@ def analyse(name: str, level: str, molecule: dict, harmonic_only: bool = False) 
     }
     if not harmonic_only:
         result.update(anharmonic(reference, modes))
-    return {**result, "cost": reference.cost()}
+    return {**result, "cost": reference.cost()}, modes
 
 
 def anharmonic(reference: Reference, modes: Modes) -> dict:
@@ -436,9 +445,10 @@ def run(names: list[str], chosen: list[str], harmonic_only: bool) -> None:
     """Analyse and keep."""
     torch.set_num_threads(1)
     lib.num_threads(1)
+    modes: dict[str, Modes] = {}
     for level, name in product(chosen, names):
         began = time.process_time()
-        row = analyse(name, level, molecules()[name], harmonic_only)
+        row, modes[name] = analyse(name, level, molecules()[name], harmonic_only, modes.get(name))
         print(name, level, f"{time.process_time() - began:.0f} s", {k: v for k, v in row.items() if k.endswith("_per_cm")}, flush=True)
         rows = [r for r in kept() if (r["molecule"], r["level"]) != (name, level)] + [row]
         write(RESULTS, {**machine(), "rows": rows})
