@@ -27,7 +27,6 @@ import torch
 from measuring import machine, markdown, write
 from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
-from pyscf.df.grad.rks import Gradients
 from scipy.linalg import sqrtm
 from scipy.optimize import linear_sum_assignment
 
@@ -36,7 +35,6 @@ from densnet.molecules import Molecules
 from densnet.observables.anharmonic import SOFTEST, ForceConstants, anharmonicity, levels, resonances, rotation
 from densnet.observables.vibrations import Modes, normal_modes, relax
 from densnet.properties import Properties
-from densnet.reference.exchange import ExchangeCorrelation
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "levels.json"
@@ -49,42 +47,6 @@ STEP = 0.08
 
 SAME = 1e-8
 """bohr: two geometries nearer than this are one."""
-
-
-class KohnSham(dft.rks.RKS):
-    """PySCF's restricted Kohn-Sham with the package's integration of a (hybrid) GGA."""
-
-    _keys = {"exchange"}
-    exchange: ExchangeCorrelation | None = None
-
-    @property
-    def share(self) -> float:
-        """Of exact exchange."""
-        return self._numint.hybrid_coeff(self.xc)
-
-    def get_veff(self, mol=None, dm=None, dm_last=None, vhf_last=None, hermi=1):
-        energy, potential = self.exchange.potential(np.asarray(dm))
-        coulomb, exchange = self.get_jk(mol, dm, with_k=self.share > 0)
-        if self.share:
-            potential = potential - self.share / 2 * exchange
-            energy -= self.share / 4 * np.einsum("ij,ji", dm, exchange)
-        return lib.tag_array(potential + coulomb, ecoul=0.5 * np.einsum("ij,ji", dm, coulomb), exc=energy, vj=coulomb, vk=None)
-
-
-class Slope(Gradients):
-    """Its nuclear gradient."""
-
-    grid_response = True
-
-    def get_veff(self, mol=None, dm=None):
-        mean = self.base
-        grid = mean.exchange.gradient(mean.mo_coeff[:, mean.mo_occ > 0])
-        if not mean.share:
-            coulomb = self.get_j(mol, dm)
-            return lib.tag_array(coulomb, exc1_grid=grid, aux=coulomb.aux.sum((0, 1)))
-        coulomb, exchange = self.get_jk(mol, dm)
-        auxiliary = (coulomb.aux - mean.share / 2 * exchange.aux).sum((0, 1))
-        return lib.tag_array(coulomb - mean.share / 2 * exchange, exc1_grid=grid, aux=auxiliary)
 
 
 class Reference:
@@ -132,7 +94,7 @@ class Reference:
         orbitals = mean.mo_coeff[:, mean.mo_occ > 0]
         self.passed.append((positions, root @ orbitals @ orbitals.T @ root))
         converged = time.process_time()
-        slope = (Slope if isinstance(mean, KohnSham) else type(mean).nuc_grad_method)(mean)
+        slope = mean.nuc_grad_method()
         slope.grid_response = True
         one = {
             "energy": mean.e_tot,
@@ -165,15 +127,10 @@ class Reference:
     def _mean_field(self, numbers: list[int], positions: np.ndarray):
         atoms = [(ELEMENTS[z], x) for z, x in zip(numbers, positions)]
         mol = gto.M(atom=atoms, unit="Bohr", basis=self.basis, verbose=0, max_memory=3000)
-        plain = dft.libxc.xc_type(self.xc) == "GGA" and dft.libxc.rsh_coeff(self.xc)[0] == 0
-        mean = (KohnSham if plain else dft.RKS)(mol, xc=self.xc).density_fit()
+        mean = dft.RKS(mol, xc=self.xc).density_fit()
         mean.grids.atom_grid = {ELEMENTS[z]: GRID for z in set(numbers)}
         mean.grids.prune = dft.gen_grid.nwchem_prune
         mean.conv_tol, mean.conv_tol_grad = 1e-11, 3e-7
-        mean.grids.build()
-        mean.with_df.build()
-        if plain:
-            mean.exchange = ExchangeCorrelation(mol, mean.grids, self.xc, 2000)
         return mean
 
     def cost(self) -> dict:
@@ -388,28 +345,46 @@ def tables(rows: list[dict]) -> str:
         for name, molecule in molecules().items()
         if "fundamentals" in molecule
     }
-    found = {name: known for name, known in found.items() if known}
-    return "\n\n".join([errors(found), every_line(found), strengths(found), costs(rows)])
+    bare = {name: completed(rows, name) for name, known in found.items() if not known}
+    bare = {name: {level: (row, lines(undisturbed(row), molecules()[name])) for level, row in kin.items()} for name, kin in bare.items()}
+    found, bare = ({name: known for name, known in some.items() if known} for some in (found, bare))
+    return "\n\n".join([errors(found), every_line(found), *([every_line(bare)] if bare else []), strengths(found), costs(rows)])
+
+
+def undisturbed(row: dict) -> dict:
+    """A row whose fundamentals are the harmonic wavenumbers."""
+    soft = [k for k, wavenumber in enumerate(row["harmonic_per_cm"]) if wavenumber < SOFTEST]
+    return {**row, "fundamentals_per_cm": row["harmonic_per_cm"], "soft": soft, "resonances": []}
 
 
 def errors(found: dict) -> str:
     """Mean absolute errors against the measured fundamentals: harmonic and VPT2, by region, with and without the resonant lines."""
+    everywhere = [level for level in next(iter(found.values())) if all(level in known for known in found.values())]
+    pooled: dict[str, list[dict]] = {level: [] for level in everywhere}
     body = []
     for name, known in found.items():
         resonant = {k for _, some in known.values() for k, line in enumerate(some) if line["resonant"]}
         for level, (row, some) in known.items():
-            off = {key: np.array([line[key] - line["measured"] for line in some]) for key in ("harmonic", "vpt2")}
-            low = np.array([line["measured"] < 2000 for line in some])
-            clean = np.array([k not in resonant for k in range(len(some))])
-            parts = [off["harmonic"], off["vpt2"], off["vpt2"][low], off["vpt2"][~low], off["vpt2"][clean]]
-            means = [f"{np.abs(part).mean():.0f}" if len(part) else "-" for part in parts]
-            body.append([name, level, *means, f"{off['vpt2'].mean():+.0f}", "" if "donor" not in row else f"shifts of {row['donor']}"])
-    head = ["molecule", "level", "harmonic", "VPT2", "below 2000", "above", "without resonant lines", "mean signed", ""]
-    return markdown(head, body)
+            told = [{**line, "clean": k not in resonant} for k, line in enumerate(some)]
+            if level in pooled:
+                pooled[level] += told
+            body.append([name, level, *means(told), f"shifts of {row['donor']}" if "donor" in row else ""])
+    body += [["all", level, *means(told), ""] for level, told in pooled.items()]
+    columns = ["lines", "harmonic", "VPT2", "below 2000", "above", "without resonant lines", "weighted by intensity", "mean signed", ""]
+    return markdown(["molecule", "level", *columns], body)
+
+
+def means(some: list[dict]) -> list[str]:
+    """Of `errors`."""
+    harmonic, vpt2 = (np.array([line[key] - line["measured"] for line in some]) for key in ("harmonic", "vpt2"))
+    low, clean = np.array([line["measured"] < 2000 for line in some]), np.array([line["clean"] for line in some])
+    parts = [harmonic, vpt2, vpt2[low], vpt2[~low], vpt2[clean]]
+    bright = np.average(np.abs(vpt2), weights=[line["km_per_mol"] for line in some])
+    return [str(len(some)), *(f"{np.abs(part).mean():.0f}" if len(part) else "-" for part in parts), f"{bright:.0f}", f"{vpt2.mean():+.0f}"]
 
 
 def every_line(found: dict) -> str:
-    """Measured and VPT2 fundamentals, resonant lines with a star."""
+    """Measured and VPT2 fundamentals, resonant lines with a star; harmonic wavenumbers of molecules without VPT2 in another table."""
     levels_ = list(dict.fromkeys(level for known in found.values() for level in known))
     body = []
     for name, known in found.items():
