@@ -118,15 +118,41 @@ def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME)
     if sorted(first.numbers.tolist()) != sorted(second.numbers.tolist()):
         return []
     a, b = (m.positions.double() - m.positions.double().mean(0) for m in (first, second))
+    if _on_a_line(a):
+        return _reversals(first, second, a, b, tolerance)
+    return [round(float(torch.linalg.det(turn))) for turn, _ in _turns(first, second, tolerance)]
+
+
+def symmetry_operations(molecule: Molecules, tolerance: float = SAME) -> list[tuple[Tensor, Tensor]]:
+    """Of a molecule with itself, as in `superpositions`: each ``R`` [3, 3], ``R x`` of positions from the centroid, and to which atom it
+    carries each [atoms]. None of a molecule along a line."""
+    positions = molecule.positions.detach().double()
+    if _on_a_line(positions - positions.mean(0)):
+        return []
+    return [(turn.T, moved) for turn, moved in _turns(molecule, molecule, tolerance)]
+
+
+def _corner(a: Tensor) -> tuple[int, int, Tensor]:
+    """The atom furthest from the centroid, the one furthest from the line through both, twice the area of their triangle."""
     far = int(a.norm(dim=1).argmax())
     areas = torch.linalg.cross(a[far].expand_as(a), a).norm(dim=1)
     side = int(areas.argmax())
-    if areas[side] < 1e-3 * a[far].square().sum().clamp(min=1.0):
-        return _reversals(first, second, a, b, tolerance)
+    return far, side, areas[side]
+
+
+def _on_a_line(a: Tensor) -> bool:
+    far, _, area = _corner(a)
+    return bool(area < 1e-3 * a[far].square().sum().clamp(min=1.0))
+
+
+def _turns(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[Tensor, Tensor]]:
+    """Rotations ``a @ turn = b``, proper or not, and to which atom of the second each of the first comes; not for atoms along a line."""
+    a, b = (m.positions.detach().double() - m.positions.detach().double().mean(0) for m in (first, second))
+    far, side, _ = _corner(a)
     frame = _frame(a[far], a[side])
     like = first.numbers[:, None] == second.numbers
     near = (a.norm(dim=1)[:, None] - b.norm(dim=1)).abs() < tolerance
-    found: list[int] = []
+    found: list[tuple[Tensor, Tensor]] = []
     for i in torch.nonzero(like[far] & near[far])[:, 0].tolist():
         for j in torch.nonzero(like[side] & near[side])[:, 0].tolist():
             if i == j or abs(float((b[i] - b[j]).norm() - (a[far] - a[side]).norm())) > 2 * tolerance:
@@ -137,7 +163,7 @@ def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME)
                 off = torch.cdist(a @ turn, b).masked_fill(~like, torch.inf)
                 nearest = off.argmin(1)
                 if (off.amin(1) < tolerance).all() and len(nearest.unique()) == len(a):
-                    found.append(mirrored)
+                    found.append((turn, nearest))
     return found
 
 
