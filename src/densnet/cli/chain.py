@@ -30,7 +30,7 @@ from densnet.cli.harmonic import (
 )
 from densnet.cli.runfile import RunFile
 from densnet.cli.runfolder import Stage, write_json
-from densnet.cli.simulate import keeping_uncertain
+from densnet.cli.simulate import expected_errors, keeping_uncertain
 from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
@@ -45,10 +45,11 @@ from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
 from densnet.spectra.gas import molar
-from densnet.spectra.infrared import InfraredSettings, from_modes
-from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.infrared import from_modes
+from densnet.spectra.output import write_spectrum
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.spectra.tables import read_experiment, write_csv
+from densnet.spectra.width import widened
 from densnet.training.examples import Example
 
 Progress = Callable[..., None]
@@ -95,7 +96,7 @@ class Chain:
         level = {"scf": self._chosen("label")["label"]["scf"]}
         harmonic = {**level, **self._chosen("harmonic")}
         return [
-            Stage("sample", "geometries worth a calculation", self._chosen("sample"), self.sample, files=start),
+            Stage("sample", "training geometries", self._chosen("sample"), self.sample, files=start),
             Stage("label", "reference calculations", self._chosen("label"), self.label, ("sample",)),
             Stage("hessian", "harmonic analysis at the reference level", harmonic, self.hessian, files=start),
             Stage("fit", "densities of the labels, in a basis and on points", {**apart, **self._chosen("density")}, self.fit, ("label",)),
@@ -204,8 +205,9 @@ class Chain:
             self.tell(f"warning: {error} Going on without.")
             forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
         with keeping_uncertain(place, settings, self.tell):
-            simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
+            simulate(forces, start, settings, place, self.progress, provenance, partial(self._warn, place))
         run = read_trajectory(place, motion=False)
+        write_json(place / "expected.json", expected_errors(run))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
         np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
@@ -213,20 +215,27 @@ class Chain:
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
 
+    def _warn(self, place: Path, text: str) -> None:
+        """Tells a warning and keeps it in ``warnings.json`` of the stage, so that it stands on the page too."""
+        path = place / "warnings.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        write_json(path, list(dict.fromkeys([*known, text])))
+        self.tell(f"warning: {text}")
+
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """What `write_spectrum` writes, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
-        settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
-        found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        width = self.settings.spectrum.width
+        found, parts = weighted_spectrum(run, ensemble, temperature, self.settings.spectrum.infrared)
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
-            write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
+            named = replace(part, header={**part.header, "conformer": conformer.name})
+            write_csv(place / f"conformer-{number}.csv", named)
+            write_csv(place / f"smoothed-{number}.csv", widened(named, width))
         sticks = sticks_of(ensemble, temperature)
         limits = self.settings.spectrum.bands or bands_around(sticks)
         bands = found.bands(limits)
-        write_csv(place / "spectrum.csv", found)
-        write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
-        write_bands(place / "bands.csv", bands, dict(found.header))
+        write_spectrum(place, found, bands, self.settings.run.name, width)
         measured = self._measured(place)
         rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
         write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})

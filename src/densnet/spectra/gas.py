@@ -1,4 +1,4 @@
-"""A measured absorbance of a gas on the molar scale, where the file tells pressure and path length."""
+"""Beer and Lambert: absorbance of a gas and the molar scale, Napierian, km/mol per cm^-1, turned into each other."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ def molar(spectrum: Spectrum, temperature: float = ROOM) -> Spectrum:
     square_metres = log(10) * (spectrum.intensity - baseline) / column  # per mol
     told = f"ln(10) (absorbance - {baseline:.4f}) / (c l), {pressure:.0f} Pa, {path:g} m, {temperature:g} K"
     return Spectrum(spectrum.axis, 0.1 * square_metres, ABSOLUTE, header={**spectrum.header, "molar": told})
+
+
+PRESSURE, PATH = 1000.0, 0.1
+"""Pa and m: of the cell that `absorbance` is stated for."""
+
+
+def absorbance(spectrum: Spectrum, pressure: float = PRESSURE, path: float = PATH) -> Spectrum:
+    """``a = A c l / ln(10)``, ``c = p / RT``: decadic absorbance of a pure gas at ``pressure`` (Pa) along ``path`` (m), from km/mol per
+    cm^-1, at the temperature in the header (298.15 K where none is). The inverse of `molar`, whose labels the new header has."""
+    temperature = float(spectrum.header.get("temperature_K", ROOM))
+    factor = 10.0 * pressure / (GAS_CONSTANT * temperature) * path / log(10)
+    cell = {"partial_pressure": f"{pressure:g} Pa", "path length": f"{100 * path:g} cm", "temperature_K": temperature}
+    error = None if spectrum.error is None else factor * spectrum.error
+    return Spectrum(spectrum.axis, factor * spectrum.intensity, "absorbance", error, {**spectrum.header, **cell})
 
 
 def _quantity(text: str, units: dict[str, float]) -> float | None:

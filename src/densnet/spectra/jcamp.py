@@ -16,6 +16,10 @@ _LARGEST = 10**9
 """Ordinates are integers up to this, times YFACTOR: nine digits, within the 32 bits that old readers hold."""
 
 
+_OF_A_CELL = ("partial_pressure", "path length")
+"""Entries of a header that have labels of the format itself."""
+
+
 def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
     """Write an evenly spaced ``spectrum`` as AFFN ``(X++(Y..Y))``; its header goes into ``##$`` labels.
 
@@ -35,7 +39,7 @@ def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
         "XUNITS": "1/CM",
         "YUNITS": spectrum.unit.upper(),
         "RESOLUTION": spectrum.header.get("resolution_cm-1", ""),
-        **{f"$DENSNET {key}".upper(): _line(value) for key, value in spectrum.header.items()},
+        **{(key if key in _OF_A_CELL else f"$DENSNET {key}").upper(): _line(value) for key, value in spectrum.header.items()},
         "FIRSTX": repr(float(axis[0])),
         "LASTX": repr(float(axis[-1])),
         "DELTAX": repr(float(step)),
