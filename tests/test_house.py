@@ -29,7 +29,7 @@ ARROWS = {
     "training": {"model", "dataset"},
     "spectra": {"observables"},
     "report": {"spectra", "observables", "model"},
-    "interfaces": {"spectra", "observables", "model"},
+    "interfaces": {"spectra", "observables", "model", "reference"},
 }
 """Which stages a stage may see besides the nouns below; runs (workflow) and verbs (cli) see every stage, other stages see none."""
 
