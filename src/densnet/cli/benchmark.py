@@ -51,7 +51,7 @@ def benchmark(
     from densnet.cli import timing
     from densnet.cli.console import activity, say
     from densnet.cli.forces import force_function
-    from densnet.cli.runfolder import write_json
+    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
@@ -94,9 +94,10 @@ def benchmark(
 
 def _shipped(model: str) -> Path:
     from densnet.reference import shipped
+    from densnet.settings import SettingsError
 
     if model not in shipped.names():
-        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+        raise SettingsError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
     return shipped.geometries(model)
 
 

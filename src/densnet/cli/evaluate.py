@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from densnet.dataset.dataset import Dataset
     from densnet.model.predictor import Predictor
+    from densnet.progress import Progress
     from densnet.properties import Properties
     from densnet.training.objective import Evaluation
 
@@ -51,15 +51,15 @@ def evaluate(
     from rich.table import Table
 
     from densnet.cli.console import activity
-    from densnet.cli.runfolder import write_json
     from densnet.dataset import store
+    from densnet.files import write_json
     from densnet.model.predictor import load
 
     predictor = load(model)
     labels = store.read(data)
     frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
-        done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
+        done = evaluate_on(predictor, frames, density_frames, progress)
     found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
@@ -87,7 +87,7 @@ def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
     return {key: float(value) if value.isfinite() else None for key, value in found.items()}
 
 
-def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]) -> Evaluation:
+def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Progress) -> Evaluation:
     """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
     from densnet.reference import electrostatics
     from densnet.training.objective import Exact, evaluate
@@ -154,7 +154,7 @@ def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
     import numpy as np
 
     from densnet import units
-    from densnet.cli.runfolder import write_json
+    from densnet.files import write_json
 
     pairs = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
     arrays = {}

@@ -23,6 +23,7 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.errors import DensnetError
 
 VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
@@ -101,7 +102,7 @@ def main() -> None:
     keep_memory()
     try:
         build()()
-    except (ValueError, OSError) as error:
+    except (DensnetError, OSError) as error:
         if os.environ.get("DENSNET_DEBUG"):
             raise
         typer.echo(f"error: {explain(error)}", err=True)
