@@ -48,9 +48,7 @@ def benchmark(
     from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli import timing
     from densnet.cli.console import activity, say
-    from densnet.cli.forces import force_function
     from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
@@ -58,6 +56,8 @@ def benchmark(
     from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
+    from densnet.workflow import timing
+    from densnet.workflow.forces import force_function
 
     settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
     predictor = load(model, settings.place)
