@@ -22,6 +22,7 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.errors import DensnetError
 from densnet.workflow.process import keep_memory
 
 VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark, drive)
@@ -90,7 +91,7 @@ def main() -> None:
     keep_memory()
     try:
         build()()
-    except (ValueError, OSError) as error:
+    except (DensnetError, OSError) as error:
         if os.environ.get("DENSNET_DEBUG"):
             raise
         typer.echo(f"error: {explain(error)}", err=True)
