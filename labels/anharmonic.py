@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from densnet.cli.harmonic import remembered
-from densnet.cli.runfolder import write_json
+from densnet.files import write_json
 from densnet.observables.anharmonic import SOFTEST, Anharmonic, diagonal, vpt2
 from densnet.observables.conformers import Conformer, Ensemble
 from densnet.reference.campaign import LabelSettings
+from densnet.workflow.harmonic import remembered
 
 TARGET = Path(__file__).parent.parent / "src" / "densnet" / "data" / "molecules"
 STEP = 0.06

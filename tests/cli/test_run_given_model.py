@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from densnet.cli.chain import Chain
 from densnet.cli.main import build
-from densnet.cli.runfile import Choice, RunFile, by_name
 from densnet.model import compiled
+from densnet.workflow.settings import Choice, RunFile, by_name
+from densnet.workflow.stages import Chain
 
 sys.path.insert(0, str(Path(__file__).parent))
 

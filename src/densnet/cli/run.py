@@ -10,9 +10,9 @@ import typer
 from densnet.model.shipped import names as shipped_names
 
 if TYPE_CHECKING:
-    from densnet.cli.chain import Chain
-    from densnet.cli.runfile import Choice, RunFile
-    from densnet.cli.runfolder import Event
+    from densnet.workflow.folder import Event
+    from densnet.workflow.settings import Choice, RunFile
+    from densnet.workflow.stages import Chain
 
 SHIPPED = ", ".join(shipped_names())
 
@@ -39,11 +39,11 @@ def run(
     Started again, it skips finished stages and resumes an interrupted one. If a setting has changed, the stages that depend on it are
     repeated; the former results are moved to the folder `replaced`, never deleted.
     """
-    from densnet.cli.chain import Chain
     from densnet.cli.console import activity, duration, say
     from densnet.cli.report import write_report
-    from densnet.cli.runfile import Choice
-    from densnet.cli.runfolder import only_one, pending, walk
+    from densnet.workflow.folder import only_one, pending, walk
+    from densnet.workflow.settings import Choice
+from densnet.workflow.stages import Chain
 
     text, chosen, root = _settings(what, Choice(long, replicas, temperature, out, tuple(experiment or ())))
     folder = chosen.run.folder
@@ -65,8 +65,8 @@ def _settings(what: str, choice: Choice) -> tuple[str, RunFile, Path]:
     """Text of the settings file, its content, and the folder that its paths start from."""
     import tomllib
 
-    from densnet.cli.runfile import Choice, by_name, complete, next_for, read_runfile
     from densnet.settings import SettingsError
+    from densnet.workflow.settings import Choice, by_name, complete, next_for, read_runfile
 
     path = Path(what)
     if path.suffix.lower() in (".xyz", ".extxyz"):
@@ -115,7 +115,8 @@ def _log(folder: Path, text: str) -> None:
 
 def _keep_settings(text: str, what: str, folder: Path) -> None:
     """A copy of the settings file, and the versions at work in the log."""
-    from densnet.cli.runfolder import versions
+    from densnet.files import write_text
+    from densnet.workflow.folder import versions
 
-    (folder / "settings.toml").write_text(text, encoding="utf-8")
+    write_text(folder / "settings.toml", text)
     _log(folder, f"start with {what}; " + ", ".join(f"{name} {number}" for name, number in versions().items()))
