@@ -43,7 +43,7 @@ def run(
     from densnet.cli.report import write_report
     from densnet.workflow.folder import only_one, pending, walk
     from densnet.workflow.settings import Choice
-from densnet.workflow.stages import Chain
+    from densnet.workflow.stages import Chain
 
     text, chosen, root = _settings(what, Choice(long, replicas, temperature, out, tuple(experiment or ())))
     folder = chosen.run.folder
