@@ -1,7 +1,7 @@
 """What every committed label file is: python labels/manifest.py [--check]
 
-Writes labels/manifest.toml: the levels of theory, and for each frame list its molecules, the command that made it and its sealed shards with
-frames and SHA-256. `--check` writes nothing and fails where the manifest and the files differ.
+Writes labels/manifest.toml: the level of theory, and for each frame list its molecules, the command that made it and its sealed shards with
+labels and SHA-256. `--check` writes nothing and fails where the manifest and the files differ.
 """
 
 import hashlib
