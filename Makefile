@@ -13,7 +13,13 @@ setup: .venv/ready
 demo: .venv/ready
 	$(BIN)/densnet run examples/water.toml
 
-test: .venv/ready
+test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo test
+lint: .venv/ready
+	$(BIN)/ruff check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+.PHONY: setup demo test lint types
