@@ -1,4 +1,4 @@
-# `make demo` sets everything up and runs the water example; `make test` runs the tests.
+# `make demo` sets everything up and runs the water example; `make test` checks and tests; `make docs` builds the documentation in site/.
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -22,4 +22,14 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-.PHONY: setup demo test lint types
+test-oldest: tests/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet -r tests/oldest.txt
+	.venv-oldest/bin/pip install --quiet -e '.[test]' -c tests/oldest.txt
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest
+
+docs: .venv/ready
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/mkdocs build
+
+.PHONY: setup demo test lint types test-oldest docs

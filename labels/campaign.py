@@ -1,7 +1,7 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
     python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
-    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet, and a new manifest.toml
+    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet; a new manifest.toml
 """
 
 import sys
