@@ -26,7 +26,7 @@ test-oldest: tests/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet -r tests/oldest.txt
 	.venv-oldest/bin/pip install --quiet -e '.[test]' -c tests/oldest.txt
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -o filterwarnings=default   # deprecations among third parties of different age are theirs
 
 docs: .venv/ready
 	$(BIN)/pip install --quiet -e '.[docs]'
