@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from densnet import units
 from densnet.cli.main import build
-from densnet.cli.runfolder import RunError, only_one
 from densnet.model import predictor
 from densnet.simulation.run import read_trajectory
 from densnet.simulation.trajectory import TrajectoryError
+from densnet.workflow.folder import RunError, only_one
 
 
 @pytest.fixture

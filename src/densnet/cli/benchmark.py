@@ -48,16 +48,16 @@ def benchmark(
     from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli import timing
     from densnet.cli.console import activity, say
-    from densnet.cli.forces import force_function
-    from densnet.cli.runfolder import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
     from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
+    from densnet.workflow import timing
+    from densnet.workflow.folder import write_json
+    from densnet.workflow.forces import force_function
 
     settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
     predictor = load(model, settings.place)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import os
 import signal
 import sys
@@ -23,6 +21,7 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.workflow.process import keep_memory
 
 VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
@@ -64,17 +63,6 @@ def explain(error: Exception) -> str:
             return f"no permission to use {error.filename}; choose another folder or change its rights."
         return f"{error.filename}: {error.strerror}."
     return " ".join(str(error).split())
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory: else each step gives megabytes back to the system and faults them in again (a tenth of its time)."""
-    library = ctypes.util.find_library("c")
-    if sys.platform == "linux" and library:
-        malloc = ctypes.CDLL(library)
-        if getattr(malloc, "mallopt", None) is not None:
-            no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)
-            malloc.mallopt(*no_mmap)
-            malloc.mallopt(*no_trim)
 
 
 def _terminate(signal_number, frame):

@@ -22,12 +22,12 @@ def report(
 
 def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
-    from densnet.cli.runfolder import Mark, RunError
     from densnet.report.content import report as compose
     from densnet.report.content import spectrum_drawing
     from densnet.report.run import Run
     from densnet.report.style import save
     from densnet.settings import read_toml
+    from densnet.workflow.folder import Mark, RunError
 
     if not (folder / "settings.toml").is_file():
         raise RunError(f"{folder} is not the folder of a run (no settings.toml in it); `densnet run` makes one.")

@@ -15,7 +15,6 @@ from torch import Tensor
 
 import densnet
 from densnet import units
-from densnet.cli.runfolder import write_json
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
 from densnet.molecules import SYMBOLS, Molecules, hill
@@ -30,6 +29,7 @@ from densnet.settings import Section
 from densnet.simulation import integrators
 from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.workflow.folder import write_json
 
 Progress = Callable[[int, int], None]
 ForceFunction = Callable[[Molecules], Properties]

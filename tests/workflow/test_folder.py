@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from densnet.cli.console import say
-from densnet.cli.runfolder import Mark, RunError, Stage, keys, only_one, pending, walk, write_json
 from densnet.simulation.run import SimulateSettings
 from densnet.simulation.trajectory import ANY_TIME
+from densnet.workflow.folder import Mark, RunError, Stage, keys, only_one, pending, walk, write_json
 
 
 class Workshop:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from densnet.cli.prepare import prepare
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings, Predictor
@@ -20,6 +19,7 @@ from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.statistics import initialise
 from densnet.training.uncertainty import assess
+from densnet.workflow.preparation import prepare
 
 SIDES = ("training", "validation")
 

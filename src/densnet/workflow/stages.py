@@ -14,24 +14,6 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.ensemble import account, origins, weighted_spectrum
-from densnet.cli.evaluate import evaluate_on, overlap, write_evaluation
-from densnet.cli.fitting import examples_of, train_on, untrained
-from densnet.cli.forces import force_function
-from densnet.cli.harmonic import (
-    ForceFunction,
-    analyse,
-    cold_run,
-    fundamentals,
-    named_geometries,
-    remembered,
-    write_conformers,
-    write_slices,
-)
-from densnet.cli.runfile import RunFile
-from densnet.cli.runfolder import Stage, write_json
-from densnet.cli.simulate import keeping_uncertain
-from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
@@ -50,6 +32,24 @@ from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
 from densnet.training.examples import Example
+from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
+from densnet.workflow.fitting import examples_of, train_on, untrained
+from densnet.workflow.folder import Stage, write_json
+from densnet.workflow.forces import force_function
+from densnet.workflow.harmonic import (
+    ForceFunction,
+    analyse,
+    cold_run,
+    fundamentals,
+    named_geometries,
+    remembered,
+    write_conformers,
+    write_slices,
+)
+from densnet.workflow.settings import RunFile
+from densnet.workflow.splits import elements_of, held_out
+from densnet.workflow.uncertain import keeping_uncertain
 
 Progress = Callable[..., None]
 
