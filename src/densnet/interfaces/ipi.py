@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +83,10 @@ class Driver:
             replicas = Molecules.replicas(like.numbers, like.positions.expand(beads, -1, -1))
             self.compiled = Beads(Compiled(predictor, replicas), like)
 
-    def __call__(self, cell: NDArray | Sequence[NDArray], pos: NDArray | Sequence[NDArray]) -> list:
+    def __call__(self, cell: NDArray | list[NDArray], pos: NDArray | list[NDArray]) -> list:
         """Answers for a list of geometries [atoms, 3] (bohr), or the answer for a single one; the ``cell`` is empty space."""
-        if isinstance(pos, np.ndarray) and pos.ndim == 2:
-            return list(self([cell], [pos])[0])
+        if not isinstance(pos, list):
+            return list(self.beads(pos[None])[0])
         answer = self.compiled if self.count and len(pos) == self.count else self.beads
         return [list(one) for one in answer(np.stack(pos))]
 
