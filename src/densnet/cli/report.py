@@ -11,7 +11,7 @@ import typer
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
 ) -> None:
-    """Write report.html of a run, one page that needs no network, with every figure, table and setting; and spectrum.png, its first figure.
+    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; spectrum.png, its first figure.
 
     `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
     """
@@ -24,7 +24,7 @@ def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
     from densnet.files import write_text
     from densnet.report.content import report as compose
-    from densnet.report.content import spectrum_drawing
+    from densnet.report.infrared import spectrum_drawing
     from densnet.report.run import Run
     from densnet.report.style import save
     from densnet.settings import read_toml

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: inline style, inline figures, no network, light and dark."""
+"""One self-contained HTML page that opens offline: inline style, inline figures, light and dark."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
-.verdict { background: var(--panel); border-radius: .6rem; padding: 1rem 1.2rem .6rem; }
-.verdict p { margin: 0 0 .5rem; font-weight: 600; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+.warning { border-left: 3px solid var(--red); padding: .1rem 0 .1rem .8rem; }
+details.line { background: var(--panel); border-radius: .6rem; padding: .7rem 1rem; } details.line[open] summary { margin-bottom: .6rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--blue); }
 pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
@@ -98,7 +99,7 @@ def _cell(tag: str, value: object, style: str) -> str:
 
 
 def promises(lines: Sequence[Promise]) -> str:
-    """The block at the top: each promised line with value, target and whether it is met."""
+    """Each promised line with value, target and whether it is met, as a table."""
     words = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("unknown", "not measured")}
     rows = []
     for line in lines:
@@ -108,10 +109,8 @@ def promises(lines: Sequence[Promise]) -> str:
         target = f"{'≥' if line.least else '≤'} {number(line.target)} {line.unit}"
         cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
         rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
-    met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
     head = '<tr><th>what</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
-    body = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-    return f'<div class="verdict"><p>{met} of {measured} measured targets met</p>{body}</div>'
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def figure(svg: str, caption: str) -> str:
@@ -127,6 +126,16 @@ def paragraph(text: str) -> str:
 def folded(title: str, text: str) -> str:
     """Long plain text (settings, logs) behind a fold."""
     return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+
+
+def unfolded(title: str, content: str) -> str:
+    """HTML made by the functions here, behind one line that opens it."""
+    return f'<details class="line"><summary>{escape(title)}</summary>{content}</details>'
+
+
+def warning(text: str) -> str:
+    """Something that went otherwise than it should."""
+    return f'<p class="warning">{escape(text)}</p>'
 
 
 def section(title: str, *parts: str) -> str:

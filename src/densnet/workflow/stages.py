@@ -108,7 +108,7 @@ class Chain:
         start = (self.geometries,) if self.trains else (self.geometries, self.model_file)
         measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
         known = self.known_reference()
-        conformers = start if known is None else (*start, known)
+        conformers = start if known is None else (*start, known, shipped.MEASURED)
         modes = self._chosen("harmonic", "anharmonic")
         stages = [
             Stage("conformers", "minima and modes of the model", modes, self.conformers, made, conformers),
@@ -162,8 +162,8 @@ class Chain:
         write_evaluation(place, found, overlap(held, known))
 
     def conformers(self, place: Path) -> None:
-        """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a
-        given model, conformers of the reference in ``reference.json``."""
+        """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; what
+        ships of this molecule, calculated at the reference level and measured, in ``reference.json``."""
         torch.set_num_threads(1)
         model = self.model().double()
         found = gather(self.named(), self._analysis(model))
@@ -173,7 +173,7 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            shutil.copyfile(known, place / "reference.json")
+            write_json(place / "reference.json", {**read_json(known), "measured": shipped.measured(known)})
 
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
@@ -280,8 +280,8 @@ class Chain:
         return Ensemble.from_dict(read_json(self.folder / "conformers" / "conformers.json"))
 
     def known_reference(self) -> Path | None:
-        """For a given model: the shipped harmonic analysis of that molecule at the reference level, if there is one."""
-        return None if self.trains else shipped.harmonic(self.named()[0][1])
+        """The shipped analysis of this molecule at the reference level, if there is one."""
+        return shipped.harmonic(self.named()[0][1])
 
     def _analysis(self, forces: ForceFunction) -> Callable[[str, Molecules], Conformer]:
         return partial(analyse, forces, settings=self.settings.harmonic)
