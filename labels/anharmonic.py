@@ -2,9 +2,10 @@
 
     python labels/anharmonic.py MOLECULE FOLDER [--modes 6] [--conformer NAME]
 
-Reads src/densnet/data/molecules/MOLECULE.json, keeps every calculation under FOLDER (so that it may be stopped and started again) and writes
-what it finds into that file, under `anharmonic`, conformer by conformer: of a molecule of up to three atoms all of VPT2 (28 calculations for
-water), else of its strongest infrared bands 2 chi_ii, the share of its shift that a mode has of itself (5 calculations a mode).
+Reads src/densnet/data/molecules/MOLECULE.json, keeps every calculation under FOLDER (so that it may be stopped and started again) and
+writes what it finds into that file, under `anharmonic`, conformer by conformer: of a molecule of up to three atoms all of VPT2 (28
+calculations for water), else of its strongest infrared bands 2 chi_ii, the share of its shift that a mode has of itself (5 calculations a
+mode).
 """
 
 import argparse

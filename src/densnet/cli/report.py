@@ -11,7 +11,7 @@ import typer
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
 ) -> None:
-    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; spectrum.png, its first figure.
+    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; and spectrum.png.
 
     `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
     """

@@ -156,7 +156,9 @@ def vpt2(
     return Anharmonic(modes.frequencies, fundamentals, diagonal, soft, renumbered)
 
 
-def diagonal(force_function: ForceFunction, modes: Modes, chosen: Sequence[int], *, softest: float = SOFTEST, step: float = 0.12) -> Anharmonic:
+def diagonal(
+    force_function: ForceFunction, modes: Modes, chosen: Sequence[int], *, softest: float = SOFTEST, step: float = 0.12
+) -> Anharmonic:
     """Of the ``chosen`` modes alone ``2 chi_ii``, the same as that of `vpt2`, from five geometries a mode; of all others nothing (NaN).
 
     ``chi_ii = 1/16 [phi_iiii - sum_k phi_iik^2 (2 / w_k + 1 / 2 (2 w_i + w_k) - 1 / 2 (2 w_i - w_k))]``, the last fraction left out where

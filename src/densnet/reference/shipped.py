@@ -42,7 +42,7 @@ MEASURED = Path(str(_FOLDER / "measured.toml"))
 
 
 def measured(path: Path) -> dict | None:
-    """What was measured of the molecule of `harmonic`'s ``path``: ``source``, ``fundamentals``, maybe ``conformer``; None where nothing ships."""
+    """What was measured of the molecule of `harmonic`'s ``path``: ``source``, ``fundamentals``, ``conformer``; None if nothing ships."""
     return tomllib.loads(MEASURED.read_text(encoding="utf-8")).get(path.stem)
 
 

@@ -28,13 +28,13 @@ def assignment(run: Run) -> list[str]:
 
 
 _ABOUT = (
-    "Modes are numbered by symmetry species and falling wavenumber (Herzberg; axes after Mulliken: z is the main axis, x is normal to the plane "
-    "of a planar molecule), and named by the internal coordinates that hold most of their potential energy. Harmonic wavenumbers are of the "
-    "minimum, VPT2 adds quantum nuclei in the anharmonic potential of the model. "
+    "Modes are numbered by symmetry species and falling wavenumber (Herzberg; axes after Mulliken: z is the main axis, x is normal to the "
+    "plane of a planar molecule), and named by the internal coordinates that hold most of their potential energy. Harmonic wavenumbers "
+    "are of the minimum, VPT2 adds quantum nuclei in the anharmonic potential of the model. "
 )
 _DYNAMICS = (
-    "Dynamics: centroid of the band, beside its strongest mode; the other modes of a band are not told apart. All intensities are harmonic and "
-    "Napierian, km/mol."
+    "Dynamics: centroid of the band, beside its strongest mode; the other modes of a band are not told apart. All intensities are "
+    "harmonic and Napierian, km/mol."
 )
 
 

@@ -25,7 +25,8 @@ def isotopologue(molecule: Molecules) -> str:
     """Such as ¹²C₂ ¹H₆ ¹⁶O, carbon and hydrogen first."""
     counts = Counter((SYMBOLS[n], round(m / units.AMU)) for n, m in zip(molecule.numbers.tolist(), molecule.masses.tolist()))
     order = sorted(counts, key=lambda item: ({"C": 0, "H": 1}.get(item[0], 2), item))
-    return " ".join(f"{str(n).translate(_RAISED)}{s}" + (str(counts[s, n]).translate(_LOWERED) if counts[s, n] > 1 else "") for s, n in order)
+    times = {item: str(count).translate(_LOWERED) if count > 1 else "" for item, count in counts.items()}
+    return " ".join(f"{str(n).translate(_RAISED)}{s}{times[s, n]}" for s, n in order)
 
 
 def rotational_constants(molecule: Molecules) -> list[float]:

@@ -169,9 +169,9 @@ def _method(run: Run) -> list[str]:
 
 
 _AGAIN = (
-    "To reproduce: densnet run with a copy of {}, and the versions at the foot of this page; random numbers start from the seed in the settings, "
-    "and another machine gives the same within the error band. To cite: densnet with its version, the method (arXiv:2604.24563), the reference "
-    "level {} and PySCF, and the source of every measured value shown."
+    "To reproduce: densnet run with a copy of {}, and the versions at the foot of this page; random numbers start from the seed in "
+    "the settings, and another machine gives the same within the error band. To cite: densnet with its version, the method "
+    "(arXiv:2604.24563), the reference level {} and PySCF, and the source of every measured value shown."
 )
 _LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "

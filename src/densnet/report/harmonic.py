@@ -94,7 +94,8 @@ def conformers(run: Run) -> list[str]:
         labels = [f"{c['name']}, {100 * c['weight']:.0f} %" for c in rows]
         lines = [from_modes(c.modes) for c in run.model.conformers]
         caption = (
-            "Trajectories that start in each conformer, at the line width of the first figure; bars: harmonic lines of the model, right axis."
+            "Trajectories that start in each conformer, at the line width of the first figure; bars: harmonic lines of the model, right "
+            "axis."
         )
         parts.append(page.figure(svg(figures.conformer_spectra(list(zip(labels, run.parts, lines)), lower=400.0)), caption))
     return [page.section("Conformers", *parts)]
@@ -130,7 +131,8 @@ def harmonic(run: Run) -> list[str]:
         top = max(4100.0, 250.0 + max(*a.frequencies, *b.frequencies))
         drawing = svg(figures.butterfly(("model", b), (run.level, a), span=(400.0, top)))
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
-        caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, Gaussian σ = {SIGMA:g} cm⁻¹, unscaled."
+        caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, unscaled; "
+        caption += f"Gaussian σ = {SIGMA:g} cm⁻¹."
         parts.append(page.figure(drawing, caption))
     if cold := run.json("validate/cold.json"):
         text = (

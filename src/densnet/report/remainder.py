@@ -1,4 +1,4 @@
-"""The chapter that divides the distance of each band from experiment into classical nuclei, model (harmonic, anharmonic), and functional."""
+"""The chapter that divides the distance of each band from experiment into classical nuclei, model, and functional."""
 
 from __future__ import annotations
 
@@ -157,9 +157,10 @@ def _cancelling(bands: list[dict], found: list[Centroids | None], least: float =
         if c is not None and c.excess is not None and abs(c.excess) > least:
             plain = b["centroid"] - c.quantum
             texts.append(
-                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, because its third "
-                f"and fourth derivatives are off. Dynamics less the model's own VPT2 is {plain:+.0f} cm⁻¹, of which {plain + c.excess:+.0f} is "
-                f"classical nuclei and {-c.excess:+.0f} the model; where that VPT2 lies near a measured value, it is by cancellation."
+                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, because its "
+                f"third and fourth derivatives are off. Dynamics less the model's own VPT2 is {plain:+.0f} cm⁻¹, of which "
+                f"{plain + c.excess:+.0f} is classical nuclei and {-c.excess:+.0f} the model; where that VPT2 lies near a measured value, it "
+                "is by cancellation."
             )
     return texts
 
@@ -219,11 +220,11 @@ _QUANTUM = (
     "reference level, modes paired by their motion."
 )
 _CAUSES = (
-    "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would be "
-    "off with quantum nuclei if all else were exact; every weakness of the division is in one of the three, mostly in this one, and so is the "
-    "model's share where the reference level is not known (–). The anharmonic error of the model hardly moves the classical dynamics, which "
-    "feels a ninth of the zero-point motion of an O–H stretch, but all of it is in the model's VPT2: it stands in the column VPT2, and with "
-    "opposite signs in the two columns that VPT2 separates. It is taken out of both here."
+    "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "
+    "be off with quantum nuclei if all else were exact; every weakness of the division is in one of the three, mostly in this one, and so "
+    "is the model's share where the reference level is not known (–). The anharmonic error of the model hardly moves the classical "
+    "dynamics, which feels a ninth of the zero-point motion of an O–H stretch, but all of it is in the model's VPT2: it stands in the "
+    "column VPT2, and with opposite signs in the two columns that VPT2 separates. It is taken out of both here."
 )
 _CHECKED = (
     "The model's quantum shifts against the reference level: the whole shift, or of larger molecules the share that a mode has of itself, "

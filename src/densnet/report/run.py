@@ -18,7 +18,6 @@ from densnet.spectra.gas import molar
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_csv, read_experiment
 
-
 _RANKS = 0.2
 """Rank correlation of predicted and found errors below which the page warns."""
 
@@ -122,7 +121,9 @@ class Run:
         """Source and measured fundamentals of a conformer; empty where none ship, or for other isotopes."""
         known = self.shipped.measured if self.shipped else None
         same = counterpart(reference, self.shipped.conformers) if known else None
-        if same is None or known.get("conformer", same.name) != same.name or not torch.equal(same.molecule.masses, reference.molecule.masses):
+        if same is None or known.get("conformer", same.name) != same.name:
+            return "", []
+        if not torch.equal(same.molecule.masses, reference.molecule.masses):
             return "", []
         return known["source"], known["fundamentals"]
 

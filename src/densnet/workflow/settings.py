@@ -62,7 +62,7 @@ class SpectrumSettings(InfraredSettings):
         (), description="cm^-1, limits of the bands in the tables; groups of harmonic lines by default"
     )
     width: float = Field(
-        WIDTH, ge=0, description="cm^-1, full width at half height of the lines in figures and in smoothed.csv; 0: as the window leaves them"
+        WIDTH, ge=0, description="cm^-1, full width at half height of lines in figures and in smoothed.csv; 0: as the window leaves them"
     )
 
     @property
@@ -182,8 +182,8 @@ def next_for(geometry: Path) -> str:
     """What to do with a molecule that does not ship: the shortest settings file, in a sentence."""
     name = geometry.with_suffix("").name
     return (
-        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and give that to `densnet run`: it makes labels and a '
-        "model first (hours); examples/water.toml shows more settings."
+        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and give that to `densnet run`: it makes labels and '
+        "a model first (hours); examples/water.toml shows more settings."
     )
 
 
