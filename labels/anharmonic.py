@@ -10,6 +10,7 @@ mode).
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -21,17 +22,22 @@ from densnet.reference.campaign import LabelSettings
 from densnet.workflow.harmonic import remembered
 
 TARGET = Path(__file__).parent.parent / "src" / "densnet" / "data" / "molecules"
+APART = 200.0
+"""cm^-1 between two groups of lines."""
+
 STEP = 0.06
 """Displacement in dimensionless normal coordinates; with 0.12 water's shifts are the same within 6 cm^-1."""
 
 
 def constants(forces, conformer: Conformer, count: int) -> Anharmonic:
-    """All of a small molecule, else of the ``count`` strongest modes that are not soft."""
+    """All of a small molecule, else of the ``count`` strongest modes that are not soft, and of the strongest of each group of lines."""
     modes = conformer.modes
     if len(modes.eigenvalues) <= 3:
         return vpt2(forces, modes, step=STEP)
     strength = torch.where(modes.frequencies >= SOFTEST, modes.intensities, 0.0)
-    return diagonal(forces, modes, sorted(strength.argsort(descending=True)[:count].tolist()), step=2 * STEP)
+    starts = [0, *(torch.nonzero(modes.frequencies.diff() > APART)[:, 0] + 1).tolist(), len(strength)]
+    leading = {first + int(strength[first:end].argmax()) for first, end in pairwise(starts) if strength[first:end].max() > 0}
+    return diagonal(forces, modes, sorted(leading | set(strength.argsort(descending=True)[:count].tolist())), step=2 * STEP)
 
 
 def main(name: str, folder: Path, count: int, only: str | None) -> None:

@@ -22,7 +22,8 @@ def assignment(run: Run) -> list[str]:
         source, _ = ("", []) if reference is None else run.fundamentals(reference)
         sources += [source] if source else []
         group = point_group(conformer.molecule).name
-        parts += [f"<h3>{page.escape(conformer.name)}, {page.escape(group)}</h3>", _table(run, conformer, reference)]
+        name = f"{conformer.name}, {group}" if len(run.model.conformers) > 1 else group
+        parts += [f"<h3>{page.escape(name)}</h3>", _table(run, conformer, reference)]
     measured = f"Measured: {'; '.join(dict.fromkeys(sources))}. " if sources else "No measured fundamentals ship with this molecule. "
     return [page.section("Assignment", page.paragraph(_ABOUT + measured + _DYNAMICS), *parts)]
 
@@ -33,8 +34,8 @@ _ABOUT = (
     "are of the minimum, VPT2 adds quantum nuclei in the anharmonic potential of the model. "
 )
 _DYNAMICS = (
-    "Dynamics: centroid of the band, beside its strongest mode; the other modes of a band are not told apart. All intensities are "
-    "harmonic and Napierian, km/mol."
+    "Dynamics: centroid of the band, beside its strongest mode; the other modes of a band are not told apart. Wavenumbers in cm⁻¹; Δ is "
+    "model less reference; intensities I in km/mol, Napierian, those of the calculations harmonic."
 )
 
 
@@ -47,9 +48,9 @@ def _table(run: Run, model: Conformer, reference: Conformer | None) -> str:
     _, measured = ("", []) if reference is None else run.fundamentals(reference)
     observed = {(row["species"], row["number"]): row for row in measured}
     bands = _strongest(run, model)
-    titles = ["", "species", "motion", run.level, "model", "Δ", "VPT2", "dynamics", "measured"]
-    titles = [f"{t} / cm⁻¹" if k > 2 else t for k, t in enumerate(titles)]
-    titles += [f"{run.level} / km mol⁻¹", "model / km mol⁻¹", "measured / km mol⁻¹"]
+    functional = run.level.split("/")[0]
+    titles = ["", "species", "motion", functional, "model", "Δ", "VPT2", "dynamics", "measured"]
+    titles += [f"I, {functional}", "I, model", "I, measured"]
     rows = []
     for k, (text, symmetry) in enumerate(zip(describe(modes), known)):
         harmonic, strength = float(modes.frequencies[k]), float(modes.intensities[k])
@@ -65,7 +66,7 @@ def _table(run: Run, model: Conformer, reference: Conformer | None) -> str:
         ]))  # fmt: skip
     rows = [cells for _, cells in sorted(rows, key=lambda item: item[0])]
     kept = [k for k in range(len(titles)) if k < 3 or any(cells[k] is not None for cells in rows)]
-    return page.table([titles[k] for k in kept], [[cells[k] for k in kept] for cells in rows])
+    return page.table([titles[k] for k in kept], [[cells[k] for k in kept] for cells in rows], wide=True)
 
 
 def _one(value: float | None) -> str | None:

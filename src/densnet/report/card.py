@@ -43,13 +43,13 @@ def card(run: Run) -> list[str]:
     partners = {model.name: reference for model, reference in run.pairs}
     rows = []
     for conformer in run.model.conformers:
-        for source, c in (("model", conformer), (run.level, partners.get(conformer.name))):
+        for source, c in (("model", conformer), (run.level.split("/")[0], partners.get(conformer.name))):
             if c is not None:
                 rows.append([conformer.name if c is conformer else "", source, *_row(c)])
-    titles = ["conformer", "by", "point group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotation absorbs / km mol⁻¹"]
+    titles = ["", "by", "group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotation absorbs / km mol⁻¹"]
     molecule = run.model.conformers[0].molecule
     parts = [
-        page.paragraph(f"{isotopologue(molecule)}. At the minima, rigid and harmonic; energies of conformers stand under Conformers."),
+        page.paragraph(f"{isotopologue(molecule)}. At the minima, rigid and harmonic."),
         page.table(titles, rows),
         page.paragraph(_ROTATION),
     ]
@@ -66,7 +66,7 @@ _ROTATION = (
 
 def _row(c: Conformer) -> list[str]:
     zero = 0.5 * float(c.modes.eigenvalues.clamp(min=0).sqrt().sum()) * 2625.4996
-    constants = ", ".join(f"{x:.3f}" for x in rotational_constants(c.molecule))
+    constants = ",\u00a0".join(f"{x:.3f}" for x in rotational_constants(c.molecule))
     dipole = float(c.dipole.norm()) / units.DEBYE
     return [point_group(c.molecule).name, constants, f"{dipole:.3f}", f"{zero:.2f}", f"{rotational_intensity(c.molecule, c.dipole):.0f}"]
 

@@ -33,13 +33,23 @@ def _trust(run: Run) -> list[str]:
     """Warnings of the run, and in one line, which opens, whether the model gives what its reference level gives."""
     parts = [page.warning(text) for text in run.warnings]
     if lines := promises(run):
-        met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
-        missed = [line.name for line in lines if line.met is False]
-        word = "reproduces" if not missed else "reproduces in part"
-        text = f"The model {word} {run.level}: {met} of {measured} checks met"
-        text += f" (missed: {', '.join(missed)})" if missed else ""
-        parts.append(page.unfolded(f"{text}. They tell nothing of experiment.", page.promises(lines)))
+        model, dynamics = ([line for line in lines if line.dynamics is kind] for kind in (False, True))
+        texts = []
+        if counted := _counted(model):
+            word = "reproduces" if all(line.met is not False for line in model) else "reproduces in part"
+            texts.append(f"The model {word} {run.level}, not experiment: {counted}.")
+        if counted := _counted(dynamics):
+            texts.append(f"Dynamics: {counted}.")
+        parts.append(page.unfolded(" ".join(texts), page.promises(lines)))
     return parts
+
+
+def _counted(lines: list[Promise]) -> str:
+    """How many of the checks are met, and which are not."""
+    measured = [line for line in lines if line.met is not None]
+    missed = ", ".join(line.name for line in measured if not line.met)
+    counted = f"{sum(bool(line.met) for line in measured)} of {len(measured)} checks met" if measured else ""
+    return f"{counted} (missed: {missed})" if missed else counted
 
 
 def promises(run: Run) -> list[Promise]:
@@ -50,12 +60,14 @@ def promises(run: Run) -> list[Promise]:
         strong = [b for b in cold["bands"] if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold["bands"])]
         worst = max((abs(b["integral"] / b["harmonic"] - 1) for b in strong), default=None)
         note = f"{cold['temperature_K']:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
-        lines.append(Promise("cold run, band integrals, largest deviation", None if worst is None else 100 * worst, 2.0, "%", note))
+        value = None if worst is None else 100 * worst
+        lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
     if bands := run.json("spectrum/bands.json"):
         lines += _thermal(bands["bands"], bands["temperature_K"])
     if (drift := run.json("simulate/drift.json")) and drift["ensemble"] == "nve":
         note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
-        lines.append(Promise("energy drift without thermostat", abs(drift["drift_meV_per_atom_per_ps"]), 0.01, "meV/atom/ps", note))
+        value = abs(drift["drift_meV_per_atom_per_ps"])
+        lines.append(Promise("energy drift without thermostat", value, 0.01, "meV/atom/ps", note, dynamics=True))
     return lines
 
 
@@ -75,7 +87,7 @@ def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
         return []
     errors = max(b["error"] / b["integral"] for b in strong)
     note = "sampling only: one standard error over replicas, of the bands that hold 5 % of the absorption or more"
-    return [Promise(f"{temperature:g} K band integrals, largest error bar", 100 * errors, 15.0, "%", note)]
+    return [Promise(f"{temperature:g} K band integrals, largest error bar", 100 * errors, 15.0, "%", note, dynamics=True)]
 
 
 def _density(run: Run) -> list[str]:

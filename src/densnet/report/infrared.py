@@ -103,7 +103,7 @@ def _bands(run: Run, bands: dict) -> str:
     """Bands of the dynamics beside harmonic and measured ones."""
     titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
     reference = sticks_of(run.reference, bands["temperature_K"]) if run.reference else None
-    titles += [f"harmonic, {run.level} / km mol⁻¹"] if reference else []
+    titles += [f"harmonic, {run.level.split('/')[0]} / km mol⁻¹"] if reference else []
     measured = bands.get("experiment", {})
     absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}
     for name in measured:

@@ -27,6 +27,7 @@ th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
 td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
+table.close { font-size: .82rem; } table.close th, table.close td { padding-right: .5rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
@@ -43,7 +44,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1p
 class Promise:
     """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target, or >= with ``least``.
 
-    NaN or None: not measured.
+    NaN or None: not measured. ``dynamics``: it is about the dynamics of the run, else about the model.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Promise:
     unit: str
     note: str = ""
     least: bool = False
+    dynamics: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -84,14 +86,15 @@ def pm(value: float, error: float | None) -> str:
     return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False) -> str:
+    """An HTML table; numbers stand right-aligned, HTML in cells is escaped. ``wide``: many columns, set closer."""
     rows = [list(row) for row in rows]
     numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
     head = "".join(_cell("th", title, style) for title, style in zip(titles, styles))
     body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "close" if wide else "plain"
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(tag: str, value: object, style: str) -> str:

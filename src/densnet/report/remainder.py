@@ -156,11 +156,11 @@ def _cancelling(bands: list[dict], found: list[Centroids | None], least: float =
     for b, c in zip(bands, found):
         if c is not None and c.excess is not None and abs(c.excess) > least:
             plain = b["centroid"] - c.quantum
+            plus, minus, whole = (f"{x:+.0f}".replace("-", "−") for x in (plain + c.excess, -c.excess, plain))
             texts.append(
-                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, because its "
-                f"third and fourth derivatives are off. Dynamics less the model's own VPT2 is {plain:+.0f} cm⁻¹, of which "
-                f"{plain + c.excess:+.0f} is classical nuclei and {-c.excess:+.0f} the model; where that VPT2 lies near a measured value, it "
-                "is by cancellation."
+                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, its third and "
+                f"fourth derivatives being off. Dynamics less the model's own VPT2 is {whole} cm⁻¹: {plus} from "
+                f"classical nuclei and {minus} from the model. Where that VPT2 agrees with experiment, errors have cancelled."
             )
     return texts
 
