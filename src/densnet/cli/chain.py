@@ -44,11 +44,11 @@ from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import molar
 from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.spectra.tables import write_bands, write_csv
 from densnet.training.examples import Example
 
 Progress = Callable[..., None]
@@ -244,7 +244,7 @@ class Chain:
         found, names = {}, [path.name for path in paths]
         for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(self.root / path)
         return found
 
     @property

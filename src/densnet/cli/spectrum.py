@@ -29,10 +29,11 @@ def spectrum(
     from densnet.spectra.comparison import compare
     from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
     from densnet.spectra.jcamp import write_jcamp
-    from densnet.spectra.tables import read_experiment, write_bands, write_csv
+    from densnet.spectra.measured import read_measured, told
+    from densnet.spectra.tables import write_bands, write_csv
 
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_experiment(path) for path in experiment or []]
+    measured = [read_measured(path) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
@@ -52,6 +53,7 @@ def spectrum(
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
+        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
     console.print(f"written: {output}/infrared.csv, .jdx, .png and bands.csv", soft_wrap=True, highlight=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,39 +256,6 @@ def normalised(weights: ArrayLike | None, count: int) -> NDArray:
     if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise SpectrumError(f"weights {weights.tolist()} do not fit: {count} numbers, none negative and not all zero, are needed.")
     return weights / weights.sum()
-
-
-MICROMETERS = r"micro|[µμ]m|(?<![a-z])um(?![a-z])"
-"""What a unit of wavelengths in micrometers looks like, in lower case."""
-
-
-def from_measurement(x: ArrayLike, x_unit: str, y: ArrayLike, y_unit: str, header: Mapping[str, str | float]) -> Spectrum:
-    """A user's data as a `Spectrum`: wavelengths become wavenumbers, transmittance decadic absorbance, the axis ascends.
-
-    ``x_unit``: cm^-1 (1/CM) or micrometers; ``y_unit``: transmittance (also in percent), absorbance, km/mol per cm^-1,
-    anything else stays as it is in arbitrary units. The header tells what was done. Reflectance is refused.
-    """
-    x, y, header = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), dict(header)
-    where, what = x_unit.lower(), y_unit.lower()
-    if re.search(MICROMETERS, where):
-        if (x <= 0).any():
-            raise SpectrumError("a wavelength in micrometers is not positive; check the abscissa.")
-        x, header["abscissa"] = 1.0e4 / x, "converted from micrometers"
-    elif not any(unit in where.replace(" ", "") for unit in ("1/cm", "cm-1", "cm^-1", "cm⁻¹", "wavenumber")):
-        raise SpectrumError(f"abscissa in {x_unit!r}: give wavenumbers (1/CM) or MICROMETERS.")
-    unit = "arbitrary units"
-    if "reflect" in what:
-        raise SpectrumError(f"ordinate in {y_unit!r}: a reflection spectrum cannot be compared; give absorbance or transmittance.")
-    if "transm" in what or "%t" in what:
-        percent = "%" in what or "percent" in what or y.max() > 2.0
-        y = -np.log10(np.maximum(y / (100.0 if percent else 1.0), 1e-4))
-        unit, header["ordinate"] = "absorbance", f"-log10 of {'percent ' if percent else ''}transmittance, at least 1e-4"
-    elif "absorb" in what:
-        unit = "absorbance"
-    elif "km/mol" in what or "km_per_mol" in what:
-        unit = ABSOLUTE
-    x, first = np.unique(x, return_index=True)
-    return Spectrum(x, y[first], unit, header=header)
 
 
 def write_atomically(path: Path, text: str) -> None:
