@@ -44,6 +44,7 @@ from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
+from densnet.spectra.gas import absorbance
 from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.measured import read_measured
@@ -214,7 +215,7 @@ class Chain:
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """``spectrum.csv``, ``.jdx``, ``-absorbance.jdx``; ``bands.csv``, ``.json``; ``comparison.json``; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
@@ -226,6 +227,7 @@ class Chain:
         bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
+        write_jcamp(place / "spectrum-absorbance.jdx", absorbance(found), f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
         measured = self._measured(place)
         rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}

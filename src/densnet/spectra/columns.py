@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -35,7 +36,10 @@ _KEYS = {
 _UNITS = ("", "k", "c", "pa", "hpa", "kpa", "mbar", "bar", "atm", "torr", "mmhg", "mm", "cm", "m")
 """What may stand at the end of a key: ``temperature_K``."""
 
-_AUXILIARY = r"std|(standard|std)?.?err(or)?\b|uncert|deviation|background|base.?line|single.?beam|blank|^\W*(index|id|no\.?|n|row|point|#)s?\W*$|time"
+_AUXILIARY = (
+    r"std|(standard)?.?err(or)?\b|uncert|deviation|background|base.?line|single.?beam|blank|time|^\W*(index|id|no\.?|n|row|point|#)s?\W*$"
+)
+_MARKS = '",; \t'
 _RANKS = {"molar": 0, "absorbance": 1, "transmittance": 2, "unknown": 3, "refused": 4}
 _SAMPLE = 200  # lines
 
@@ -82,13 +86,13 @@ def read_columns(text: str, name: str) -> Curve:
     titles = _titles(before, width)
     if titles and len(titles[0]) == width - 1:  # names of rows have no title
         table = table[:, 1:]
-    elif width > 2 and not (titles and titles[0][0].strip(" \"#")) and _counts(table[:, 0]):
+    elif width > 2 and not (titles and titles[0][0].strip(' "#')) and _counts(table[:, 0]):
         table, titles = table[:, 1:], [row[1:] for row in titles]
     columns = [_words([row[k] for row in titles], told) for k in range(table.shape[1])]
     said = [line.text for line in before]
     k, x_words = _abscissa(columns, told, said, table, name)
     j, y_words = _ordinate(columns, k, told, said, name)
-    comment = re.sub(r"\s+", " ", " ".join(line.text.strip("#; \t\"") for line in before)).strip()
+    comment = re.sub(r"\s+", " ", " ".join(line.text.strip('#; \t"') for line in before)).strip()
     kept = {key: value for key, value in told.items() if key not in ("xunits", "yunits")}
     return Curve(table[:, k], x_words, table[:, j], y_words, {**kept, **({"comment": comment[:300]} if comment else {})})
 
@@ -116,8 +120,9 @@ def _parsed(text: str, name: str) -> list[_Line]:
 
 
 def _fields(line: str, mark: str | None) -> list[str]:
-    fields = line.split() if mark is None else next(csv.reader([line], delimiter=mark, skipinitialspace=True))
-    return [field.strip().strip('"').strip() for field in fields]
+    if mark is None or '"' not in line:
+        return [field.strip(' "') for field in line.split(mark)]
+    return [field.strip(' "') for field in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
 
 
 def _values(fields: list[str], mark: str | None) -> list[float] | None:
@@ -133,6 +138,8 @@ def _values(fields: list[str], mark: str | None) -> list[float] | None:
 def _number(field: str, mark: str | None) -> float:
     if "_" in field:
         raise ValueError(field)
+    with contextlib.suppress(ValueError):
+        return float(field)
     if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+\.\d*", field):
         field = field.replace(",", "")
     if mark != ",":
@@ -177,14 +184,14 @@ def _told(before: Sequence[_Line]) -> dict[str, str]:
     """What lines before the numbers tell as ``key: value``, ``key = value`` or key and value in two fields."""
     told = {}
     for line in before:
-        text = line.text.strip("#;!%\" \t")
-        for pattern in (r"([\w /.]+?)\s*(?:[\[(]([^\])]*)[\])])?\s*[:=]\s*(.+)", r"([\w /.]+?)(?:\s*[\[(]([^\])]*)[\])])?\s*[\t,;]\s*([^\t;]+)"):
-            found = re.fullmatch(pattern, text.strip(",;\t "))
+        text = line.text.strip('#;!%" \t')
+        for value in (r"[:=]\s*(.+)", r"[\t,;]\s*([^\t;]+)"):
+            found = re.fullmatch(rf"([\w /.]+?)\s*(?:[\[(]([^\])]*)[\])])?\s*{value}", text.strip(",;\t "))
             key = found and re.sub(r"[^a-z]", "", found[1].lower())
             known = next((k for k in _KEYS if key and key.startswith(k) and key.removeprefix(k) in _UNITS), None)
             if found and known:
-                value, unit = found[3].strip('",; \t'), found[2] or key.removeprefix(known)
-                told[_KEYS[known]] = f"{value} {unit}".strip()
+                unit = found[2] or key.removeprefix(known)
+                told[_KEYS[known]] = f"{found[3].strip(_MARKS)} {unit}".strip()
                 break
     return told
 

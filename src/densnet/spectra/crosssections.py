@@ -1,4 +1,4 @@
-"""Absorption cross sections as HITRAN writes them (.xsc): one line of fixed columns, then ten numbers a line."""
+"""Absorption cross sections as HITRAN writes them (.xsc): one line of fixed columns, then ten numbers a line, ten characters each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def is_cross_section(text: str) -> bool:
 def read_cross_section(text: str, name: str) -> Curve:
     """cm^2/molecule at even steps (cm^-1); temperature (K) and pressure (torr) are in the header. ``name`` is told in errors."""
     line, *rest = text.splitlines()
-    header, tokens = _header(line), " ".join(rest).split()
+    header = _header(line)
+    tokens = [row[k : k + 10] for row in map(str.rstrip, rest) for k in range(0, len(row), 10)]  # columns may touch
     points = int(header["points"])
     try:
         found = np.array([float(token) for token in tokens])

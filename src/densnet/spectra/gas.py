@@ -38,10 +38,11 @@ def molar(spectrum: Spectrum, name: str = "the spectrum") -> Spectrum:
     return replace(spectrum, intensity=intensity, unit=ABSOLUTE, header={**header, "molar": conditions})
 
 
-def absorbance(spectrum: Spectrum, pressure: float, path: float, temperature: float = ROOM) -> Spectrum:
+def absorbance(spectrum: Spectrum, pressure: float = 1000.0, path: float = 0.1, temperature: float = ROOM) -> Spectrum:
     """The decadic absorbance of a gas of that partial ``pressure`` (Pa) and ``temperature`` (K) over ``path`` (m), from km/mol per cm^-1.
 
-    The inverse of `molar`, in a unit that every reader of spectra knows; conditions go into the header.
+    The inverse of `molar`, in a unit that every reader of spectra knows; conditions go into the header. By default
+    10 mbar in a cell of 10 cm.
     """
     if spectrum.unit != ABSOLUTE or min(pressure, path, temperature) <= 0:
         raise SpectrumError(f"no absorbance from {spectrum.unit} at {pressure:g} Pa, {path:g} m, {temperature:g} K; all must be known.")

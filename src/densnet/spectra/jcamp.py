@@ -112,13 +112,13 @@ def blocks(text: str) -> list[Block]:
         if name == "END":
             open_blocks, lines = open_blocks[:-1], None
             continue
-        if name == "TITLE":
+        if name == "TITLE" or not open_blocks:
             if open_blocks and open_blocks[-1].data:  # its ##END= is missing
                 open_blocks.pop()
             open_blocks.append(Block())
             found.append(open_blocks[-1])
         lines = [(number, label[2].strip())]
-        if open_blocks and name:
+        if name:
             open_blocks[-1].labels.setdefault(name, lines)
     return found
 

@@ -26,6 +26,8 @@ _BINARIES = {
 }
 _DEEPEST = 1e-4
 """Transmittances below this are noise: 4 in absorbance."""
+_FEWEST = 50
+"""Fewer points over uneven steps are peaks."""
 
 
 def read_measured(path: Path, data_type: str = INFRARED) -> Spectrum:
@@ -41,7 +43,7 @@ def read_measured(path: Path, data_type: str = INFRARED) -> Spectrum:
     """
     path = Path(path)
     text, name = _text(path.read_bytes(), str(path)), str(path)
-    if text.splitlines()[0].rstrip() == FIRST_LINE:
+    if text.startswith(f"{FIRST_LINE}\n# "):  # a spreadsheet that saved it again has put marks around its lines
         return read_csv(path)
     if re.match(r"\s*<(!doctype|html|\?xml)", text, re.I):
         raise SpectrumError(f"{name} is a web page or XML, not a spectrum; save the file that the page links to.")
@@ -67,20 +69,22 @@ def _text(raw: bytes, name: str) -> str:
         raise SpectrumError(f"{name} is {binary}.")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16"
-    elif raw[:4000].count(0) > 0.3 * len(raw[:4000]):
-        encoding = "utf-16-le" if raw[1:4000:2].count(0) > raw[:4000:2].count(0) else "utf-16-be"
+    elif raw[1:4000:2].count(0) > 0.8 * len(raw[1:4000:2]):
+        encoding = "utf-16-le"
+    elif raw[:4000:2].count(0) > 0.8 * len(raw[:4000:2]):
+        encoding = "utf-16-be"
     else:
         encoding = "utf-8-sig"
+    if not raw.strip(b" \t\r\n"):
+        raise SpectrumError(f"{name} is empty; it is neither a table of numbers nor JCAMP-DX.")
     for candidate in (encoding, "latin-1"):
         try:
             text = raw.decode(candidate)
             break
         except UnicodeDecodeError:
             continue
-    if "\0" in text or len(re.findall(r"[\x01-\x08\x0e-\x19\x7f-\x9f]", text[:4000])) > 20:
+    if "\0" in text or len(re.findall(r"[\x01-\x08\x0e-\x19]", text[:4000])) > 20 or (text and not re.search(r"[ -~]", text)):
         raise SpectrumError(f"{name} is a binary file; export the spectrum as JCAMP-DX or CSV.")
-    if not text.strip():
-        raise SpectrumError(f"{name} is empty; it is not a table of numbers nor JCAMP-DX.")
     return text
 
 
@@ -101,9 +105,10 @@ def _spectrum(curve: Curve, header: dict[str, str], name: str) -> Spectrum:
             "Give each its own file."
         )
     y, unit = _intensity(curve.y, kind, curve.ordinate, header, name)
-    if kind.kind == "molar" and "km" in curve.ordinate.lower() and not _evenly(x):
-        raise SpectrumError(f"{name}: {curve.ordinate.strip()!r} over uneven steps are lines, not a curve; broaden them first.")
+    _no_lines(curve, kind, name)
     x, first = np.unique(x, return_index=True)
+    if len(x) < 2:
+        raise SpectrumError(f"{name}: all points of the abscissa are {x[0]:g} cm^-1; check the limits that the file states.")
     if unit != ABSOLUTE:
         baseline = float(np.quantile(y, 0.25))
         header["baseline"] = f"{baseline:.4g} subtracted, a quarter of the points lie below it"
@@ -111,9 +116,12 @@ def _spectrum(curve: Curve, header: dict[str, str], name: str) -> Spectrum:
     return molar(Spectrum(x, y[first], unit, header=header), name)
 
 
-def _evenly(x: NDArray) -> bool:
-    steps = np.abs(np.diff(x))
-    return len(x) > 30 or bool(steps.max() < 3 * steps.min())
+def _no_lines(curve: Curve, kind: Ordinate, name: str) -> None:
+    """Refuse lists of peaks: few points, or intensities in km/mol (not per cm^-1), over uneven steps."""
+    steps = np.abs(np.diff(curve.x))
+    stick = kind.kind == "molar" and "km" in curve.ordinate.lower() and "cm" not in curve.ordinate.lower()
+    if steps.max() > 3 * steps.min() and (stick or len(curve.x) < _FEWEST):
+        raise SpectrumError(f"{name}: its {len(curve.x)} points over uneven steps are a list of peaks, not a curve; give the whole curve.")
 
 
 def _intensity(y: NDArray, kind: Ordinate, words: str, header: dict[str, str], name: str) -> tuple[NDArray, str]:
@@ -128,7 +136,7 @@ def _intensity(y: NDArray, kind: Ordinate, words: str, header: dict[str, str], n
             header["molar"] = f"{words.strip()} times {factor:.6g}"
         return factor * y, ABSOLUTE
     if kind.kind == "transmittance":
-        percent = _percent(y, kind.percent, words, name)
+        percent = _percent(y, words, name, said=kind.percent)
         header["ordinate"] = f"-log10 of {'percent ' if percent else ''}transmittance, at least 1e-4"
         return -np.log10(np.maximum(y / (100.0 if percent else 1.0), _DEEPEST)), "absorbance"
     if kind.kind == "absorbance":
@@ -140,13 +148,13 @@ def _intensity(y: NDArray, kind: Ordinate, words: str, header: dict[str, str], n
     bottom, middle, top = np.quantile(y, [0.001, 0.5, 0.999])
     if top - middle < 0.67 * (middle - bottom):
         raise SpectrumError(
-            f"{name}: is the ordinate{f' {words.strip()!r}' if words.strip() else ''} transmittance? Most of its points lie near the maximum, "
+            f"{name}: is the ordinate{f' {words.strip()!r}' if words.strip() else ''} transmittance? Most of its points lie near the top, "
             "but nothing in the file says so; title the column `%T`, `transmittance` or `absorbance`."
         )
     return y, "arbitrary units"
 
 
-def _percent(y: NDArray, said: bool, words: str, name: str) -> bool:
+def _percent(y: NDArray, words: str, name: str, *, said: bool) -> bool:
     """Whether transmittances are percent: the words, or nine tenths of the points being a long way above or below 1."""
     high = float(np.quantile(y, 0.9))
     if said and high > 1.5:

@@ -14,9 +14,9 @@ Line = tuple[int, str]
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?")
 _TOKEN = re.compile(r"[@%A-Za-z]\d*|[+-]?(?:\d+\.?\d*|\.\d+)(?:E[+-]\d+)?")
 _SEPARATORS = " \t,;"
-_SQUEEZED = {mark: str(digit) for digit, mark in enumerate("@ABCDEFGHI")} | {mark: f"-{digit}" for digit, mark in enumerate("abcdefghi", 1)}
-_DIFFERENCES = {mark: str(digit) for digit, mark in enumerate("%JKLMNOPQR")} | {mark: f"-{digit}" for digit, mark in enumerate("jklmnopqr", 1)}
-_REPEATS = {mark: str(digit) for digit, mark in enumerate("STUVWXYZs", 1)}
+_SQUEEZED = dict(zip("@ABCDEFGHIabcdefghi", map(str, [*range(10), *range(-1, -10, -1)])))
+_DIFFERENCES = dict(zip("%JKLMNOPQRjklmnopqr", _SQUEEZED.values()))
+_REPEATS = dict(zip("STUVWXYZs", "123456789"))
 """Pseudo-digits: the first digit, and the sign, of an ordinate, of a difference, of a count of repeats."""
 
 

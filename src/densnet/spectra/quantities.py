@@ -27,8 +27,9 @@ class Abscissa:
     reciprocal: bool = False
 
 
+_RECIPROCAL_CM = r"(?<![a-z])cm[\s_]*[\^*]*[{(]?[\s_]*(-[\s_]*|_)1|1\s*/\s*cm(?![a-z])|(per|reciprocal|inverse)[\s_]*c(m|ent)|kayser"
 ABSCISSAS = (
-    Abscissa("cm^-1", r"(?<![a-z])cm[\s_]*[\^*]*[{(]?[\s_]*(-[\s_]*|_)1|1\s*/\s*cm(?![a-z])|(per|reciprocal|inverse)[\s_]*c(m|ent)|kayser", lambda x: x),
+    Abscissa("cm^-1", _RECIPROCAL_CM, lambda x: x),
     Abscissa("1/m", r"(?<![a-z0-9])1\s*/\s*m(?![a-z])|(?<![a-z])m\s*[\^*]*[{(]?-\s*1", lambda x: x / 100.0),
     Abscissa("micrometers", r"micro(n|m)|(?<![a-z])um(?![a-z])", lambda x: 1e4 / x, reciprocal=True),
     Abscissa("nanometers", r"nanomet|(?<![a-z])nm(?![a-z])", lambda x: 1e7 / x, reciprocal=True),
@@ -48,7 +49,7 @@ _NO_UNIT = rf"^[\W\d_]*$|{_WAVENUMBERS}|frequen|^\W*(x|wn|nu|freq|column\W*\d*|u
 
 _REFUSED = {
     r"raman": "a Raman spectrum",
-    r"reflect|kubelka|log\W*\(?1\s*/\s*r\b": "a reflection spectrum",
+    r"reflect|kubelka|log\W*\(?1\s*/\s*r\b|(%|percent)[\s_]*r(?![a-z])|(?<![a-z])r[\s_]*[(\[]?%": "a reflection spectrum",
     r"interferog|(?<![a-z])volts?(?![a-z])": "an interferogram",
     r"emissi|radianc|fluoresc|luminesc": "an emission spectrum",
     r"deriv": "a derivative",
@@ -129,7 +130,9 @@ def abscissa(words: str) -> Abscissa | None:
 def names_abscissa(words: str) -> bool:
     """Whether a title speaks of an abscissa, with or without a unit."""
     text = plain(words)
-    return ordinate(words).kind == "unknown" and (abscissa(words) is not None or re.search(_AXIS_WORDS, text) is not None)
+    if ordinate(words).kind != "unknown" or re.search(_COEFFICIENT, text):
+        return False
+    return abscissa(words) is not None or re.search(_AXIS_WORDS, text) is not None
 
 
 def wavenumbers(x: NDArray, words: str, place: str) -> tuple[NDArray, str]:
@@ -153,7 +156,7 @@ def wavenumbers(x: NDArray, words: str, place: str) -> tuple[NDArray, str]:
             "Name it: cm^-1, micrometers, nm, 1/m, THz or eV, as the title of its column (##XUNITS= in JCAMP-DX)."
         )
     if unit.name == "cm^-1" and high < 100:
-        raise SpectrumError(f"{place}: the abscissa {span}, which looks like micrometers, not cm^-1; title it `wavelength_micrometers` if so.")
+        raise SpectrumError(f"{place}: the abscissa {span}, which looks like micrometers; title it `wavelength_micrometers` if so.")
     if unit.reciprocal and low <= 0:
         raise SpectrumError(f"{place}: a wavelength in {unit.name} is {low:g}, not positive; check the abscissa.")
     return unit.wavenumbers(np.asarray(x, dtype=np.float64)), "" if unit.name == "cm^-1" else f"converted from {unit.name}"

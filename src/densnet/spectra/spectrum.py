@@ -84,26 +84,26 @@ class Spectrum:
 
     def integral(self, lower: float, upper: float) -> float:
         """``Int_lower^upper A(nu) dnu`` by trapezoids; km/mol for an absolute spectrum."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         return float(np.trapezoid(rows[0], grid))
 
     def centroid(self, lower: float, upper: float) -> float:
         """``Int nu A dnu / Int A dnu`` between the limits, cm^-1."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         return float(np.trapezoid(grid * rows[0], grid) / np.trapezoid(rows[0], grid))
 
     def band(self, lower: float, upper: float) -> Band:
         """What lies between two limits (cm^-1). The error is over replicas; without these the band of errors is
         integrated, which takes all points as fully correlated and so is an upper bound."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         error = shift = None
         centroid, integral = self.centroid(lower, upper), self.integral(lower, upper)
         if self.replicas is not None:
-            parts = _cut(self.axis, self.replicas.intensity, lower, upper)[1]
+            parts = cut(self.axis, self.replicas.intensity, lower, upper)[1]
             error = self.replicas.standard_error(np.trapezoid(parts, grid, axis=1))
             shift = self.replicas.standard_error(np.trapezoid((grid - centroid) * parts, grid, axis=1) / integral)
         elif self.error is not None:
-            error = np.trapezoid(_cut(self.axis, self.error[None], lower, upper)[1][0], grid)
+            error = np.trapezoid(cut(self.axis, self.error[None], lower, upper)[1][0], grid)
         return Band(
             lower=float(grid[0]),
             upper=float(grid[-1]),
@@ -156,8 +156,8 @@ class Band:
     centroid_error: float | None = None
 
 
-def _cut(axis: NDArray, rows: NDArray, lower: float, upper: float) -> tuple[NDArray, NDArray]:
-    """Part of [rows, frequencies] between two limits, which become points of the axis themselves."""
+def cut(axis: NDArray, rows: NDArray, lower: float, upper: float) -> tuple[NDArray, NDArray]:
+    """Part of ``rows`` [rows, frequencies] over ``axis`` between two limits (cm^-1), which become points of the axis themselves."""
     first, last = max(lower, axis[0]), min(upper, axis[-1])
     if not first < last:
         raise SpectrumError(f"no band from {lower:g} to {upper:g} cm^-1: the spectrum covers {axis[0]:g} to {axis[-1]:g} cm^-1.")
@@ -213,13 +213,17 @@ class Sticks:
 
 def smoothed(spectrum: Spectrum, grid: NDArray, sigma: float) -> NDArray:
     """``Int A(nu') g(nu - nu') dnu'`` [grid] with a Gaussian of ``sigma`` cm^-1, over the spectrum's own axis (trapezoids, so
-    that axis may be uneven). ``grid`` ascends; what is farther than 8 sigma (1e-14 of the peak) is left out."""
-    weights = np.gradient(spectrum.axis)
+    that axis may be uneven; where it is coarser than ``sigma`` it is interpolated first, or each of its points would become a peak).
+    ``grid`` ascends; what is farther than 8 sigma (1e-14 of the peak) is left out."""
+    axis = spectrum.axis
+    if np.diff(axis).max() > sigma:
+        axis = np.union1d(axis, np.arange(axis[0], axis[-1], 0.25 * sigma))
+    weights = np.gradient(axis)
     weights[[0, -1]] *= 0.5
-    weighted, profile, pieces = weights * spectrum.intensity, Gaussian(sigma), []
+    weighted, profile, pieces = weights * np.interp(axis, spectrum.axis, spectrum.intensity), Gaussian(sigma), []
     for piece in np.array_split(grid, max(1, len(grid) // 64)):
-        near = slice(*np.searchsorted(spectrum.axis, [piece[0] - 8 * sigma, piece[-1] + 8 * sigma]))
-        pieces.append(profile(piece[:, None] - spectrum.axis[near]) @ weighted[near])
+        near = slice(*np.searchsorted(axis, [piece[0] - 8 * sigma, piece[-1] + 8 * sigma]))
+        pieces.append(profile(piece[:, None] - axis[near]) @ weighted[near])
     return np.concatenate(pieces)
 
 
