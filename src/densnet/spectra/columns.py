@@ -187,9 +187,9 @@ def _told(before: Sequence[_Line]) -> dict[str, str]:
         text = line.text.strip('#;!%" \t')
         for value in (r"[:=]\s*(.+)", r"[\t,;]\s*([^\t;]+)"):
             found = re.fullmatch(rf"([\w /.]+?)\s*(?:[\[(]([^\])]*)[\])])?\s*{value}", text.strip(",;\t "))
-            key = found and re.sub(r"[^a-z]", "", found[1].lower())
-            known = next((k for k in _KEYS if key and key.startswith(k) and key.removeprefix(k) in _UNITS), None)
-            if found and known:
+            key = re.sub(r"[^a-z]", "", found[1].lower()) if found else ""
+            known = next((k for k in _KEYS if key.startswith(k) and key.removeprefix(k) in _UNITS), None)
+            if known:
                 unit = found[2] or key.removeprefix(known)
                 told[_KEYS[known]] = f"{found[3].strip(_MARKS)} {unit}".strip()
                 break

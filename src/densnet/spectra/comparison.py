@@ -50,8 +50,8 @@ class Comparison:
 def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSettings = ComparisonSettings()) -> Comparison:
     """Compare on the part of the range that both cover; the result states that part.
 
-    Both are cut to the range, smoothed on the common grid (after interpolation if coarse), normalised to sum 1, clipped, normalised again:
-    ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
+    Both are cut to the range, smoothed on the common grid (after interpolation if coarse), normalised to sum 1, clipped and normalised
+    again to p, q: ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
     ``step sum |P - Q|`` after it, with P, Q the cumulated p, q. Overall scale drops out of all three.
     """
     lower = max(settings.lower, spectrum.axis[0], reference.axis[0])

@@ -74,7 +74,7 @@ def _quantity(text: str, units: dict[str, float]) -> float | None:
 
 def _in_state(text: str) -> float | None:
     found = re.search(r"gas\W+([0-9.]+\s*[a-z]+(?: hg)?)", text.lower())
-    return found and _quantity(found[1], _PRESSURES)
+    return _quantity(found[1], _PRESSURES) if found else None
 
 
 def _temperature(header: Mapping[str, str | float], name: str) -> float | None:

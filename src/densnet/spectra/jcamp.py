@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet.files import write_text
 from densnet.spectra.columns import Curve
 from densnet.spectra.ordinates import Line, Row, ordinates, values
 from densnet.spectra.quantities import abscissa, ordinate
-from densnet.spectra.spectrum import Spectrum, SpectrumError, write_atomically
+from densnet.spectra.spectrum import Spectrum, SpectrumError
 
 INFRARED = r"\bINFRARED\b|\b(FT-?)?IR\b"
 """The ##DATA TYPE= of infrared spectra, as a pattern."""
@@ -65,7 +66,7 @@ def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
     lines = [f"##{key}={value}" for key, value in labels.items() if value != ""] + ["##XYDATA=(X++(Y..Y))"]
     for start in range(0, len(axis), 5):
         lines.append(f"{axis[start]:.9g} " + " ".join(str(y) for y in written[start : start + 5]))
-    write_atomically(path, "\n".join([*lines, "##END=", ""]))
+    write_text(path, "\n".join([*lines, "##END=", ""]))
 
 
 def _line(value: object) -> str:
@@ -171,8 +172,7 @@ def _curve(block: Block, name: str) -> tuple[NDArray, NDArray]:
     x_factor, y_factor = _number(block, "XFACTOR", name, 1.0), _number(block, "YFACTOR", name, 1.0)
     shape = re.sub(r"[\s.]", "", form).upper()
     if shape == "(XYXY)":
-        rows = values(lines, name)
-        flat = np.array([value for row in rows for value in row])
+        flat = np.array([value for row in values(lines, name) for value in row])
         if len(flat) % 2:
             raise SpectrumError(f"{where}: {len(flat)} numbers are no pairs of abscissa and ordinate; the file is damaged or truncated.")
         _count(block, len(flat) // 2, name)

@@ -43,7 +43,8 @@ def ordinates(lines: Sequence[Line], name: str) -> tuple[list[Row], list[float]]
     and the digit 5 in a compressed one.
     """
     plain = not any(_NUMBER.sub("", text).strip(_SEPARATORS) for _, text in lines)
-    rows, found = [], []
+    rows: list[Row] = []
+    found: list[float] = []
     differences = False  # whether the line before ended in them
     for number, text in lines:
         place = f"{name}, line {number}"
