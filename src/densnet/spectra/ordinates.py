@@ -65,8 +65,8 @@ def ordinates(lines: Sequence[Line], name: str) -> tuple[list[Row], list[float]]
 
 def _affn(text: str, place: str) -> list[str]:
     rest = _NUMBER.sub(" ", text).strip(_SEPARATORS)
-    if rest:
-        raise SpectrumError(f"{place}: {rest.split()[0]!r} is no number; the file is damaged.")
+    if rest or not any(map(str.isdigit, text)):
+        raise SpectrumError(f"{place}: {rest.split()[0] if rest else text!r} is no number; the file is damaged.")
     return _NUMBER.findall(text)
 
 

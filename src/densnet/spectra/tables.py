@@ -31,7 +31,10 @@ def write_csv(path: Path, spectrum: Spectrum) -> None:
 
 def read_csv(path: Path) -> Spectrum:
     """What `write_csv` wrote. Raises `SpectrumError` for any other file; `measured.read_measured` reads those."""
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise SpectrumError(f"{path} is damaged ({error}); write the spectrum again.") from error
     comments = [line for line in lines if line.startswith("#")]
     if not comments or comments[0].rstrip() != FIRST_LINE:
         raise SpectrumError(f"{path} does not begin with {FIRST_LINE!r}; it was not written by this version of densnet.")

@@ -297,7 +297,7 @@ class Chain:
 
 
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
+    """Whether a measured curve reaches over most of a band and absorbs there: without an integral above its baseline it has no centroid."""
     lower, upper = limits
     reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+    return bool(reach > 0.7 * (upper - lower) and spectrum.integral(lower, upper) > 0)
