@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from densnet import units
 from densnet.cli.spectrum import spectrum
 from densnet.settings import SettingsError
-from densnet.spectra.jcamp import read_jcamp
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Gaussian, Sticks
 from densnet.spectra.tables import read_csv, write_csv
 
 AXIS = np.arange(0.0, 4501.0)
-FILES = ["absorbance.jdx", "bands.csv", "smoothed.csv", "spectrum.csv", "spectrum.jdx", "spectrum.png"]
+FILES = ["bands.csv", "smoothed.csv", "spectrum-absorbance.jdx", "spectrum.csv", "spectrum.jdx", "spectrum.png"]
 
 
 @pytest.fixture
@@ -50,8 +50,11 @@ def test_files_and_numbers(verb, tmp_path):
     found = read_csv(tmp_path / "out" / "spectrum.csv")
     assert found.band(1500, 1700).integral == pytest.approx(974.880, rel=2e-3)
     assert found.header["replicas"] == 6 and found.error is not None
-    assert read_jcamp(tmp_path / "out" / "spectrum.jdx").intensity == pytest.approx(found.intensity, abs=1e-8 * found.intensity.max())
-    assert "SIS 0.9" in result.output and "sigma 10" in result.output and "1600" in result.output
+    assert read_measured(tmp_path / "out" / "spectrum.jdx").intensity == pytest.approx(found.intensity, abs=1e-8 * found.intensity.max())
+    again = read_measured(tmp_path / "out" / "spectrum-absorbance.jdx")  # on the molar scale again, less its baseline
+    assert again.integral(1500, 1700) == pytest.approx(found.integral(1500, 1700), rel=1e-3) and "1000 Pa, 0.1 m" in again.header["molar"]
+    assert "SIS 0.9" in result.output and "read in km/mol per cm^-1" in result.output
+    assert "sigma 10" in result.output and "1600" in result.output
 
 
 def test_resolution_is_depth_in_other_words(verb, tmp_path):

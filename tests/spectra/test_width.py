@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from densnet.spectra.gas import absorbance, molar
-from densnet.spectra.jcamp import read_jcamp, write_jcamp
-from densnet.spectra.spectrum import Gaussian, Replicas, Spectrum, Sticks
+from densnet.spectra.gas import absorbance
+from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.measured import read_measured
+from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Replicas, Spectrum, Sticks
 from densnet.spectra.width import widened
 
 AXIS = np.arange(0.0, 4001.0)
@@ -44,12 +45,10 @@ def test_the_error_is_that_of_the_smoothed_mean():
 def test_absorbance_of_a_stated_cell_comes_back_as_ours(tmp_path):
     ours = Sticks(np.array([1060.0, 2950.0]), np.array([80.0, 150.0])).broaden(AXIS, Gaussian(10.0))
     ours = Spectrum(ours.axis, ours.intensity, header={"temperature_K": 298.15})
-    write_jcamp(tmp_path / "absorbance.jdx", absorbance(ours), "ethanol")
-    text = (tmp_path / "absorbance.jdx").read_text()
-    assert "##YUNITS=ABSORBANCE" in text and "##PARTIAL_PRESSURE=1000 Pa" in text and "##PATH LENGTH=10 cm" in text
-    read = read_jcamp(tmp_path / "absorbance.jdx")
-    assert read.unit == "absorbance"
-    back = molar(read)
-    assert back.intensity == pytest.approx(ours.intensity, abs=1e-6 * ours.intensity.max())
+    write_jcamp(tmp_path / "cell.jdx", absorbance(ours), "ethanol")
+    text = (tmp_path / "cell.jdx").read_text()
+    assert "##YUNITS=ABSORBANCE" in text and "##PARTIAL_PRESSURE=1000 Pa" in text and "##PATH LENGTH=0.1 m" in text
+    back = read_measured(tmp_path / "cell.jdx")
+    assert back.unit == ABSOLUTE and back.integral(900, 1200) == pytest.approx(80.0, rel=1e-3)
     one = 0.1 * 1000 / (8.31446 * 298.15) * 10 / np.log(10)  # 1 km/mol per cm^-1 is 10 m^2/mol, Napierian
-    assert read.intensity.max() == pytest.approx(one * ours.intensity.max(), rel=1e-6)
+    assert absorbance(ours).intensity.max() == pytest.approx(one * ours.intensity.max(), rel=1e-6)

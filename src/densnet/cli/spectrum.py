@@ -25,9 +25,9 @@ def spectrum(
 ) -> None:
     """Compute the infrared spectrum (km/mol per cm^-1) of a trajectory, averaged over its replicas.
 
-    Writes spectrum.csv and spectrum.jdx (JCAMP-DX), smoothed.csv, absorbance.jdx (as of 1000 Pa in a cell of 10 cm), spectrum.png and
-    bands.csv into the folder and prints the bands. Absorption is Napierian, per mole: times 43.43 it is a decadic molar coefficient in
-    L mol^-1 cm^-1.
+    Writes spectrum.csv and spectrum.jdx (JCAMP-DX), smoothed.csv, spectrum-absorbance.jdx (of 1000 Pa in a cell of 10 cm), spectrum.png
+    and bands.csv into the folder and prints the bands. Absorption is Napierian, per mole: times 43.43 it is a decadic molar coefficient
+    in L mol^-1 cm^-1.
     """
     from rich.console import Console
 
@@ -36,14 +36,14 @@ def spectrum(
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
     from densnet.spectra.comparison import compare
     from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+    from densnet.spectra.measured import read_measured, told
     from densnet.spectra.output import write_spectrum
-    from densnet.spectra.tables import read_experiment
 
     if depth is not None and resolution is not None:
         raise SettingsError("--depth and --resolution are the same setting; give one of them.")
     depth = 33356.41 / resolution if resolution is not None else 2048.0 if depth is None else depth
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_experiment(path) for path in experiment or []]
+    measured = [read_measured(path) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
@@ -61,7 +61,9 @@ def spectrum(
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
-    console.print(f"written: {out}/spectrum.csv, .jdx, .png, smoothed.csv, absorbance.jdx and bands.csv", soft_wrap=True, highlight=False)
+        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
+    names = "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv"
+    console.print(f"written: {out}/{names}", soft_wrap=True, highlight=False)
 
 
 def _band_table(bands):

@@ -90,7 +90,7 @@ ENSEMBLES = {"nve": "at constant energy", "svr": "with stochastic velocity resca
 _UNITS = (
     "Units: 1 km mol⁻¹ per cm⁻¹ (Napierian) is a molar decadic absorption coefficient of 43.43 L mol⁻¹ cm⁻¹ and a cross section of 1.6605 "
     "× 10⁻¹⁹ cm² per molecule; integrated, 1 km mol⁻¹ is 1.6605 × 10⁻¹⁹ cm per molecule. Files in spectrum/: spectrum.csv and .jdx as the "
-    "window leaves them, smoothed.csv as drawn, absorbance.jdx as decadic absorbance of the pure gas at "
+    "window leaves them, smoothed.csv as drawn, spectrum-absorbance.jdx as decadic absorbance of the pure gas at "
     f"{PRESSURE:g} Pa along {100 * PATH:g} cm."
 )
 _EXPECT = (

@@ -27,11 +27,11 @@ from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import molar
 from densnet.spectra.infrared import from_modes
+from densnet.spectra.measured import read_measured
 from densnet.spectra.output import write_spectrum
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_csv
+from densnet.spectra.tables import write_csv
 from densnet.spectra.width import widened
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, origins, weighted_spectrum
@@ -252,7 +252,7 @@ class Chain:
         found, names = {}, [path.name for path in paths]
         for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(self.root / path)
         return found
 
     @property
@@ -304,7 +304,7 @@ class Chain:
 
 
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
+    """Whether a measured curve reaches over most of a band and absorbs there: without an integral above its baseline it has no centroid."""
     lower, upper = limits
     reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+    return bool(reach > 0.7 * (upper - lower) and spectrum.integral(lower, upper) > 0)
