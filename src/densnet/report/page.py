@@ -27,6 +27,7 @@ th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
 td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
+table.plain td:first-child, table.close td:first-child { white-space: nowrap; }
 table.close { font-size: .82rem; } table.close th, table.close td { padding-right: .5rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
@@ -78,7 +79,7 @@ def number(value: object) -> str:
     return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
 
 
-_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?")
+_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?( \([a-z]+\))?")
 
 
 def pm(value: float, error: float | None) -> str:

@@ -123,7 +123,7 @@ def remainder(run: Run) -> list[str]:
 def _division(bands: list[dict], found: list[Centroids | None], measured: list[dict | None], *, absolute: bool) -> str:
     """Band by band: dynamics less measured, and its three parts, which add up to it; beside them the error of the model's own VPT2."""
     titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured", "classical nuclei", "model, harmonic", "functional, rest"]
-    titles = [f"{title} / cm⁻¹" for title in (*titles, "model, anharmonic")] + (["integral, dynamics / measured"] if absolute else [])
+    titles += ["model, anharmonic", *(["integral, dynamics / measured"] if absolute else [])]
     rows = []
     for b, c, other in zip(bands, found, measured):
         if c is None or other is None:
@@ -132,7 +132,7 @@ def _division(bands: list[dict], found: list[Centroids | None], measured: list[d
         cells = [b["centroid"] - rest, b["centroid"] - c.quantum + extra, c.model, c.quantum - extra - model - rest, _minus(c.excess)]
         row = [_limits(b), f"{rest:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")), *map(_signed, cells)]
         rows.append(row + ([f"{b['integral'] / other['integral']:.2f}"] if absolute else []))
-    return page.table(titles, rows)
+    return page.table(titles, rows, wide=True)
 
 
 def _shares(bands: list[dict], found: list[Centroids | None]) -> str:
@@ -143,7 +143,7 @@ def _shares(bands: list[dict], found: list[Centroids | None]) -> str:
          *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model)))
         for b, c in zip(bands, found) if c is not None
     ]  # fmt: skip
-    return page.table([f"{title} / cm⁻¹" for title in titles], rows)
+    return page.table(titles, rows, wide=True)
 
 
 def _minus(value: float | None) -> float | None:
@@ -184,7 +184,7 @@ def _checks(run: Run) -> str:
     if not rows:
         return page.paragraph(f"No anharmonic constants of {run.level} are known for this molecule: the model's are taken as they are.")
     titles = ["conformer", "motion", "shift", "model / cm⁻¹", f"{run.level} / cm⁻¹", "Δ / cm⁻¹"]
-    return page.paragraph(_CHECKED) + page.table(titles, rows)
+    return page.unfolded("quantum shifts of model and reference level, mode by mode", page.paragraph(_CHECKED) + page.table(titles, rows))
 
 
 def _limits(band: dict) -> str:
@@ -217,7 +217,7 @@ _QUANTUM = (
     "mean of those whose harmonic lines fall into it, weighted by harmonic intensities and conformers. Dynamics less VPT2 has two parts: "
     "classical nuclei, and the error of the model's third and fourth derivatives (model, anharmonic), known where these were calculated at "
     "the reference level too; elsewhere (–) it is counted as classical nuclei. Model, harmonic: its harmonic centroid less that of the "
-    "reference level, modes paired by their motion."
+    "reference level, modes paired by their motion. All in cm⁻¹."
 )
 _CAUSES = (
     "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "
