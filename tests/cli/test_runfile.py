@@ -16,7 +16,7 @@ from densnet.units import FEMTOSECOND
 )
 def test_a_run_is_refused_exactly_where_its_series_would_be(duration_ps, sample_every, enough):
     samples = 1 + round(2000 * duration_ps) // sample_every
-    sampling = Sampling(0.5 * sample_every * FEMTOSECOND, 0.5 * FEMTOSECOND, 300.0)
+    sampling = Sampling(0.5 * sample_every * FEMTOSECOND, 0.5 * FEMTOSECOND, 300.0, highest=4000.0)
     simulate = {"timestep_fs": 0.5, "duration_ps": duration_ps, "sample_every": sample_every}
     values = {"run": {"model": "water"}, "simulate": simulate, "spectrum": {"maximum": 4000.0}}
     tried = (

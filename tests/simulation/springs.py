@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from densnet import units
 from densnet.molecules import Molecules
@@ -16,10 +17,13 @@ CARBON_DIOXIDE = Molecules.single([6, 8, 8], torch.tensor([[0.0, 0, 0], [2.2, 0,
 
 @dataclass
 class Springs:
-    """E = sum over pairs of k (r - r0)^2 / 2, r0 from ``rest``; point charges make the dipole. Counts its calls."""
+    """E = sum over pairs of k (r - r0)^2 / 2, r0 from ``rest``; point charges make the dipole. Counts its calls.
+
+    ``stiffness`` k of all pairs, or [pairs] in the order 0-1, 0-2, ... 1-2, ...
+    """
 
     rest: Molecules
-    stiffness: float = 0.4
+    stiffness: float | Tensor = 0.4
     calls: int = 0
 
     def __call__(self, molecules: Molecules) -> Properties:
@@ -31,11 +35,11 @@ class Springs:
         arm = x[:, i] - x[:, j]
         distance = arm.norm(dim=-1)
         stretch = distance - length
-        pull = -self.stiffness * (stretch / distance)[..., None] * arm
+        pull = -(self.stiffness * stretch / distance)[..., None] * arm
         forces = torch.zeros_like(x).index_add(1, i, pull).index_add(1, j, -pull)
         charge = torch.linspace(-0.5, 0.5, atoms, dtype=x.dtype)
         dipole = (charge[:, None] * x).sum(1)
-        return Properties(molecules, self.stiffness * stretch.square().sum(1) / 2, forces.reshape(-1, 3), dipole)
+        return Properties(molecules, (self.stiffness * stretch.square()).sum(1) / 2, forces.reshape(-1, 3), dipole)
 
 
 def trap(rest: Molecules, stiffness: float = 0.05):

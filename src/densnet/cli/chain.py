@@ -42,7 +42,7 @@ from densnet.observables.conformers import Conformer, Ensemble, gather
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
-from densnet.simulation.run import read_trajectory, simulate
+from densnet.simulation.run import Trajectory, read_trajectory, simulate
 from densnet.spectra.comparison import compare
 from densnet.spectra.gas import molar
 from densnet.spectra.infrared import InfraredSettings, from_modes
@@ -206,12 +206,13 @@ class Chain:
         with keeping_uncertain(place, settings, self.tell):
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
         run = read_trajectory(place, motion=False)
+        self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
         np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
         """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
@@ -228,8 +229,9 @@ class Chain:
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
         measured = self._measured(place)
-        rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
-        write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})
+        rows = {name: [_beside(found, other, pair) for pair in limits] for name, other in measured.items()}
+        told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
+        write_json(place / "bands.json", told)
         write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
         sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
         moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
@@ -295,8 +297,14 @@ class Chain:
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
 
 
-def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
-    lower, upper = limits
-    reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+def _realised(run: Trajectory) -> dict[str, float | None]:
+    return {"measured_temperature_K": run.realised.mean, "measured_temperature_error_K": run.realised.error}
+
+
+def _beside(found: Spectrum, measured: Spectrum, limits: tuple[float, float]) -> dict | None:
+    """The band of a measured curve and, over the same range, the integral of the spectrum ``found``; None if it misses much of the band."""
+    lower, upper = max(limits[0], measured.axis[0]), min(limits[1], measured.axis[-1])
+    if upper - lower <= 0.7 * (limits[1] - limits[0]):
+        return None
+    dynamics = found.band(lower, upper)
+    return {**measured.band(lower, upper).__dict__, "dynamics": dynamics.integral, "dynamics_error": dynamics.error}

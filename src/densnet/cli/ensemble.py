@@ -13,7 +13,7 @@ from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import nearest_conformer
 from densnet.observables.vibrations import free_energy
 from densnet.simulation.trajectory import Trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import InfraredSettings, Sampling, from_series, highest_wavenumber
 from densnet.spectra.spectrum import Replicas, Spectrum, SpectrumError, mixture
 
 KJ_PER_MOL = 1 / 2625.4996
@@ -38,13 +38,14 @@ def origins(found: Ensemble, replicas: int) -> NDArray:
 def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: InfraredSettings) -> tuple[Spectrum, list[Spectrum]]:
     """``sum_c w_c A_c`` and the A_c: A_c from the replicas that start in c, w_c from free energies at ``temperature`` (K).
 
-    The error is the scatter of the replicas within each conformer, carried through the weights: ``sqrt(sum_c w_c^2 s_c^2 / n_c)``.
+    Each A_c is divided by the mean temperature of its replicas, all of which obey one thermostat. The error is the scatter of the replicas
+    within each conformer, carried through the weights: ``sqrt(sum_c w_c^2 s_c^2 / n_c)``.
     """
     start, means = origins(found, len(run.dipole)), run.temperature.mean(1).numpy()
-    parts = []
+    highest, parts = max(highest_wavenumber(c.molecule) for c in found.conformers), []
     for index in range(len(found.conformers)):
         mine = start == index
-        sampling = Sampling(run.sample_step, run.time_step, means[mine])
+        sampling = Sampling(run.sample_step, run.time_step, means[mine], highest)
         parts.append(from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings))
     if len(parts) == 1:
         return parts[0], parts

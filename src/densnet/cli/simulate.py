@@ -56,7 +56,7 @@ def simulate(
         report = partial(_advance, bar, task)
         path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
-    console.print(f"{found.potential.shape[0]} replicas, mean temperature {float(found.temperature.mean()):.0f} K")
+    console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
 
@@ -100,7 +100,7 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         file.unlink(missing_ok=True)
         return
     places, temperature = read_trajectory(folder).positions, found.settings["temperature"]
-    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, temperature) for r, s in chosen]
+    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), found.number(r), temperature) for r, s in chosen]
     write(file, frames, found.settings | settings.model_dump(mode="json", include={"novel_frames", "novel_spacing_fs"}))
     tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {file}")
 

@@ -23,22 +23,25 @@ def spectrum(
     """
     from rich.console import Console
 
+    from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
     from densnet.settings import parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
-    from densnet.spectra.comparison import compare
-    from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+    from densnet.spectra.comparison import comparable, compare
+    from densnet.spectra.infrared import LINE, InfraredSettings, Sampling, from_series, highest_wavenumber
     from densnet.spectra.jcamp import write_jcamp
     from densnet.spectra.tables import read_experiment, write_bands, write_csv
 
-    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_experiment(path) for path in experiment or []]
+    fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
+    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+    measured = [comparable(read_experiment(path), maximum, str(path)) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
-    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy())
+    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double())
+    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
     found = from_series(run.dipole, sampling, settings=settings)
     bands = found.find_bands()
 
@@ -49,6 +52,7 @@ def spectrum(
     draw_spectrum(output / "infrared.png", found, references=measured)
 
     console = Console(markup=False, emoji=False)
+    console.print(f"{len(run.dipole)} replicas, {run.realised}", soft_wrap=True, highlight=False)
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
