@@ -255,16 +255,6 @@ def test_a_newer_format_asks_for_an_upgrade(tmp_path, monkeypatch):
         read_trajectory(tmp_path)
 
 
-def test_a_trajectory_of_an_older_densnet_is_refused(tmp_path, monkeypatch):
-    """Its temperatures are those of velocities on the step."""
-    with monkeypatch.context() as patch:
-        patch.setattr(trajectory, "FORMAT", 1)
-        simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
-    for use in (lambda: read_trajectory(tmp_path), lambda: simulate(Springs(WATER), WATER, SETTINGS, tmp_path)):
-        with pytest.raises(TrajectoryError, match="is of an older densnet.*: simulate again"):
-            use()
-
-
 def test_replicas_are_numbered_apart_from_all_other_trajectories(tmp_path):
     simulate(Springs(WATER), WATER, SETTINGS, tmp_path / "a")
     simulate(Springs(WATER), WATER, settings(checkpoint_every=50, threads=1), tmp_path / "same")

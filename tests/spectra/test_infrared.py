@@ -252,7 +252,8 @@ def test_an_exact_ensemble_of_the_integrator_gives_the_exact_intensity(time_step
         (np.zeros((5000, 3)), (FS, FS, 300.0), r"\[replicas, steps, 3\]"),
         (np.full((1, 5000, 3), np.nan), (FS, FS, 300.0), "not finite"),
         (np.zeros((1, 5000, 3)), (FS, 2 * FS, 300.0), "impossible"),
-        (np.zeros((1, 5000, 3)), (FS, FS, 0.0), "not positive"),
+        (np.zeros((1, 5000, 3)), (FS, FS, 0.0), "not a positive number"),
+        (np.zeros((1, 5000, 3)), (FS, FS, np.array([np.nan])), "older densnet have none .*: simulate again"),
     ],
 )
 def test_bad_input_is_refused(dipole, sampling, message):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
+from densnet import files
+from densnet.errors import DensnetError
+
 FORMAT = 2
-"""1 had temperatures of velocities on the step, by which spectra came out wrong."""
+"""Of restarts and trajectories; before `HALF_STEPS` they had temperatures of velocities on the step, which read as unknown (NaN)."""
+
+HALF_STEPS = 2
+"""The first format with temperatures of half steps."""
 
 ANY_TIME = ("checkpoint_every", "device", "threads", "block", "compile", "when_novel", "novel_frames", "novel_spacing_fs")
 """Settings that may differ when a run is continued: they do not touch what is recorded, but by rounding."""
 
 
-class TrajectoryError(ValueError):
+class TrajectoryError(DensnetError):
     """A folder or file that cannot be read or continued; the message names it and the remedy."""
 
 
@@ -21,11 +26,6 @@ def check_format(header: dict, path: Path) -> None:
     """Raises `TrajectoryError`, naming ``path``, if its ``header`` is of a format that cannot be read."""
     if header["format"] > FORMAT:
         raise TrajectoryError(f"{path} was written by a newer densnet ({header['densnet']}); please upgrade densnet.")
-    if header["format"] < FORMAT:
-        raise TrajectoryError(
-            f"{path} is of an older densnet, which measured temperatures in a way that makes a spectrum wrong by some 10 %; they cannot be "
-            "had from it now: simulate again, in another folder or after deleting this one."
-        )
 
 
 def number(header: dict, replica: int) -> int:
@@ -36,5 +36,5 @@ def number(header: dict, replica: int) -> int:
     """
     about = {name: header[name] for name in ("provenance", "numbers", "start")}
     about["settings"] = {name: value for name, value in header["settings"].items() if name not in ANY_TIME}
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    digest = files.sha256(json.dumps(about, sort_keys=True))
     return (int(digest[:9], 16) + 1 << 16) + replica

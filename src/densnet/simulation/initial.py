@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from densnet.errors import DensnetError
 from densnet.molecules import LINEAR, Molecules
 
 NEARLY = 0.1
 """Below this fraction a molecule may turn out to be linear, or not, at its minimum."""
 
 
-class StartError(ValueError):
+class StartError(DensnetError):
     """Geometries that cannot start a simulation together; the message names them."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Realised:
         return self.error is not None and abs(self.mean - self.asked) > 3 * self.error
 
     def __str__(self) -> str:
+        if not isfinite(self.mean):
+            return f"temperature not known (set: {self.asked:g} K), as an older densnet measured it on the step"
         error = "" if self.error is None else f" +- {self.error:.1f}"
         text = f"temperature {self.mean:.1f}{error} K (set: {self.asked:g} K)"
         return text + (", which is more than chance: thermalise longer, and look at the drift of the energy" if self.differs else "")

@@ -10,7 +10,6 @@ A kill between two writes loses at most the steps since the last restart; blocks
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from safetensors.torch import save
 from torch import Generator, Tensor
 
 import densnet
-from densnet import units
+from densnet import files, units
 from densnet.molecules import Molecules
-from densnet.simulation.header import ANY_TIME, FORMAT, TrajectoryError, check_format, number
+from densnet.simulation.header import ANY_TIME, FORMAT, HALF_STEPS, TrajectoryError, check_format, number
 from densnet.simulation.integrators import State
 from densnet.simulation.temperature import Realised
 
@@ -55,7 +54,8 @@ class Trajectory:
     dipole       [replicas, samples, 3] e bohr; None if the force function knew none
     potential, kinetic [replicas, samples] hartree, on the step
     conserved    [replicas, samples] hartree, potential + kinetic - heat from the thermostat, zero at step 0
-    temperature  [replicas, samples] K, from the degrees of freedom that move, of the mean kinetic energy half a step before and after
+    temperature  [replicas, samples] K, from the degrees of freedom that move, of the mean kinetic energy half a step before and after;
+                 NaN in trajectories of an older densnet, which measured it on the step
     energy_uncertainty, dipole_uncertainty [replicas, samples] hartree, e bohr (of a component): errors that the model expects;
     novelty      [replicas, samples] as in `Uncertainty`; marked [replicas, samples] bool, where it exceeds `novelty_limit`;
                  these four are None if the force function knew nothing of its errors
@@ -146,6 +146,7 @@ class Record:
             return None
         found, values = _load(path)
         self._same(found)
+        self.header = {**self.header, "format": found["format"]}  # what is recorded from here on is no newer than what was before
         self.blocks = found["blocks"]
         device = start.positions.device
         if values["generator"].shape != generator.get_state().shape:
@@ -163,7 +164,7 @@ class Record:
         """Writes the samples at hand as one more block, which a later `resume` does not count unless a checkpoint follows."""
         if self._samples:
             (self.folder / "blocks").mkdir(exist_ok=True)
-            _write(self.folder / "blocks" / f"{self.blocks:06d}.safetensors", save(self._block()))
+            files.write_bytes(self.folder / "blocks" / f"{self.blocks:06d}.safetensors", save(self._block()))
             self.blocks, self._samples = self.blocks + 1, []
 
     def checkpoint(self, state: State, generator: Generator) -> None:
@@ -179,7 +180,7 @@ class Record:
         } | ({} if state.dipole is None else {"dipole": state.dipole})
         note = json.dumps({**self.header, "blocks": self.blocks, "step": state.step})
         values = {name: value.cpu().contiguous() for name, value in values.items()}
-        _write(self.folder / "restart.safetensors", save(values, {"header": note}))
+        files.write_bytes(self.folder / "restart.safetensors", save(values, {"header": note}))
 
     def _block(self) -> dict[str, Tensor]:
         """The samples at hand as [samples, replicas, ...] tensors in atomic units, motion in float32."""
@@ -208,10 +209,9 @@ class Record:
         blocks = [self.folder / "blocks" / f"{index:06d}.safetensors" for index in range(self.blocks)]
         if not blocks:
             return None
-        target, draft = self.folder / "trajectory.h5", self.folder / "trajectory.h5.part"
-        with h5py.File(draft, "w") as file:
+        target = self.folder / "trajectory.h5"
+        with files.draft(target) as part, h5py.File(part, "w") as file:
             _write_h5md(file, blocks, {**self.header, "complete": complete}, masses)
-        _publish(draft, target)
         if complete:
             shutil.rmtree(self.folder / "blocks")
         return target
@@ -259,7 +259,7 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1) -> Traje
         potential=found["potential_energy"].T,
         kinetic=found["kinetic_energy"].T,
         conserved=found["conserved_energy"].T,
-        temperature=found["temperature"].T / units.KELVIN,
+        temperature=found["temperature"].T / units.KELVIN * (1 if header["format"] >= HALF_STEPS else torch.nan),
         time_step=time_step,
         sample_step=time_step * header["settings"]["sample_every"] * every,
         header=header,
@@ -355,24 +355,3 @@ def _open_h5(path: Path) -> h5py.File:
         raise TrajectoryError(f"{path} does not exist; an interrupted simulation is finished by the command that started it.") from None
     except OSError as error:
         raise TrajectoryError(f"{path} is not a readable HDF5 file ({error}); delete it and run `densnet simulate` again.") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes ``path`` so that a kill leaves the old file or the new one, never half of one."""
-    draft = path.with_suffix(".part")
-    draft.write_bytes(content)
-    _publish(draft, path)
-
-
-def _publish(draft: Path, target: Path) -> None:
-    _sync(draft)
-    draft.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

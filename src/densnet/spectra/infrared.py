@@ -72,7 +72,10 @@ class Sampling:
                 f"{self.time_step / units.FEMTOSECOND:.4g} fs is impossible; both come from the trajectory's header."
             )
         if not (np.isfinite(self.temperature).all() and (np.asarray(self.temperature) > 0).all()):
-            raise SpectrumError(f"the measured temperature {self.temperature} K is not positive; a spectrum is divided by it.")
+            raise SpectrumError(
+                f"a measured temperature is {float(np.min(self.temperature)):g} K, not a positive number, and a spectrum is divided by it; "
+                "trajectories of an older densnet have none (it was measured on the step, off by up to 10 %): simulate again."
+            )
 
 
 def from_modes(modes: Modes) -> Sticks:
