@@ -18,8 +18,9 @@ from springs import CARBON_DIOXIDE, WATER, Springs, replicas
 
 from densnet import units
 from densnet.molecules import Molecules
+from densnet.properties import Properties
 from densnet.settings import SettingsError, parse
-from densnet.simulation import trajectory
+from densnet.simulation import initial, trajectory
 from densnet.simulation.integrators import half_step_kinetic_energy, init
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, drift, read_trajectory
@@ -150,13 +151,11 @@ def test_replicas_of_different_seeds_and_of_one_batch_differ(tmp_path):
     assert not torch.allclose(a.positions[0], a.positions[1], atol=1e-3)
 
 
-def half_step(found, freedom):
+def half_step(found, freedom, force=None):
     """[replicas, samples] K: v^2 + (F dt / 2m)^2, forces of the springs at the positions that were kept in float32."""
     batch = Molecules.replicas(found.numbers, found.positions.flatten(0, 1))
-    rest = WATER if found.numbers[0] == 8 else CARBON_DIOXIDE
-    kinetic = half_step_kinetic_energy(
-        batch, batch.masses[:, None], found.velocities.reshape(-1, 3), Springs(rest)(batch).forces, found.time_step
-    )
+    forces = (force or Springs(WATER if found.numbers[0] == 8 else CARBON_DIOXIDE))(batch).forces
+    kinetic = half_step_kinetic_energy(batch, batch.masses[:, None], found.velocities.reshape(-1, 3), forces, found.time_step)
     return 2 * kinetic.view(len(found.positions), -1) / freedom / units.KELVIN
 
 
@@ -180,6 +179,35 @@ def test_a_linear_molecule_bent_at_the_start_of_production_keeps_its_bending(tmp
     along = (spin * axis).sum(1)
     assert along.abs().max() > 1e-3 * momenta.abs().max() and torch.allclose(along.abs(), spin.norm(dim=1), rtol=0.05)
     assert torch.allclose(found.temperature, half_step(found, 4), rtol=1e-5)  # 3N - 5 = 4
+
+
+def straight(molecules):
+    """Carbon dioxide that is linear at its minimum: bonds, and a bend along the square of how far carbon is from between the oxygens."""
+    x = molecules.positions.view(-1, 3, 3)
+    arms = x[:, :1] - x[:, 1:]
+    length = arms.norm(dim=-1, keepdim=True)
+    pull = -(length - 2.2) / length * arms
+    off = x[:, 0] - (x[:, 1] + x[:, 2]) / 2
+    back = torch.stack([-off, off / 2, off / 2], 1) * 0.1
+    forces = torch.cat([pull.sum(1, keepdim=True), -pull], 1) + back
+    energy = ((length[..., 0] - 2.2) ** 2).sum(1) / 2 + 0.05 * off.square().sum(1)
+    return Properties(molecules, energy, forces.reshape(-1, 3), x[:, 0])
+
+
+def test_linear_is_what_is_so_at_the_minimum(tmp_path):
+    """A start bent by 0.1 Angstrom keeps both bends where rotation is removed."""
+    bent = CARBON_DIOXIDE.at(CARBON_DIOXIDE.positions + torch.tensor([[0.0, 0.1 * units.ANGSTROM, 0], [0, 0, 0], [0, 0, 0]]))
+    assert initial.rotations(bent).tolist() == [3]
+    for name, start in (("bent", bent), ("straight", CARBON_DIOXIDE)):
+        simulate(straight, start, settings(remove_rotation=True, replicas=40, thermalise_ps=0.1, thermalise_friction=60), tmp_path / name)
+    for found in (read_trajectory(tmp_path / name) for name in ("bent", "straight")):
+        assert torch.allclose(found.temperature, half_step(found, 4, straight), rtol=1e-5)  # 3N - 5
+        assert not found.realised.differs
+
+
+def test_a_bent_molecule_is_not_linear(tmp_path):
+    simulate(Springs(WATER), WATER, settings(remove_rotation=True), tmp_path)
+    assert torch.allclose(read_trajectory(tmp_path).temperature, half_step(read_trajectory(tmp_path), 3), rtol=1e-5)
 
 
 def test_a_finished_run_is_not_run_again_and_another_one_refused(tmp_path):

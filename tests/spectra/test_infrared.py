@@ -293,3 +293,27 @@ def test_dynamics_integrates_band_by_band_to_the_harmonic_intensities():
     assert spectrum.integral(low - 150, low + 150) == pytest.approx(sticks.intensities[0], rel=0.01)
     assert spectrum.integral(high[0] - 150, high[1] + 150) == pytest.approx(sticks.intensities[1:].sum(), rel=0.01)
     assert spectrum.centroid(low - 150, low + 150) == pytest.approx(low, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "positions", "highest"),
+    [
+        ([8, 1, 1], [[0.0, 0, 0.22], [0, 1.43, -0.88], [0, -1.43, -0.88]], 4000.0),
+        ([6, 8, 8], [[0.0, 0, 0], [2.2, 0, 0], [-2.2, 0, 0]], 2450.0),
+        ([1, 6, 7], [[-2.0, 0, 0], [0, 0, 0], [2.2, 0, 0]], 3400.0),
+        ([10], [[0.0, 0, 0]], 2450.0),
+    ],
+)
+def test_what_a_molecule_may_hold(numbers, positions, highest):
+    assert infrared.highest_wavenumber(Molecules.single(numbers, positions)) == highest
+
+
+def test_an_axis_coarser_than_the_lines_is_refused():
+    # a comb of points 50 apart finds lines of 16 by chance: 2739 km/mol in the place of 975
+    t = np.arange(3000) * FS
+    q = np.sqrt(2 * 300 * units.KELVIN) / (1600 * units.INVERSE_CM) * np.cos(1600 * units.INVERSE_CM * t) / np.sqrt(units.AMU)
+    dipole, sampling = along([1, 0, 0], q)[None], Sampling(FS, 0.0, 300.0)
+    with pytest.raises(SpectrumError, match="misses lines of 16.3 cm.*lower `step` to 8.1 or less"):
+        infrared.from_series(dipole, sampling, settings=InfraredSettings(step=50.0))
+    coarse = infrared.from_series(dipole, sampling, settings=InfraredSettings(step=8.1))
+    assert coarse.integral(1300, 1900) == pytest.approx(STRENGTH, rel=2e-3)

@@ -21,6 +21,8 @@ def spectrum(
 
     Writes infrared.csv, infrared.jdx (JCAMP-DX), infrared.png and bands.csv into the output folder and prints the bands.
     """
+    from dataclasses import replace
+
     from rich.console import Console
 
     from densnet.molecules import Molecules
@@ -43,6 +45,7 @@ def spectrum(
     first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double())
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
     found = from_series(run.dipole, sampling, settings=settings)
+    found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()
 
     output.mkdir(parents=True, exist_ok=True)

@@ -232,8 +232,16 @@ def _header(shape: tuple[int, ...], sampling: Sampling, replicas: Replicas, sett
         "sampling_fs": round(sampling.sample_step / units.FEMTOSECOND, 6),
         "time step_fs": round(sampling.time_step / units.FEMTOSECOND, 6),
         "temperature_K": round(float(np.sum(replicas.weights * sampling.temperature)), 3),
+        **_scatter(sampling, replicas),
         "window": f"one-sided cos^2, {settings.depth:g} fs",
         "resolution_cm-1": round(LINE / settings.depth, 3),
         "Verlet shift": "undone",
         "error": "one standard error over replicas" if len(replicas.weights) > 1 else "unknown (a single replica)",
     }
+
+
+def _scatter(sampling: Sampling, replicas: Replicas) -> dict[str, float]:
+    """The standard error of a temperature that was measured along several replicas."""
+    if np.ndim(sampling.temperature) == 0 or (error := replicas.standard_error(np.asarray(sampling.temperature))) is None:
+        return {}
+    return {"temperature error_K": round(float(error), 3)}

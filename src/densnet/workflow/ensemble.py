@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -46,13 +47,14 @@ def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, sett
     for index in range(len(found.conformers)):
         mine = start == index
         sampling = Sampling(run.sample_step, run.time_step, means[mine], highest)
-        parts.append(from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings))
+        part = from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings)
+        parts.append(replace(part, header={**part.header, "set temperature_K": run.realised.asked}))
     if len(parts) == 1:
         return parts[0], parts
     whole = mixture(parts, found.weights(temperature).numpy())
     counted = {"replicas": len(start), "effective replicas": round(float(1 / (whole.replicas.weights**2).sum()), 2)}
-    counted["temperature_K"] = round(float(means.mean()), 3)
-    return Spectrum(whole.axis, whole.intensity, whole.unit, whole.error, {**whole.header, **counted}, whole.replicas), parts
+    counted |= {"temperature_K": round(run.realised.mean, 3), "temperature error_K": round(run.realised.error, 3)}
+    return replace(whole, header={**whole.header, **counted}), parts
 
 
 def account(run: Trajectory, found: Ensemble, temperature: float) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -222,13 +222,13 @@ class Chain:
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)
-        limits = self.settings.spectrum.bands or bands_around(sticks)
+        measured = self._measured(place)
+        limits = [_side_by_side(pair, found, measured.values()) for pair in self.settings.spectrum.bands or bands_around(sticks)]
         bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
-        measured = self._measured(place)
-        rows = {name: [_beside(found, other, pair) for pair in limits] for name, other in measured.items()}
+        rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
         told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
         write_json(place / "bands.json", told)
         write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
@@ -300,10 +300,14 @@ def _realised(run: Trajectory) -> dict[str, float | None]:
     return {"measured_temperature_K": run.realised.mean, "measured_temperature_error_K": run.realised.error}
 
 
-def _beside(found: Spectrum, measured: Spectrum, limits: tuple[float, float]) -> dict | None:
-    """The band of a measured curve and, over the same range, the integral of the spectrum ``found``; None if it misses much of the band."""
-    lower, upper = max(limits[0], measured.axis[0]), min(limits[1], measured.axis[-1])
-    if upper - lower <= 0.7 * (limits[1] - limits[0]):
-        return None
-    dynamics = found.band(lower, upper)
-    return {**measured.band(lower, upper).__dict__, "dynamics": dynamics.integral, "dynamics_error": dynamics.error}
+def _side_by_side(limits: tuple[float, float], found: Spectrum, measured: Iterable[Spectrum]) -> tuple[float, float]:
+    """A band, less what ``found`` and measured curves that reach over most of it do not cover: what is compared is over one range."""
+    covering = [found.axis, *(curve.axis for curve in measured if _covers(curve, limits))]
+    return max(limits[0], *(axis[0] for axis in covering)), min(limits[1], *(axis[-1] for axis in covering))
+
+
+def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
+    """Whether a measured curve reaches over most of a band."""
+    lower, upper = limits
+    reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
+    return bool(reach > 0.7 * (upper - lower))
