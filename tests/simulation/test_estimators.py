@@ -16,11 +16,13 @@ from torch import Tensor
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.observables import vibrations
+from densnet.observables.conformers import Ensemble, characterise
 from densnet.simulation import initial, integrators
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import read_trajectory
 from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.workflow.ensemble import account
 
 FS = units.FEMTOSECOND
 TEMPERATURE = 50.0  # K: energies are shared as at any temperature, and the springs, which bend with the molecule, are harmonic to 0.1 %
@@ -146,3 +148,19 @@ def test_a_start_that_is_no_minimum_is_told(tmp_path):
     assert len(told) == 1
     run = read_trajectory(tmp_path / "far", motion=False)
     assert replace(run, temperature=run.temperature * 0 + torch.tensor([[80.0], [80.2]])).realised.differs
+
+
+def test_the_mean_dipole_is_that_of_a_rotating_molecule(tmp_path):
+    """``<r>`` over ``r^2 exp(-k (r - r0)^2 / 2 k_B T)``: rotation stretches the bond by 2 k_B T / k r0, 0.1 %."""
+    force, timestep = Springs(HYDROXYL, 0.2), 2.0
+    chosen = water(
+        replicas=800, temperature=300, timestep_fs=timestep, thermalise_ps=0.1, thermalise_friction=60, sample_every=2, duration_ps=0.3
+    )
+    simulate(force, HYDROXYL, chosen, tmp_path)
+    found = Ensemble((characterise(force, HYDROXYL, "only"),), (0,))
+    told = account(read_trajectory(tmp_path), found, 300.0)
+    r = np.linspace(1.2, 2.6, 4001)
+    weight = r**2 * np.exp(-0.5 * 0.2 * (r - 1.8) ** 2 / kelvin(300))
+    exact = 0.5 * (r * weight).sum() / weight.sum() / units.DEBYE
+    assert told["dipole_error_D"] < 0.3 * (exact - 0.5 * 1.8 / units.DEBYE)
+    assert told["dipole_D"] == pytest.approx(exact, abs=3 * told["dipole_error_D"])
