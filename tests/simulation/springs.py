@@ -52,6 +52,19 @@ def trap(rest: Molecules, stiffness: float = 0.05):
     return force
 
 
+def straight(molecules):
+    """Carbon dioxide that is linear at its minimum: bonds, and a bend along the square of how far carbon is from between the oxygens."""
+    x = molecules.positions.view(-1, 3, 3)
+    arms = x[:, :1] - x[:, 1:]
+    length = arms.norm(dim=-1, keepdim=True)
+    pull = -(length - 2.2) / length * arms
+    off = x[:, 0] - (x[:, 1] + x[:, 2]) / 2
+    back = torch.stack([-off, off / 2, off / 2], 1) * 0.1
+    forces = torch.cat([pull.sum(1, keepdim=True), -pull], 1) + back
+    energy = ((length[..., 0] - 2.2) ** 2).sum(1) / 2 + 0.05 * off.square().sum(1)
+    return Properties(molecules, energy, forces.reshape(-1, 3), x[:, 0])
+
+
 def replicas(molecule: Molecules, count: int) -> Molecules:
     return Molecules.replicas(molecule.numbers, molecule.positions.repeat(count, 1, 1))
 

@@ -14,11 +14,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from springs import CARBON_DIOXIDE, WATER, Springs, replicas
+from springs import CARBON_DIOXIDE, WATER, Springs, replicas, straight
 
 from densnet import units
 from densnet.molecules import Molecules
-from densnet.properties import Properties
 from densnet.settings import SettingsError, parse
 from densnet.simulation import initial, trajectory
 from densnet.simulation.integrators import half_step_kinetic_energy, init
@@ -181,19 +180,6 @@ def test_a_linear_molecule_bent_at_the_start_of_production_keeps_its_bending(tmp
     assert torch.allclose(found.temperature, half_step(found, 4), rtol=1e-5)  # 3N - 5 = 4
 
 
-def straight(molecules):
-    """Carbon dioxide that is linear at its minimum: bonds, and a bend along the square of how far carbon is from between the oxygens."""
-    x = molecules.positions.view(-1, 3, 3)
-    arms = x[:, :1] - x[:, 1:]
-    length = arms.norm(dim=-1, keepdim=True)
-    pull = -(length - 2.2) / length * arms
-    off = x[:, 0] - (x[:, 1] + x[:, 2]) / 2
-    back = torch.stack([-off, off / 2, off / 2], 1) * 0.1
-    forces = torch.cat([pull.sum(1, keepdim=True), -pull], 1) + back
-    energy = ((length[..., 0] - 2.2) ** 2).sum(1) / 2 + 0.05 * off.square().sum(1)
-    return Properties(molecules, energy, forces.reshape(-1, 3), x[:, 0])
-
-
 def test_linear_is_what_is_so_at_the_minimum(tmp_path):
     """A start bent by 0.1 Angstrom keeps both bends where rotation is removed."""
     bent = CARBON_DIOXIDE.at(CARBON_DIOXIDE.positions + torch.tensor([[0.0, 0.1 * units.ANGSTROM, 0], [0, 0, 0], [0, 0, 0]]))
@@ -203,11 +189,6 @@ def test_linear_is_what_is_so_at_the_minimum(tmp_path):
     for found in (read_trajectory(tmp_path / name) for name in ("bent", "straight")):
         assert torch.allclose(found.temperature, half_step(found, 4, straight), rtol=1e-5)  # 3N - 5
         assert not found.realised.differs
-
-
-def test_a_bent_molecule_is_not_linear(tmp_path):
-    simulate(Springs(WATER), WATER, settings(remove_rotation=True), tmp_path)
-    assert torch.allclose(read_trajectory(tmp_path).temperature, half_step(read_trajectory(tmp_path), 3), rtol=1e-5)
 
 
 def test_a_finished_run_is_not_run_again_and_another_one_refused(tmp_path):
