@@ -22,8 +22,8 @@ from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.comparison import comparable
 from densnet.spectra.infrared import InfraredSettings, highest_wavenumber, suffices
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import SpectrumError
-from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 
@@ -101,7 +101,7 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     settings = parse(RunFile, values, "")
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
-        comparable(read_experiment(root / path), settings.spectrum.maximum, str(path))
+        comparable(read_measured(root / path), settings.spectrum.maximum, str(path))
     run = settings.run
     if run.model is None:
         if settings.sample is None:
