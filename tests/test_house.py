@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
-    "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
+    "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3, "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
     "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "cli": 8,
 }  # fmt: skip
