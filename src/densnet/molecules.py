@@ -141,21 +141,25 @@ def hill(numbers: Iterable[int]) -> str:
 
 def isotopologue(molecule: Molecules) -> str:
     """The formula of a single molecule with its isotopes named, such as "D2O" or "[13C]H4"; "" where all are the most abundant ones."""
-    if molecule.isotopes is None:
-        return ""
-    masses = (molecule.isotopes / units.AMU).tolist()
+    masses = (molecule.masses / units.AMU).tolist()
     atoms = [(SYMBOLS[z], isotopes.name(z, SYMBOLS[z], m)) for z, m in zip(molecule.numbers.tolist(), masses)]
+    if all(symbol == name for symbol, name in atoms):
+        return ""
     carbon = any(symbol == "C" for symbol, _ in atoms)
     order = sorted(set(atoms), key=lambda a: (carbon and {"C": -2, "H": -1}.get(a[0], 0), a[0], len(a[1]), a[1] != a[0], a[1]))
     return "".join(f"{name}{count if count > 1 else ''}" for name, count in ((a[1], atoms.count(a)) for a in order))
 
 
-def neighbours(molecule: Molecules) -> list[list[int]]:
-    """The bonded neighbours of each atom of a single molecule."""
+def bonds(molecule: Molecules) -> Tensor:
+    """[atoms, atoms] bool: which atoms of a single molecule are bonded to each other."""
     radii = torch.tensor(COVALENT_RADII, dtype=torch.float64)[molecule.numbers.cpu()] * units.ANGSTROM
     distances = torch.cdist(*(molecule.positions.detach().cpu().double(),) * 2)
-    bonded = (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
-    return [torch.nonzero(row)[:, 0].tolist() for row in bonded]
+    return (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
+
+
+def neighbours(molecule: Molecules) -> list[list[int]]:
+    """The bonded neighbours of each atom of a single molecule."""
+    return [torch.nonzero(row)[:, 0].tolist() for row in bonds(molecule)]
 
 
 def bonding(molecule: Molecules) -> str:

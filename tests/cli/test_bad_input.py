@@ -134,8 +134,8 @@ def test_labels_that_training_needs(place):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: energy holds a number that is not finite"),
-        ("0 0 -0.05", "0 nan -0.05", "frame 1: forces holds a number that is not finite"),
+        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: REF_energy holds a number that is not finite"),
+        ("0 0 -0.05", "0 nan -0.05", "frame 1: REF_forces holds a number that is not finite"),
         ('REF_dipole="0 0 0.39"', 'REF_dipole="0 0.39"', "not 3 finite numbers"),
         ("REF_energy=-2077.0", "REF_energy=unknown", "not 1 finite numbers"),
         ("REF_energy", 'Lattice="9 0 0 0 9 0 0 0 9" REF_energy', "is periodic"),

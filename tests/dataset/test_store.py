@@ -8,6 +8,7 @@ import torch
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, DatasetError, Label, formula
 from densnet.density.orbitals import Orbitals
+from densnet.frames.xyz import GeometryError
 from densnet.molecules import MoleculeError, Molecules
 from densnet.properties import MissingProperty, Properties
 from densnet.units import ANGSTROM, E_ANGSTROM, EV, EV_PER_ANGSTROM
@@ -215,11 +216,11 @@ def test_extxyz_comes_in_as_electronvolts_and_angstroms(tmp_path):
 @pytest.mark.parametrize(
     "text, error, words",
     [
-        ("", DatasetError, "is empty"),
-        (FRAME[:-30], DatasetError, "truncated"),
-        (FRAME.replace("O ", "Xq "), DatasetError, "'Xq' is not the symbol"),
+        ("", GeometryError, "is empty"),
+        (FRAME[:-30], GeometryError, "truncated"),
+        (FRAME.replace("O ", "Xq "), GeometryError, "'Xq' is not the symbol"),
         (FRAME.replace("O ", "N "), MoleculeError, "odd number"),
-        (FRAME.replace("trajectory=4", "charge=1"), DatasetError, "frame 1: charge is 1"),
+        (FRAME.replace("trajectory=4", "charge=1"), MoleculeError, "frame 1: charge is 1"),
     ],
 )
 def test_bad_extxyz_is_refused(tmp_path, text, error, words):

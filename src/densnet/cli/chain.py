@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.ensemble import account, origins, weighted_spectrum
+from densnet.cli.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.cli.evaluate import evaluate_on, overlap, write_evaluation
 from densnet.cli.fitting import examples_of, train_on, untrained
 from densnet.cli.forces import force_function
@@ -26,6 +26,7 @@ from densnet.cli.harmonic import (
     named_geometries,
     remembered,
     write_conformers,
+    write_reference,
     write_slices,
 )
 from densnet.cli.runfile import RunFile
@@ -173,7 +174,8 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            shutil.copyfile(known, place / "reference.json")
+            for name in write_reference(place / "reference.json", known, found):
+                self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
@@ -219,6 +221,7 @@ class Chain:
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
         found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)

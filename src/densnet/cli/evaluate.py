@@ -58,16 +58,21 @@ def evaluate(
     predictor = load(model)
     labels = store.read(data)
     frames = [label.properties for label in labels]
+    console = Console(markup=False, emoji=False)
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
     found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")
+    table.add_column("frames", justify="right")
     for key, value in found.items():
-        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
-    console = Console(markup=False, emoji=False)
+        over = next((number for name, number in done.labelled.items() if key.startswith(name.rstrip("s"))), len(frames))
+        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}", "" if key == "frames" else str(over))
     console.print(table)
+    for warning in doubts(labels, done):
+        console.print(f"note: {warning}", soft_wrap=True, highlight=False)
+    found["frames_with"] = done.labelled
     if agreement := calibration_rows(done):
         console.print(_calibration_table(agreement))
         found["calibration"] = agreement
@@ -75,6 +80,27 @@ def evaluate(
         draw(done, plot)
     if json is not None:
         write_json(json, found)
+
+
+ALIKE = {"energy": "energ", "forces": "forc|grad", "dipole": "dip|mu$"}
+"""What a key that holds a label under another name has in it."""
+
+
+def doubts(labels: Dataset, found: Evaluation) -> list[str]:
+    """Sentences: labels that the file seems to hold under other names, labels that only some frames hold, and those of `label_units`."""
+    import re
+
+    from densnet.training.label_units import doubts_of
+
+    unread = sorted({key for label in labels for key in label.unread})
+    told = []
+    for name, words in ALIKE.items():
+        number, other = found.labelled[name], [key for key in unread if re.search(words, key, re.I)]
+        if number == 0 and other:
+            told.append(f"no frame has {name} by that name, but {', '.join(other)}; rename it to REF_{name} for it to be compared.")
+        elif 0 < number < found.frames:
+            told.append(f"{number} of {found.frames} frames hold {name}; the error is over these.")
+    return told + doubts_of(found)
 
 
 def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
@@ -165,4 +191,5 @@ def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
         if found.uncertainty[name].size:
             arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
     np.savez(folder / "evaluation.npz", **arrays)
-    write_json(folder / "evaluation.json", {**found.summary(), **extra, "calibration": calibration_rows(found)})
+    about = {"frames_with": found.labelled, "calibration": calibration_rows(found)}
+    write_json(folder / "evaluation.json", {**found.summary(), **extra, **about})

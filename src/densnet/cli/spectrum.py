@@ -23,6 +23,7 @@ def spectrum(
     """
     from rich.console import Console
 
+    from densnet.cli.ensemble import named_isotopes
     from densnet.report.figures import draw_spectrum
     from densnet.settings import parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
@@ -39,7 +40,7 @@ def spectrum(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy())
-    found = from_series(run.dipole, sampling, settings=settings)
+    found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
     bands = found.find_bands()
 
     output.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import torch
 
 from densnet import isotopes
 from densnet.frames import comment, neutral
-from densnet.molecules import SYMBOLS, MoleculeError, Molecules, check_geometry, neighbours
+from densnet.molecules import SYMBOLS, MoleculeError, Molecules, bonds, check_geometry
 from densnet.units import AMU, ANGSTROM
 
 
@@ -264,7 +264,7 @@ def _element(word: str, place: int, line: int, name: str) -> tuple[int, float | 
             known = isotopes.MASSES.get(number, {})
             if nucleons is None or int(nucleons) in known:
                 return number, None if nucleons is None else known[int(nucleons)]
-    raise GeometryError(f"{name}: {word!r} in line {line} is not the symbol of an element; check the first column.")
+    raise GeometryError(f"{name}, line {line}: {word!r} is not the symbol of an element; check the first column.")
 
 
 def _refuse_periodic(about: dict[str, str], name: str) -> None:
@@ -283,5 +283,5 @@ def _refuse_bohr(about: dict[str, str], molecule: Molecules, name: str) -> None:
     said = [key for key in about if re.sub("[^a-z]", "", key.lower()) in _UNIT_KEYS]
     if wrong := next((key for key in said if re.search(r"bohr|\ba\.?u\b|atomic", about[key], re.I)), None):
         raise GeometryError(f"{name}: {wrong} is {about[wrong]!r}, but xyz files are in Angstrom; multiply the positions by 0.529177.")
-    if len(molecule.numbers) > 2 and not any(neighbours(molecule)):
+    if len(molecule.numbers) > 2 and not bonds(molecule).any():
         raise GeometryError(f"{name}: no atom is bonded to another; if the positions are in bohr, multiply them by 0.529177 (Angstrom).")
