@@ -61,21 +61,28 @@ def factor(pairs: NDArray) -> float | None:
 
 def _unit(name: str, pairs: NDArray) -> Iterator[str]:
     ratio = factor(pairs) if pairs.size else None
+    if name == "energy" and ratio is not None and abs(ratio - 1) > NEAR and not _known(name, ratio) and len(pairs) > 2:
+        ratio = factor(pairs - pairs.mean(0))  # energies of reaction or atomisation: from another zero
     if ratio is None or abs(ratio - 1) < NEAR:
         return
     noun = {"energy": "energies", "dipole": "dipoles"}.get(name, name)
-    places = [
-        (abs(np.log(abs(ratio) * size / read)), read_as, other)
-        for read_as, read in READ[name].items()
-        for other, size in OTHERS[name].items()
-    ]
-    distance, read_as, other = min(places)
     sign = " of the other sign" + (" (gradients?)" if name == "forces" else "") if ratio < 0 else ""
-    if distance < NEAR and (other != read_as or ratio < 0):
+    if known := _known(name, ratio):
+        read_as, other = known
         unit = f" in {other}, but are read in {read_as}" if other != read_as else ""
         yield f"the {noun} of the labels are {ratio:.4g} times those of the model: they look like {noun}{sign}{unit}; convert them."
     elif ratio < 0:
         yield f"the {noun} of the labels are {ratio:.4g} times those of the model, of the other sign; check where they are from."
+
+
+def _known(name: str, ratio: float) -> tuple[str, str] | None:
+    """(unit that labels are read in, unit that they are in) for a ``ratio`` of two known ones, or for one of -1."""
+    distance, read_as, other = min(
+        (abs(np.log(abs(ratio) * size / read)), read_as, other)
+        for read_as, read in READ[name].items()
+        for other, size in OTHERS[name].items()
+    )
+    return (read_as, other) if distance < NEAR and (other != read_as or ratio < 0) else None
 
 
 def _level(differences: NDArray) -> Iterator[str]:
