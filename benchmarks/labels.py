@@ -15,10 +15,10 @@ import numpy as np
 import pyscf
 import torch
 
-from densnet.cli.timing import processor
 from densnet.dataset import store
 from densnet.reference.scf import ScfSettings, calculate
 from densnet.units import MEV_PER_ANGSTROM
+from densnet.workflow.timing import processor
 
 
 def main() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from densnet import isotopes, units
+from densnet.errors import DensnetError
+from densnet.files import sha256
 
 SYMBOLS = (
-    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd "
-    "In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu "
-    "Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag "
+    "Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U "
+    "Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
 """Chemical symbols by atomic number; promolecule tables are shipped for H-Cl."""
 
@@ -36,7 +38,7 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
-class MoleculeError(ValueError):
+class MoleculeError(DensnetError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 
 
@@ -58,7 +60,7 @@ class Molecules:
     isotopes: Tensor | None = None
 
     @classmethod
-    def single(cls, numbers, positions, isotopes: Tensor | None = None) -> Molecules:
+    def single(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None) -> Molecules:
         """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         if not torch.is_tensor(positions):
@@ -66,7 +68,7 @@ class Molecules:
         return cls(numbers, positions, torch.zeros_like(numbers), 1, isotopes)
 
     @classmethod
-    def replicas(cls, numbers, positions, isotopes: Tensor | None = None) -> Molecules:
+    def replicas(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None) -> Molecules:
         """Several geometries of one molecule: ``numbers``, ``isotopes`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
         positions = torch.as_tensor(positions)
         count, atoms = positions.shape[:2]
@@ -93,7 +95,7 @@ class Molecules:
         moved.__dict__.update({name: self.__dict__[name] for name in ("sizes", "masses") if name in self.__dict__})  # known already
         return moved
 
-    def to(self, device=None, dtype=None) -> Molecules:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
         isotopes = None if self.isotopes is None else self.isotopes.to(device)
         return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count, isotopes)
@@ -168,8 +170,8 @@ def bonding(molecule: Molecules) -> str:
     kinds = [str(number) for number in molecule.numbers.tolist()]
     for _ in kinds:
         seen = [" ".join([kind, *sorted(kinds[b] for b in around)]) for kind, around in zip(kinds, bonded)]
-        kinds = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in seen]
-    return hashlib.sha256(" ".join(sorted(kinds)).encode()).hexdigest()[:16]
+        kinds = [sha256(text)[:16] for text in seen]
+    return sha256(" ".join(sorted(kinds)))[:16]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import zipfile
 from dataclasses import replace
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 
 import densnet
-from densnet import units
+from densnet import files, units
 from densnet.dataset import extxyz
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
@@ -77,11 +75,8 @@ def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
     record = {name: array for name, array in _arrays(properties).items() if array is not None}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
+    with files.replacing(path, "wb") as file:
         np.savez(file, header=json.dumps(header), **record)
-        _settle(file)
-    os.replace(part, path)
 
 
 def _read_label(path: Path) -> Label:
@@ -124,11 +119,6 @@ def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str)
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
 
-def _settle(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 def _check_version(version: int, path: Path) -> None:
     if version > FORMAT_VERSION:
         raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
@@ -153,15 +143,11 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
         for elements, indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w") as file:
+    with files.draft(path) as part, h5py.File(part, "w") as file:
         for number, columns in enumerate(contents):
             _write_group(file.create_group(f"molecule_{number}"), columns)
         file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, densnet=densnet.__version__, frames=len(labels))
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
@@ -187,12 +173,8 @@ def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
 
 
 def _checksum(file: h5py.File) -> str:
-    digest = hashlib.sha256()
-    for group in sorted(file):
-        for name in sorted(file[group]):
-            digest.update(f"{group}/{name}".encode())
-            digest.update(file[group][name][()].tobytes())
-    return digest.hexdigest()
+    names = ((group, name) for group in sorted(file) for name in sorted(file[group]))
+    return files.sha256_of(part for group, name in names for part in (f"{group}/{name}", file[group][name][()].tobytes()))
 
 
 def _read_shard(file: h5py.File, path: Path) -> list[Label]:
@@ -234,9 +216,10 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
     temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
     level = _foreign_level(dict(file.attrs))
+    told = {key: file[key][()] for key in other if isinstance(file[key], h5py.Dataset) and file[key].dtype.kind in "iuf"}
     for i, frame in enumerate(positions):
         name = f"{path}, frame {i + 1}"
-        neutral.check({k: file[k][i] if file[k].shape[:1] == (len(positions),) else file[k][()] for k in other if _is_plain(file[k])}, {}, name)
+        neutral.check({key: values[i] if values.shape[:1] == (len(positions),) else values for key, values in told.items()}, {}, name)
         check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
         if broken := [quantity for quantity in names if not np.isfinite(columns[quantity][i]).all()]:
             raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
@@ -247,10 +230,6 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         for i in range(len(positions))
     ]  # fmt: skip
     return [replace(label, unread=other) for label in labels]
-
-
-def _is_plain(item: h5py.Dataset | h5py.Group) -> bool:
-    return isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf"
 
 
 def _foreign_level(attributes: dict) -> dict:
@@ -295,7 +274,7 @@ def _told(place: str, key: str, text: str, path: Path) -> dict[str, float]:
             where = f"{path}, {place}" if place else str(path)
             raise DatasetError(
                 f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is no unit that densnet knows for "
-                f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write such as Angstrom, hartree, hartree/bohr."
+                f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write Angstrom, hartree, hartree/bohr."
             )
         found |= sizes
     if not place and "forces" not in found and {"energy", "positions"} <= found.keys():

@@ -174,7 +174,8 @@ class _Layout:
             columns.append((title, kind in "SL", start, start + int(width)))
             start += int(width)
         names = [column[0].lower() for column in columns]
-        if 3 * len(columns) != len(fields) or not ELEMENT & set(names) or sum(c[3] - c[2] == 3 and c[0].lower() in PLACE for c in columns) != 1:
+        places = [last - first for title, _, first, last in columns if title.lower() in PLACE]
+        if 3 * len(columns) != len(fields) or not ELEMENT & set(names) or places != [3]:
             raise GeometryError(f"{name}: Properties is {properties!r}, not such as species:S:1:pos:R:3, with elements and positions.")
         return cls(tuple(columns))
 
@@ -191,7 +192,8 @@ def _record(rows: Rows, remark: str, name: str) -> Record:
     for line, row in rows:
         cells.append(row.split())
         if len(cells[-1]) < layout.width:
-            raise GeometryError(f"{name}: line {line} has {len(cells[-1])} columns of {layout.width} (truncated?): {_short(row.strip())!r}.")
+            got, text = len(cells[-1]), _short(row.strip())
+            raise GeometryError(f"{name}, line {line} has {got} columns of {layout.width} (truncated?): {text!r}.")
     columns = {}
     for title, worded, first, last in layout.columns:
         if worded or title.lower() in ELEMENT:
@@ -236,7 +238,7 @@ def _number(cell: str, title: str, line: int, name: str) -> float:
         return comment.number(cell)
     except ValueError:
         hint = " with a decimal point" if re.fullmatch(r"[+-]?\d*,\d+", cell) else ""
-        raise GeometryError(f"{name}: line {line} holds {cell!r} for {title}, which should be a number{hint}.") from None
+        raise GeometryError(f"{name}, line {line} holds {cell!r} for {title}, which should be a number{hint}.") from None
 
 
 _WORD = re.compile(r"(?P<nucleons>\d{1,2})?(?P<letters>[A-Za-z]{1,2})(?P<label>\d+)?(\(iso=(?P<iso>\d+)\))?", re.I)

@@ -20,10 +20,10 @@ from densnet.properties import Properties
 class DensnetCalculator(Calculator):
     """Energy, forces and dipole of an `ase.Atoms` from ``force_function``: ``Molecules`` -> ``Properties``, in atomic units.
 
-    ``atoms.calc = DensnetCalculator("ethanol")`` (the name of a shipped model, a model file, or any force function), then ``atoms.get_potential_energy()``, ``atoms.get_forces()``,
-    ``atoms.get_dipole_moment()``. Where the model knows of its errors ``atoms.calc.results`` has ``energy_uncertainty`` (eV),
-    ``dipole_uncertainty`` (e*Angstrom, of a component) and ``novelty``; with ``model.with_force_uncertainty`` as the force function also
-    ``forces_uncertainty`` [atoms] (eV/Angstrom, of a component).
+    ``atoms.calc = DensnetCalculator("ethanol")`` (the name of a shipped model, a model file, or any force function), then
+    ``atoms.get_potential_energy()``, ``atoms.get_forces()``, ``atoms.get_dipole_moment()``. Where the model knows of its errors
+    ``atoms.calc.results`` has ``energy_uncertainty`` (eV), ``dipole_uncertainty`` (e*Angstrom, of a component) and ``novelty``; with
+    ``model.with_force_uncertainty`` as the force function also ``forces_uncertainty`` [atoms] (eV/Angstrom, of a component).
     Raises `MoleculeError` for periodic, charged, open-shell or otherwise unsupported atoms; see `molecules_of`.
     """
 
@@ -72,8 +72,8 @@ def _near_origin(molecule: Molecules) -> Molecules:
 def molecules_of(atoms: Atoms) -> Molecules:
     """One molecule out of ``atoms``, positions in bohr, float64, with the isotopes that their masses mean.
 
-    Charge and spin are read from ``atoms.info`` (charge, total_charge, spin, multiplicity, ...), initial charges and magnetic moments. Raises
-    `MoleculeError` for what no stage can treat.
+    Charge and spin are read from ``atoms.info`` (charge, total_charge, spin, multiplicity, ...), initial charges and magnetic moments.
+    Raises `MoleculeError` for what no stage can treat.
     """
     molecule = _geometry(atoms)
     return with_masses(molecule, atoms.get_masses().tolist(), str(atoms.symbols)) if atoms.has("masses") else molecule

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import gcd, lcm
@@ -20,17 +19,17 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 import densnet
+from densnet.files import write_text
 from densnet.frames import xyz
 from densnet.frames.xyz import GeometryError
 from densnet.molecules import SYMBOLS, Molecules
+from densnet.progress import Progress, silent
 from densnet.reference import workers
 from densnet.settings import Section
 from densnet.units import AMU, ANGSTROM
 
 FORMAT = "densnet-frames"
 FORMAT_VERSION = 1
-Progress = Callable[[int, int], None]
-"""Told of every step done: how many, of how many."""
 
 
 class SampleSettings(Section):
@@ -76,7 +75,7 @@ class Frame:
     name: str = ""
 
 
-def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress | None = None) -> list[Frame]:
+def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress = silent) -> list[Frame]:
     """Frames by ``settings`` in random order, written to ``out`` (extxyz, Angstrom) and given back.
 
     The order is a seeded permutation over all trajectories, so any prefix of the list is a fair sample.
@@ -91,7 +90,7 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
     return kept
 
 
-def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress | None) -> list[Frame]:
+def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress) -> list[Frame]:
     share, rest = divmod(settings.frames, settings.trajectories)
     jobs = []
     for k in range(settings.trajectories):
@@ -107,8 +106,7 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
         isotopes = None if job.isotopes is None else torch.from_numpy(job.isotopes)
         molecules = [Molecules.single(job.numbers, positions * ANGSTROM, isotopes) for positions in found]
         collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
-        if progress:
-            progress(sum(map(len, collected.values())), settings.frames)
+        progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
 
 
@@ -218,9 +216,4 @@ def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
             lines.append(row + (f" {masses[k]:14.8f}" if masses else ""))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_name(path.name + ".part")
-    with open(partial_file, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial_file, path)
+    write_text(path, "\n".join(lines) + "\n")

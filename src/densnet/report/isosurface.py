@@ -18,6 +18,7 @@ from scipy.interpolate import CubicSpline
 
 from densnet import units
 from densnet.density.expansion import Density
+from densnet.errors import DensnetError
 from densnet.report.style import BLUE, INK, panels, save, styled
 
 _GAIN, _LOSS, _BOND = to_rgb(BLUE), to_rgb("#e8921a"), to_rgb("#9aa3ad")
@@ -34,7 +35,7 @@ _POINTS, _COARSEST = 1_500_000, 0.8
 """Of a larger box the points are further apart, up to so many bohr; surfaces on a coarser grid would be none."""
 
 
-class PictureError(ValueError):
+class PictureError(DensnetError):
     """A molecule that cannot be drawn; the message says why."""
 
 
