@@ -74,11 +74,10 @@ def read(path: Path) -> list[Record]:
     path = Path(path)
     if not path.is_file():
         raise GeometryError(f"geometry file {path} does not exist.")
-    text = decoded(path)
-    records = [_record(rows, remark, f"{path}, frame {k}") for k, (remark, rows) in enumerate(_frames(text, path), start=1)]
-    if not records:
+    frames = list(_frames(decoded(path), path))
+    if not frames:
         raise GeometryError(f"{path} is empty: it holds no geometry.")
-    return records
+    return [_record(rows, remark, f"{path}, frame {k}") for k, (remark, rows) in enumerate(frames, start=1)]
 
 
 def decoded(path: Path) -> str:
