@@ -201,7 +201,8 @@ def test_trajectories_and_temperatures_are_read_with_units_and_names(tmp_path):
 
 
 def test_comment_lines_are_pairs_and_prose():
-    line = """energy -3 E=-1.5 note='it\\'s "so"' list=[1, 2] m={3 4} empty= next="a=b" q=1;w=2, r=3,s=4,5 _JSON header='_JSON {"a": [1, 2]}' last = 5"""
+    line = """energy -3 E=-1.5 note='it\\'s "so"' list=[1, 2] m={3 4} empty= next="a=b" q=1;w=2, r=3,s=4,5 _JSON """
+    line += """header='_JSON {"a": [1, 2]}' last = 5"""
     found = comment.pairs(line)
     assert found == {
         "E": "-1.5", "note": 'it\'s "so"', "list": "1, 2", "m": "3 4", "next": "a=b", "q": "1", "w": "2", "r": "3", "s": "4,5",

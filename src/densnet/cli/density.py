@@ -44,14 +44,14 @@ def density(
     from densnet.cli.console import activity, say
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
-    from densnet.molecules import hill
+    from densnet.molecules import hill, isotopologue
     from densnet.report.isosurface import PictureError, draw_isosurface
 
     molecule = _frame(geometry, frame)
     predictor = load(model)
     with torch.no_grad():
         found = predictor.without_forces(molecule).density.to(dtype=torch.float64)
-    name = hill(molecule.numbers.tolist())
+    name = isotopologue(molecule) or hill(molecule.numbers.tolist())
     box = Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM)
     out.mkdir(parents=True, exist_ok=True)
     with activity("writing cube files") as progress:
