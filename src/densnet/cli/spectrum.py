@@ -23,7 +23,6 @@ def spectrum(
     """
     from rich.console import Console
 
-    from densnet.cli.ensemble import named_isotopes
     from densnet.report.figures import draw_spectrum
     from densnet.settings import parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
@@ -31,6 +30,7 @@ def spectrum(
     from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
     from densnet.spectra.jcamp import write_jcamp
     from densnet.spectra.tables import read_experiment, write_bands, write_csv
+    from densnet.workflow.ensemble import named_isotopes
 
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
     measured = [read_experiment(path) for path in experiment or []]
