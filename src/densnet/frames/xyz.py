@@ -7,7 +7,6 @@ and isotopes (D, T, 13C) in place of symbols, exponents of Fortran and of QM9, w
 from __future__ import annotations
 
 import codecs
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from densnet import isotopes
+from densnet.files import sha256
 from densnet.frames import comment, neutral
 from densnet.molecules import SYMBOLS, MoleculeError, Molecules, bonds, check_geometry
 from densnet.units import AMU, ANGSTROM
@@ -55,7 +55,7 @@ class Record:
     def trajectory(self) -> int:
         """`trajectory=...`: its number; a name has a number of its own, the same in every file; 0 if there is none."""
         text = self.about.get("trajectory", "0").strip()
-        return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+        return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else int(sha256(text)[:12], 16)
 
     @property
     def temperature(self) -> float:
