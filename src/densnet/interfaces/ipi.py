@@ -22,6 +22,7 @@ from ase import units as ase_units  # those that the protocol converts with, so 
 from ase.calculators.socketio import IPIProtocol, SocketClosed, actualunixsocketname
 from numpy.typing import NDArray
 
+from densnet.errors import DensnetError
 from densnet.model.compiled import Compiled
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
@@ -35,7 +36,7 @@ Answer = tuple[float, NDArray, NDArray, str]
 """Energy (hartree), forces [atoms, 3] (hartree/bohr), virial [3, 3] (hartree), JSON of everything else (atomic units)."""
 
 
-class DriverError(ValueError):
+class DriverError(DensnetError):
     """Questions that cannot be answered, or an i-PI that cannot be reached; the message says why."""
 
 
