@@ -41,7 +41,7 @@ DOORS = {
     "matplotlib": ("report/",),
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
-    "ase": ("reference/", "interfaces/", "dataset/"),
+    "ase": ("reference/", "interfaces/"),
     "jcamp": ("spectra/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
