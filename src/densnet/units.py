@@ -27,13 +27,13 @@ KM_PER_MOL = 1.0 / (974.880 * AMU)
 
 LENGTHS = {
     **dict.fromkeys(("angstrom", "angstroms", "ang", "å", "a"), ANGSTROM),
-    **dict.fromkeys(("bohr", "bohrs", "bohrradius", "a0", "a_0", "au"), 1.0),
+    **dict.fromkeys(("bohr", "bohrs", "bohrradius", "bohr_radius", "a0", "a_0", "au"), 1.0),
     **dict.fromkeys(("nm", "nanometer", "nanometers"), 10 * ANGSTROM),
     **dict.fromkeys(("pm", "picometer", "picometers"), ANGSTROM / 100),
 }
 ENERGIES = {
     **dict.fromkeys(("hartree", "hartrees", "ha", "eh", "e_h", "au"), 1.0),
-    **dict.fromkeys(("ev", "electronvolt", "electronvolts"), EV),
+    **dict.fromkeys(("ev", "electronvolt", "electronvolts", "electron_volt", "electron_volts"), EV),
     **dict.fromkeys(("mev", "millielectronvolt"), MEV),
     **dict.fromkeys(("rydberg", "rydbergs", "ry"), 0.5),
     **dict.fromkeys(("kcal", "kilocalorie", "kilocalories"), 4.184 / 2625.4996394799),
@@ -48,7 +48,8 @@ def size(text: str, kind: str) -> float | None:
 
     None where it is no such unit. Order, signs and brackets do not matter: "eV/A", "eV A^-1" and "eV/(A)" are one.
     """
-    plain = re.sub(r"a\.\s*u\.|atomic[ _-]units?|atomic", "au", text.strip().lower().replace("\u212b", "å"))
+    plain = text.strip().lower().replace("\u212b", "å").replace("_per_", "/")
+    plain = re.sub(r"a\.\s*u\.|atomic[ _-]units?|atomic", "au", plain)
     if kind == "energy" and re.sub(r"[\s^()]", "", plain) in ("cm-1", "1/cm"):
         return INVERSE_CM
     words = [word for word in re.findall(r"[a-zå_]+0?", plain) if word not in ("mol", "mole", "per", "_")]
@@ -61,5 +62,5 @@ def size(text: str, kind: str) -> float | None:
     if kind == "dipole":
         if words in (["d"], ["debye"], ["debyes"]):
             return DEBYE
-        return lengths[0] if len(words) == 2 and words[0] in ("e", "electron") and len(lengths) == 1 else None
+        return lengths[0] if len(words) == 2 and words[0] in ("e", "electron", "elementary_charge") and len(lengths) == 1 else None
     return energies[0] / lengths[0] if len(words) == 2 and len(lengths) == len(energies) == 1 else None

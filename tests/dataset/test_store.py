@@ -182,7 +182,7 @@ def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
 
 OTHER_UNITS = {
     "positions": {"bohr": 1.0, "Angstrom": ANGSTROM, "a0": 1.0, "nm": 10 * ANGSTROM, "\u212b": ANGSTROM, "pm": ANGSTROM / 100},
-    "energy": {"eV": EV, "Hartree": 1.0, "kcal/mol": 1 / 627.5094740631, "kJ mol^-1": 1 / 2625.4996394799, "Ry": 0.5, "a.u.": 1.0},
+    "energy": {"eV": EV, "Hartree": 1.0, "kcal/mol": 1 / 627.5094740631, "kJ mol^-1": 1 / 2625.4996394799, "Ry": 0.5, "a.u.": 1.0, "kcal_per_mol": 1 / 627.5094740631},
     "forces": {"eV/Ang": EV_PER_ANGSTROM, "hartree / bohr": 1.0, "Ha*Bohr^-1": 1.0, "kcal/(mol*A)": ANGSTROM**-1 / 627.5094740631},
 }
 
@@ -207,6 +207,8 @@ def test_units_of_foreign_hdf5_are_obeyed(tmp_path, quantity, unit, attribute):
         ({"units": "eV, Angstrom"}, (ANGSTROM, EV, EV_PER_ANGSTROM)),
         ({"units": "atomic units"}, (1.0, 1.0, 1.0)),
         ({"units": "positions: bohr; energy: eV; forces: eV/A"}, (1.0, EV, EV_PER_ANGSTROM)),
+        ({"units": np.array(["eV, Angstrom"], dtype=object)}, (ANGSTROM, EV, EV_PER_ANGSTROM)),
+        ({"units": ""}, (ANGSTROM, 1.0, 1.0)),
         ({"energy_units": "kcal/mol", "unit_of_positions": b"bohr"}, (1.0, 1 / 627.5094740631, 1 / 627.5094740631)),
         ({"title": "units are a matter of taste"}, (ANGSTROM, 1.0, 1.0)),
     ],

@@ -252,8 +252,9 @@ def foreign_units(file: h5py.File, path: Path) -> dict[str, float]:
     found = {"positions": ANGSTROM}
     for place, attributes in (("", file.attrs), *((name, file[name].attrs) for name in QUANTITIES if name in file)):
         for key, value in attributes.items():
-            if "unit" in key.lower() and isinstance(value, str | bytes | np.bytes_):
-                text = value if isinstance(value, str) else value.decode(errors="replace")
+            value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            if "unit" in key.lower() and isinstance(text, str) and text.strip():
                 found |= _told(place, key, text, path)
     return {name: size for name, size in found.items() if size != 1.0}
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 _PAIR = re.compile(
-    r"""(?P<key>"[^"=]+"|[^\s=,;"'(){}\[\]]+)\s*=\s*
-    (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{.*?\}(?=\s|$)|\[.*?\](?=\s|$)|(?![^\s=;,"']*=)(?:[^\s;,"']|,(?![A-Za-z_][^\s=;,]*=))*)""",
+    r"""(?P<key>"[^"=]+"|[^\s=,;|"'(){}\[\]]+)\s*=\s*
+    (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\{.*?\}(?=\s|$)|\[.*?\](?=\s|$)|(?![^\s=;,|"']*=)(?:[^\s;,|"']|,(?![A-Za-z_][^\s=;,]*=))*)""",
     re.X,
 )
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.I)
@@ -31,7 +31,7 @@ def pairs(line: str) -> dict[str, str]:
 def said(line: str, words: str) -> Iterator[tuple[str, str]]:
     """(word, integer) wherever one of ``words`` (a pattern) stands in the prose of ``line`` with a whole number behind it: "charge 2"."""
     prose = _PAIR.sub(" ", line)
-    yield from re.findall(rf"\b({words})(?:\s*:\s*|\s+)([+-]?\d+)(?![\w.])", prose, re.I)
+    yield from re.findall(rf"(?<![\w/])({words})(?:\s*:\s*|\s+)([+-]?\d+)(?![\w./])", prose, re.I)
 
 
 def number(text: str) -> float:

@@ -15,7 +15,7 @@ CHARGE = {
     "charge", "totalcharge", "totcharge", "chargetotal", "totalchg", "netcharge", "molecularcharge", "moleculecharge", "molcharge",
     "systemcharge", "ioncharge", "ioniccharge", "formalcharge", "chg", "chrg", "q", "qtot", "qtotal", "totalq", "netq",
 }  # fmt: skip
-MULTIPLICITY = {"multiplicity", "mult", "multip", "spinmultiplicity", "spinmult", "totalmultiplicity"}
+MULTIPLICITY = {"multiplicity", "mult", "multip", "spinmultiplicity", "spinmult", "totalmultiplicity", "2s1"}
 SPIN = {"spin", "totalspin", "totspin", "spintotal", "netspin", "spinstate", "molecularspin"}
 UNPAIRED = {
     "uhf", "nunpaired", "unpaired", "unpairedelectrons", "numunpaired", "numunpairedelectrons", "nunpairedelectrons", "twospin", "2s",
@@ -47,6 +47,8 @@ def check(about: Mapping[str, Any], columns: Mapping[str, np.ndarray], name: str
     for key, value in about.items():
         if (allowed := _allowed(key)) is not None:
             _check_one(key, value, allowed, name)
+        elif _plain(key) in PARTIAL and abs(total := sum(_floats(value) or [0.0])) > 0.3:
+            raise MoleculeError(f"{name}: {key} add up to {total:g}; {_REFUSAL}")
     for key, value in columns.items():
         plain = _plain(key)
         if plain in PARTIAL and abs(total := float(np.sum(_floats(value) or [0.0]))) > 0.3:
