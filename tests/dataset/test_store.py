@@ -182,9 +182,12 @@ def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
 
 OTHER_UNITS = {
     "positions": {"bohr": 1.0, "Angstrom": ANGSTROM, "a0": 1.0, "nm": 10 * ANGSTROM, "\u212b": ANGSTROM, "pm": ANGSTROM / 100},
-    "energy": {"eV": EV, "Hartree": 1.0, "kcal/mol": 1 / 627.5094740631, "kJ mol^-1": 1 / 2625.4996394799, "Ry": 0.5, "a.u.": 1.0, "kcal_per_mol": 1 / 627.5094740631},
+    "energy": {
+        "eV": EV, "Hartree": 1.0, "kcal/mol": 1 / 627.5094740631, "kJ mol^-1": 1 / 2625.4996394799, "Ry": 0.5, "a.u.": 1.0,
+        "kcal_per_mol": 1 / 627.5094740631,
+    },
     "forces": {"eV/Ang": EV_PER_ANGSTROM, "hartree / bohr": 1.0, "Ha*Bohr^-1": 1.0, "kcal/(mol*A)": ANGSTROM**-1 / 627.5094740631},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("quantity", "unit"), [(quantity, unit) for quantity, units in OTHER_UNITS.items() for unit in units])

@@ -73,8 +73,8 @@ def test_files_as_programs_write_them(tmp_path, plain, content, frames):
         "Lattice parameters unknown", "Properties of water at 300 K", "Bob's charge", "virial=None", 'stress="1 2 3 4 5 6"', "pbc=F",
         "charge=-1.1e-16", "charge=0.0", "Charge=0 mult=1", "spin=singlet", "total_spin=0", "total_spin=1", "spin=1", "charge=neutral",
         "charge=None", "uhf=F", "magmom=1e-5", 'charge="-0.8 0.4 0.4"', "q=0.35", "multiplicity=1,", 'pbc="F F F"', "temperature=warm",
-        'Lattice="0 0 0 0 0 0 0 0 0"', "charge = 0", "a=b=c charge", '"a key"=3', "trajectory=1e3", "charge 0, multiplicity: 1", "Charge/Multiplicity: 0/1",
-        "frame=1|charge=0|mult=1", " i = 0, time = 0.000, E = -17.16", "SMILES=O InChI=InChI=1S/H2O/h1H2", "charge of 3 atoms",
+        'Lattice="0 0 0 0 0 0 0 0 0"', "charge = 0", "a=b=c charge", '"a key"=3', "trajectory=1e3", "charge 0, multiplicity: 1",
+        "Charge/Multiplicity: 0/1", "frame=1|charge=0|mult=1", " i = 0, time = 0.000, E = -17.16", "SMILES=O InChI=InChI=1S/H2O/h1H2", "charge of 3 atoms",
     ],
 )  # fmt: skip
 def test_neutral_molecules_in_any_words(tmp_path, words):
@@ -87,14 +87,15 @@ def test_neutral_molecules_in_any_words(tmp_path, words):
         "charge=2", "Charge=-2", "total_charge=2", "tot_charge=2", "net-charge=+2", "q=2", "REF_charge=2", "charge=2+", "charge=2.0",
         "charge = 2", "mult=3", "multiplicity=3", "spin_multiplicity=3", "spin_mult=3", "total_spin=3", "spin=3", "spin=2", "spin=triplet",
         "uhf=2", "n_unpaired=2", "magmom=2.0", 'charge="1 1 0"', 'magmom="0 0 2"', "charge=[2]", "charge={2}", "charge 2 mult 1",
-        "charge: -2", 'charges="1 0.5 0.5"', "2S+1=3", "a=1|charge=2", "a=1,charge=2", "a=1;charge=2;",
+        "charge: -2",
+        'charges="1 0.5 0.5"', "2S+1=3", "a=1|charge=2", "a=1,charge=2", "a=1;charge=2;",
         "multiplicity 3", "multiplicity=5", "charge=1e-1", "charge='2'", "charge=two",
     ],
 )  # fmt: skip
 def test_ions_and_open_shells_under_every_name(tmp_path, words):
     with pytest.raises(MoleculeError, match="a.xyz, frame 2: .*neutral closed-shell molecules only") as told:
         of(tmp_path, WATER + WATER.replace("water", words))
-    assert any(word in str(told.value) for word in re.findall(r"[\w+-]+", words) if not word.isdecimal())
+    assert re.search("(charge|q|mult|multiplicity|spin|uhf|unpaired|magmom|2S.1)s? (is|add up)", str(told.value), re.I)
 
 
 @pytest.mark.parametrize(
