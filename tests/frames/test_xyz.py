@@ -74,7 +74,8 @@ def test_files_as_programs_write_them(tmp_path, plain, content, frames):
         "charge=-1.1e-16", "charge=0.0", "Charge=0 mult=1", "spin=singlet", "total_spin=0", "total_spin=1", "spin=1", "charge=neutral",
         "charge=None", "uhf=F", "magmom=1e-5", 'charge="-0.8 0.4 0.4"', "q=0.35", "multiplicity=1,", 'pbc="F F F"', "temperature=warm",
         'Lattice="0 0 0 0 0 0 0 0 0"', "charge = 0", "a=b=c charge", '"a key"=3', "trajectory=1e3", "charge 0, multiplicity: 1",
-        "Charge/Multiplicity: 0/1", "frame=1|charge=0|mult=1", " i = 0, time = 0.000, E = -17.16", "SMILES=O InChI=InChI=1S/H2O/h1H2", "charge of 3 atoms",
+        "Charge/Multiplicity: 0/1", "frame=1|charge=0|mult=1",
+        " i = 0, time = 0.000, E = -17.16", "SMILES=O InChI=InChI=1S/H2O/h1H2", "charge of 3 atoms",
     ],
 )  # fmt: skip
 def test_neutral_molecules_in_any_words(tmp_path, words):
