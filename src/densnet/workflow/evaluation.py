@@ -10,7 +10,7 @@ import numpy as np
 from densnet import units
 from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
-from densnet.files import write_json
+from densnet.files import replacing, write_json
 from densnet.model.predictor import Predictor
 from densnet.model.uncertainty import UncertaintyMissing
 from densnet.progress import Progress
@@ -88,6 +88,7 @@ def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
             arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
         if found.uncertainty[name].size:
             arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
-    np.savez(folder / "evaluation.npz", **arrays)
+    with replacing(folder / "evaluation.npz", "wb") as file:
+        np.savez(file, **arrays)
     about = {"frames_with": found.labelled, "calibration": calibration_rows(found)}
     write_json(folder / "evaluation.json", {**found.summary(), **extra, **about})

@@ -16,7 +16,7 @@ import densnet
 from densnet import units
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.files import read_json, sha256, write_bytes, write_json, write_text
+from densnet.files import read_json, replacing, sha256, write_bytes, write_json, write_text
 from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
@@ -199,4 +199,5 @@ def write_slices(path: Path, label: Properties, predicted: Properties, points: i
         model = predicted.density.to(dtype=torch.float64).values(grid)
     symbols = np.array([SYMBOLS[n] for n in molecule.numbers.tolist()])
     maps = {"reference": exact.reshape(points, points).numpy(), "model": model.reshape(points, points).numpy()}
-    np.savez(path, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)
+    with replacing(path, "wb") as file:
+        np.savez(file, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)

@@ -16,7 +16,7 @@ from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.errors import DensnetError
-from densnet.files import content_hash, read_json, write_json
+from densnet.files import content_hash, read_json, replacing, write_json
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -209,7 +209,8 @@ class Chain:
         run = read_trajectory(place, motion=False)
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
-        np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
+        with replacing(place / "drift.npz", "wb") as file:
+            np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
