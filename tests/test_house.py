@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
-    "errors": 0, "progress": 0, "files": 1, "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
+    "errors": 0, "progress": 0, "files": 1, "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3,
+    "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
     "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "workflow": 8, "cli": 9, "__init__": 9,
 }  # fmt: skip
@@ -40,7 +41,7 @@ DOORS = {
     "matplotlib": ("report/",),
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
-    "ase": ("reference/", "interfaces/", "dataset/"),
+    "ase": ("reference/", "interfaces/"),
     "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),

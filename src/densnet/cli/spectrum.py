@@ -36,6 +36,7 @@ def spectrum(
     from densnet.spectra.jcamp import write_jcamp
     from densnet.spectra.measured import read_measured, told
     from densnet.spectra.tables import write_bands, write_csv
+    from densnet.workflow.ensemble import named_isotopes
 
     fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
@@ -45,9 +46,9 @@ def spectrum(
         raise TrajectoryError(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
-    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double())
+    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
-    found = from_series(run.dipole, sampling, settings=settings)
+    found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
     found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()
 

@@ -16,7 +16,7 @@ from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.errors import DensnetError
-from densnet.files import content_hash, read_json, write_json
+from densnet.files import content_hash, read_json, replacing, write_json
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -34,7 +34,7 @@ from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import write_bands, write_csv
 from densnet.training.examples import Example
-from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.folder import Stage
@@ -47,6 +47,7 @@ from densnet.workflow.harmonic import (
     named_geometries,
     remembered,
     write_conformers,
+    write_reference,
     write_slices,
 )
 from densnet.workflow.settings import RunFile
@@ -173,7 +174,8 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            shutil.copyfile(known, place / "reference.json")
+            for name in write_reference(place / "reference.json", known, found):
+                self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
@@ -209,7 +211,8 @@ class Chain:
         self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
-        np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
+        with replacing(place / "drift.npz", "wb") as file:
+            np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
         write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
@@ -220,6 +223,7 @@ class Chain:
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
         found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)
