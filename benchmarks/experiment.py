@@ -1,7 +1,7 @@
-"""What every benchmark shares: labelled frames, work that is not repeated, the machine and the commit, results that the documentation shows.
+"""What every benchmark shares: labelled frames, work that is not repeated, machine and commit, results that the documentation shows.
 
-`record` keeps a table in benchmarks/results/NAME.json: its columns and rows, the command, the commit and the machine that they were measured
-at. `python benchmarks/tables.py` writes these tables into the documentation.
+`record` keeps a table in benchmarks/results/NAME.json: its columns and rows, the command, the commit and the machine that it was made with.
+`python benchmarks/tables.py` writes these tables into the documentation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ ETHANOL_500K = ("ethanol/start_500K", "ethanol/training_500K")
 
 def frames(*names: str) -> Dataset:
     """The sealed labels of frame lists, such as `ethanol/heldout_300K` (labels/manifest.toml)."""
-    return store.read(*(path for name in names for path in sorted((LABELS / name).parent.glob(f"{Path(name).name}.*h5"))))
+    return store.read(*shards(*names))
+
+
+def shards(*names: str) -> list[Path]:
+    """The files that `frames` reads."""
+    return [path for name in names for path in sorted((LABELS / name).parent.glob(f"{Path(name).name}.*h5"))]
 
 
 def spread(some: Iterable[Properties], count: int) -> list[Properties]:
@@ -79,8 +84,8 @@ def machine_line() -> str:
 
 def commit() -> str:
     """Hash of the commit at work, with `+changes` if the tree differs from it; empty outside a repository."""
-    told = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"], capture_output=True, text=True)
-    return told.stdout.strip()
+    command = ["git", "-C", ROOT, "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 # ------------------------------------------------------------------------------------------------------------------------- tables
