@@ -27,7 +27,7 @@ from densnet.observables import coordinates
 from densnet.report import style
 
 TORSIONS = LABELS / "ethanol" / "torsions.001.h5"
-NAMES = {300: "H-O-C-C", 301: "H-C-C-O"}
+NAMES = {300: "H-O-C-C", 301: "H-C-C-O of the methyl group, trans"}
 TITLES = {300: "O-H torsion, H-O-C-C", 301: "CH$_3$ torsion, H-C-C-O (trans)"}
 LIMIT = 1.0
 """meV."""

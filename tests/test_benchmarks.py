@@ -57,7 +57,7 @@ def test_chains_are_molecules(molecule, name):
 
 
 def test_a_torsion_is_the_angle_that_was_held():
-    labels = store.read(torsions.LABELS)
+    labels = store.read(torsions.TORSIONS)
     found = profiles(lambda molecules: labels_of(labels, molecules), labels)
     assert found[300].angles == pytest.approx(np.arange(0, 181, 15), abs=0.01)
     assert found[301].angles == pytest.approx(np.arange(60, 121, 5), abs=0.01)
