@@ -121,7 +121,7 @@ def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder:
     before = json.loads(curve.read_text().splitlines()[-1])["cpu_s"] if curve.exists() else 0.0
     began = time.process_time()
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if now.metrics:
             row = {"phase": now.phase, "step": now.step, "cpu_s": round(before + time.process_time() - began, 1), **now.metrics}
             with open(curve, "a", encoding="utf-8") as file:

@@ -98,7 +98,7 @@ def measure(job: Job) -> Speed:
     plan = plan.model_copy(update={"steps": steps + 1, "validate_every": steps + 2})
     moments = []
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if not now.note:
             moments.append(clock())
         if now.step > job.steps:

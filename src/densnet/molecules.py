@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
+from densnet.files import sha256
 
 SYMBOLS = "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar".split()
 """Chemical symbols by atomic number, as far as promolecule tables are shipped (H-Cl)."""
@@ -33,7 +34,7 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
-class MoleculeError(ValueError):
+class MoleculeError(DensnetError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 
 
@@ -142,8 +143,8 @@ def bonding(molecule: Molecules) -> str:
     kinds = [str(number) for number in molecule.numbers.tolist()]
     for _ in kinds:
         seen = [" ".join([kind, *sorted(kinds[b] for b in around)]) for kind, around in zip(kinds, bonded)]
-        kinds = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in seen]
-    return hashlib.sha256(" ".join(sorted(kinds)).encode()).hexdigest()[:16]
+        kinds = [sha256(text)[:16] for text in seen]
+    return sha256(" ".join(sorted(kinds)))[:16]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from densnet.errors import DensnetError
 
-class SettingsError(ValueError):
+
+class SettingsError(DensnetError):
     """A setting that cannot be used; the message names the key, its value and the remedy."""
 
 

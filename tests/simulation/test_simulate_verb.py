@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from densnet import units
 from densnet.cli.main import build
+from densnet.errors import DensnetError
 from densnet.model import predictor
 from densnet.simulation.run import read_trajectory
 from densnet.simulation.trajectory import TrajectoryError
@@ -66,7 +67,7 @@ def test_wrong_settings_are_explained(folder, monkeypatch, arguments, words):
     (folder / "wrong.toml").write_text("[simulate]\ntemprature = 1\n")
     (folder / "gpu.toml").write_text('[simulate]\ndevice = "cuda"\n')
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(DensnetError, match=words):
         raise call(*arguments).exception
 
 

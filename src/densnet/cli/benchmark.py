@@ -49,6 +49,7 @@ def benchmark(
 
     from densnet import __version__
     from densnet.cli.console import activity, say
+    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
@@ -56,7 +57,6 @@ def benchmark(
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
     from densnet.workflow import timing
-    from densnet.workflow.folder import write_json
     from densnet.workflow.forces import force_function
 
     settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
@@ -94,9 +94,10 @@ def benchmark(
 
 def _shipped(model: str) -> Path:
     from densnet.reference import shipped
+    from densnet.settings import SettingsError
 
     if model not in shipped.names():
-        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+        raise SettingsError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
     return shipped.geometries(model)
 
 

@@ -47,15 +47,15 @@ def evaluate(
 
     from densnet.cli.console import activity
     from densnet.dataset import store
+    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.workflow.evaluation import UNITS, calibration_rows, draw, evaluate_on, overlap
-    from densnet.workflow.folder import write_json
 
     predictor = load(model)
     labels = store.read(data)
     frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
-        done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
+        done = evaluate_on(predictor, frames, density_frames, progress)
     found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.errors import DensnetError
+
 if TYPE_CHECKING:
     from densnet.workflow.folder import Event
 
 
-class LabelError(ValueError):
+class LabelError(DensnetError):
     """Nothing could be labelled; the message says where the reasons are."""
 
 

@@ -22,6 +22,7 @@ def report(
 
 def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
+    from densnet.files import write_text
     from densnet.report.content import report as compose
     from densnet.report.content import spectrum_drawing
     from densnet.report.run import Run
@@ -36,10 +37,8 @@ def write_report(folder: Path) -> Path:
     settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}
     name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
     page = folder / "report.html"
-    partial = folder / ".report.html.part"
     run = Run(name, folder, marks, settings)
-    partial.write_text(compose(run), encoding="utf-8")
-    partial.replace(page)
+    write_text(page, compose(run))
     if run.spectrum is not None:
         save(spectrum_drawing(run), folder / "spectrum.png")
     return page

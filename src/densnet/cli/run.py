@@ -105,7 +105,8 @@ def _log(folder: Path, text: str) -> None:
 
 def _keep_settings(text: str, what: str, folder: Path) -> None:
     """A copy of the settings file, and the versions at work in the log."""
+    from densnet.files import write_text
     from densnet.workflow.folder import versions
 
-    (folder / "settings.toml").write_text(text, encoding="utf-8")
+    write_text(folder / "settings.toml", text)
     _log(folder, f"start with {what}; " + ", ".join(f"{name} {number}" for name, number in versions().items()))

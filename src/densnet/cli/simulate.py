@@ -75,11 +75,10 @@ def _section(path: Path | None) -> dict:
 
 def _provenance(model: str) -> dict[str, str]:
     """The content of the model's file, be it a shipped one: a run is continued only with the same."""
-    import hashlib
-
+    from densnet.files import content_hash
     from densnet.model.shipped import find
 
-    return {"model": hashlib.sha256(find(model).read_bytes()).hexdigest()}
+    return {"model": content_hash(find(model))}
 
 
 def _bar(console):

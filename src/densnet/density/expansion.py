@@ -16,10 +16,11 @@ from torch import Tensor
 from densnet.density import gaussians
 from densnet.density.basis import DensityBasis
 from densnet.density.promolecule import shipped
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 
-class MixedDensities(ValueError):
+class MixedDensities(DensnetError):
     """Two densities that must not be mixed."""
 
 

@@ -14,6 +14,7 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 _LEBEDEV = {
@@ -29,7 +30,7 @@ _BRAGG_SLATER = [
 """Atomic radii in Angstrom by atomic number, J. C. Slater, J. Chem. Phys. 41, 3199 (1964); hydrogen after Becke."""
 
 
-class GridError(ValueError):
+class GridError(DensnetError):
     """A grid that does not exist."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.symmetry import solid_harmonics
 
@@ -24,7 +25,7 @@ _CHUNK = 1024
 """Points at a time: keeps the table of orbitals on points small and in the cache."""
 
 
-class OrbitalError(ValueError):
+class OrbitalError(DensnetError):
     """Orbitals that cannot be used: an unknown basis, an element that it lacks, or coefficients of another shape."""
 
 

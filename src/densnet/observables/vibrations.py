@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.observables.response import ForceFunction, slopes
 
 
-class VibrationError(ValueError):
+class VibrationError(DensnetError):
     """A relaxation, Hessian or free energy that cannot be had; the message names the value and the remedy."""
 
 

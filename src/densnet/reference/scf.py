@@ -10,13 +10,14 @@ from pyscf.data.elements import ELEMENTS
 from pyscf.df.grad.rks import Gradients
 
 from densnet.density.orbitals import Orbitals, shipped_orbital_bases
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.settings import Section
 
 
-class NotConverged(ValueError):
+class NotConverged(DensnetError):
     """The SCF did not reach its threshold; the message says how far it came."""
 
 

@@ -3,7 +3,6 @@ recording on a GPU."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from densnet.files import sha256
 from densnet.model.compiled import build, library_folder, surroundings, traced
 from densnet.model.graphed import WARM_UP
 from densnet.model.library import Library
@@ -140,8 +140,5 @@ class _Loss(nn.Module):
 
 def _identity(graph: torch.fx.GraphModule) -> str:
     """Hash of the operations, of the constants in them, and of what turns them into machine code."""
-    digest = hashlib.sha256(f"{graph.code}{surroundings()}".encode())
-    for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            digest.update(getattr(graph, node.target).detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
+    constants = (getattr(graph, node.target) for node in graph.graph.nodes if node.op == "get_attr")
+    return sha256(f"{graph.code}{surroundings()}", *(t.detach().cpu().contiguous().numpy().tobytes() for t in constants))[:24]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from densnet.density.expansion import Density
 from densnet.density.grids import molecular_grid, shell
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.training.examples import Batch
 
@@ -160,11 +161,11 @@ class Evaluation:
 
 def evaluate(
     predict: Callable[[Molecules], Properties],
-    frames: Iterable[Properties],
+    frames: Sequence[Properties],
     *,
     density_frames: int | None = None,
     exact: Exact | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Compare ``predict`` with labelled single-molecule ``frames``, one by one.
 
@@ -192,7 +193,7 @@ def evaluate(
                     columns[name].append(pair)
             dense += 1
         count += 1
-        progress(count)
+        progress(count, len(frames))
     whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
     return Evaluation(count, **whole, uncertainty=expectation)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,14 @@ import numpy as np
 from densnet import units
 from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
+from densnet.files import write_json
 from densnet.model.predictor import Predictor
 from densnet.model.uncertainty import UncertaintyMissing
+from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.reference import electrostatics
 from densnet.report.figures import draw_calibration
 from densnet.training.objective import Evaluation, Exact, evaluate
-from densnet.workflow.folder import write_json
 
 UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
 
@@ -31,7 +31,7 @@ def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
     return {key: float(value) if value.isfinite() else None for key, value in found.items()}
 
 
-def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]) -> Evaluation:
+def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Progress) -> Evaluation:
     """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
     exact = Exact(electrostatics.quadrupole, electrostatics.potential)
     predict = predictor if predictor.uncertainty is None else predictor.with_force_uncertainty
