@@ -116,17 +116,39 @@ def markdown_row(values: Iterable[Any]) -> str:
     return "|" + "".join(f" {text} |" if (text := cell(value)) else " |" for value in values)
 
 
+ELSEWHERE = ("record", "out", "examples", "workers")
+"""Settings of where things are kept and how fast they are prepared; they are no part of a result."""
+
+
+def command() -> str:
+    """The command line at work, without what is no part of a result."""
+    kept, skip = [], False
+    for word in sys.argv[1:]:
+        skip, hidden = word in ("--out", "--examples", "--workers"), skip
+        if not (skip or hidden or word == "--record"):
+            kept.append(word)
+    return "python " + shlex.join([portable(Path(sys.argv[0]).resolve()), *kept])
+
+
+def portable(value: Any) -> str:
+    """In words; a path relative to the repository, or its last part where it lies outside."""
+    if not isinstance(value, Path):
+        return str(value)
+    return str(value.relative_to(ROOT)) if value.is_relative_to(ROOT) else value.name if value.is_absolute() else str(value)
+
+
 def record(name: str, tables: dict[str, Table], settings: dict | None = None) -> None:
     """Keep ``tables`` in benchmarks/results/NAME.json with command, commit, machine and ``settings``; other tables there stay."""
     path = RESULTS / f"{name}.json"
     kept = read(name) if path.exists() else {}
     about = {
-        "command": "python " + shlex.join([str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "command": command(),
         "commit": commit(),
         "date": date.today().isoformat(),
         **machine(),
     }
-    given = {} if settings is None else {"settings": {key: str(value) for key, value in settings.items()}}
+    told = {key: portable(value) for key, value in (settings or {}).items() if key not in ELSEWHERE}
+    given = {"settings": told} if told else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dumped(kept | {key: about | given | asdict(table) for key, table in tables.items()}), encoding="utf-8")
     print(f"recorded: {path}", flush=True)

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import experiment
 import pytest
@@ -48,12 +49,14 @@ def test_a_number_that_was_changed_by_hand_is_noticed():
 
 def test_what_is_recorded_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sys, "argv", [str(experiment.ROOT / "benchmarks" / "torsions.py"), "--model", "my model"])
+    monkeypatch.setattr(sys, "argv", [str(experiment.ROOT / "benchmarks" / "torsions.py"), "--record", "--out", "/else/where", "--model", "my model"])
     first, second = Table(["a", "b"], [[1, 2.5], ["x", None]]), Table(["c"], [[0.12345], [1234.5], [""]])
-    experiment.record("some", {"first": first}, {"steps": 3})
+    settings = {"steps": 3, "labels": experiment.LABELS / "water", "model": Path("/else/where/a.safetensors"), "out": Path("/else")}
+    experiment.record("some", {"first": first}, settings)
     experiment.record("some", {"second": second})
     found = experiment.read("some")
-    assert set(found) == {"first", "second"} and found["first"]["settings"] == {"steps": "3"}
+    assert set(found) == {"first", "second"}
+    assert found["first"]["settings"] == {"steps": "3", "labels": "labels/water", "model": "a.safetensors"}
     assert found["first"]["command"] == "python benchmarks/torsions.py --model 'my model'"
     assert found["first"]["torch"] == torch.__version__ and found["first"]["commit"] == experiment.commit()
     assert Table(found["second"]["columns"], found["second"]["rows"]) == second
