@@ -49,7 +49,9 @@ def test_a_number_that_was_changed_by_hand_is_noticed():
 
 def test_what_is_recorded_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(sys, "argv", [str(experiment.ROOT / "benchmarks" / "torsions.py"), "--record", "--out", "/else/where", "--model", "my model"])
+    monkeypatch.setattr(
+        sys, "argv", [str(experiment.ROOT / "benchmarks" / "torsions.py"), "--record", "--out", "/else/where", "--model", "my model"]
+    )
     first, second = Table(["a", "b"], [[1, 2.5], ["x", None]]), Table(["c"], [[0.12345], [1234.5], [""]])
     settings = {"steps": 3, "labels": experiment.LABELS / "water", "model": Path("/else/where/a.safetensors"), "out": Path("/else")}
     experiment.record("some", {"first": first}, settings)
