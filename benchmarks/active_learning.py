@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiment import ETHANOL_500K, LABELS, ROOT, Table, frames, machine_line, parser, record, training_options, write
+from experiment import ETHANOL_500K, LABELS, ROOT, Table, conclude, frames, machine_line, parser, training_options, write
 
 from densnet import units
 from densnet.dataset import store
@@ -191,9 +191,7 @@ def main() -> None:
         print(table({name: results[name]}).markdown(), flush=True)
         settings = {key: str(value) for key, value in vars(chosen).items()}
         write(chosen.out / "results.json", {"settings": settings, **results})
-    print(table(results).markdown())
-    if chosen.record:
-        record("active_learning", {"all": table(results)}, vars(chosen))
+    conclude(chosen, "active_learning", {"all": table(results)})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from experiment import Table, parser, record, write
+from experiment import Table, conclude, parser, write
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -204,11 +204,9 @@ def main() -> None:
             for w in warm
         ]  # fmt: skip
         tables["temperature"] = Table(head, told)
-    print("\n\n".join(table.markdown() for table in tables.values()))
     draw(rows, runs, chosen.out.with_suffix(".png"))
     write(chosen.out.with_suffix(".json"), {"samples": rows, "windows": windows, "temperatures": warm, "runs": [p.name for p in folders]})
-    if chosen.record:
-        record("convergence", tables)
+    conclude(chosen, "convergence", tables)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from chains import alkane, copies, known, thiophenes, untrained
-from experiment import Table, machine_line, parser, record
+from experiment import Table, conclude, machine_line, parser
 from measuring import WARM_UP, apart, peak_above_now
 
 from densnet.dataset.dataset import formula
@@ -99,12 +99,10 @@ def main() -> None:
         "ms an atom": [cost.total / atoms for cost, atoms in zip(costs, sizes)],
     }  # fmt: skip
     tables["alkanes"] = Table(["", *(formula(chain.numbers) for chain in chains)], [[name, *values] for name, values in columns.items()])
-    print("\n\n".join(table.markdown() for table in tables.values()))
     large = [(len(m.numbers), c.total) for m, c in zip(chains, costs) if len(m.numbers) >= LINEAR_FROM]
     exponent = np.polyfit(*np.log(np.array(large)).T, 1)[0]
+    conclude(chosen, "cost", tables)
     print(f"from {large[0][0]} to {large[-1][0]} atoms: time ~ atoms^{exponent:.2f}")
-    if chosen.record:
-        record("cost", tables, vars(chosen))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from ablations import picked
-from experiment import ETHANOL_500K, Table, frames, machine_line, parser, record
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, parser
 from torch import Tensor
 
 from densnet import units
@@ -103,9 +103,7 @@ def main() -> None:
         title = " + ".join(f"{factor:.2g} {TERMS[k]}" for factor, k in zip(factors, names))
         rows.append([title, float(energies[:, names[0]].std() / units.MEV), share, own])
     table = Table(["best combination", "spread of the first, meV", "forces explained, %", "energy explained, %"], rows)
-    print(table.markdown())
-    if chosen.record:
-        record("electrostatics", {"terms": table}, vars(chosen))
+    conclude(chosen, "electrostatics", {"terms": table})
 
 
 if __name__ == "__main__":

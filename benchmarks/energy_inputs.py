@@ -24,7 +24,7 @@ from statistics import mean
 
 import torch
 from ablations import picked
-from experiment import ETHANOL_500K, Table, frames, machine, machine_line, once, parser, record, training_options, write
+from experiment import ETHANOL_500K, Table, conclude, frames, machine, machine_line, once, parser, training_options, write
 from projections import expanded, with_probes
 
 from densnet.dataset.dataset import Dataset
@@ -156,10 +156,8 @@ def main() -> None:
             result = once(folder / "result.json", lambda: line(name, folder, examples, started(chosen.model, examples, own), own))  # noqa: B023
             results[name].append(result)
             print(f"{name}, seed {seed}:", {test: round(row["force_mae_meV_per_A"], 2) for test, row in result.items()}, flush=True)
-    print(table(results).markdown())
     write(chosen.out / "results.json", {**machine(), "steps": chosen.steps, "joint_steps": chosen.joint_steps, "lines": results})
-    if chosen.record:
-        record("energy_inputs", {"few-frames" if chosen.frames else "all-frames": table(results)}, vars(chosen))
+    conclude(chosen, "energy_inputs", {"few-frames" if chosen.frames else "all-frames": table(results)})
 
 
 if __name__ == "__main__":

@@ -131,7 +131,9 @@ def command() -> str:
 
 
 def portable(value: Any) -> str:
-    """In words; a path relative to the repository, or its last part where it lies outside."""
+    """In words, those of a list side by side; a path relative to the repository, or its last part where it lies outside."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(portable, value))
     if not isinstance(value, Path):
         return str(value)
     return str(value.relative_to(ROOT)) if value.is_relative_to(ROOT) else value.name if value.is_absolute() else str(value)
@@ -152,6 +154,13 @@ def record(name: str, tables: dict[str, Table], settings: dict | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dumped(kept | {key: about | given | asdict(table) for key, table in tables.items()}), encoding="utf-8")
     print(f"recorded: {path}", flush=True)
+
+
+def conclude(chosen: argparse.Namespace, name: str, tables: dict[str, Table]) -> None:
+    """Print ``tables``, and `record` them where ``chosen.record`` asks for it."""
+    print("\n\n".join(table.markdown() for table in tables.values()), flush=True)
+    if chosen.record:
+        record(name, tables, vars(chosen))
 
 
 def read(name: str) -> dict[str, dict]:

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import pyscf
 import torch
-from experiment import Table, machine_line, parser, record
+from experiment import Table, conclude, machine_line, parser
 from pyscf import dft, gto
 
 from densnet.dataset import store
@@ -87,9 +87,7 @@ def main() -> None:
         rows.append([name, float(count.mean()), f"{count.min():.0f}-{count.max():.0f}", f"{above.mean():.1e}", float(took.mean())])
     head = ["start", "iterations", "least-most", "energy of the first iteration above the converged, hartree", "start, s"]
     table = Table(head, rows)
-    print(table.markdown())
-    if chosen.record:
-        record("initial_guess", {"starts": table}, vars(chosen))
+    conclude(chosen, "initial_guess", {"starts": table})
     energies = np.array([[row[2] for row in rows] for rows in found.values()])
     print(f"converged energies agree within {np.ptp(energies, axis=0).max():.1e} hartree")
 

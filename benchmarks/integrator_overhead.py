@@ -12,7 +12,7 @@ import time
 
 import torch
 from chains import known
-from experiment import Table, machine_line, parser, record
+from experiment import Table, conclude, machine_line, parser
 
 from densnet.molecules import Molecules
 from densnet.properties import Properties
@@ -51,9 +51,7 @@ def main() -> None:
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         rows.append([ensemble, 1000 * wall / chosen.steps, 1000 * cpu / chosen.steps])
     table = Table(["ensemble", "ms a step", "CPU ms a step"], rows)
-    print(table.markdown())
-    if chosen.record:
-        record("integrator_overhead", {"ensembles": table}, vars(chosen))
+    conclude(chosen, "integrator_overhead", {"ensembles": table})
 
 
 if __name__ == "__main__":

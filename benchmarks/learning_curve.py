@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from ablations import SEED, picked
 from energy_inputs import constant
-from experiment import ETHANOL_500K, Table, frames, machine_line, once, parser, record, spread, training_options
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, once, parser, spread, training_options
 
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
@@ -128,9 +128,7 @@ def main() -> None:
     for count in chosen.frames:
         results[count] = once(chosen.out / str(count) / "result.json", partial(result, count, chosen))
         print(count, json.dumps(results[count]), flush=True)
-    print(table(results).markdown())
-    if chosen.record:
-        record("learning_curve", {"frames": table(results)}, vars(chosen))
+    conclude(chosen, "learning_curve", {"frames": table(results)})
 
 
 if __name__ == "__main__":

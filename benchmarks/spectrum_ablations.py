@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 import torch
 from ablations import SEED, Line, trained
-from experiment import ETHANOL_500K, Table, frames, machine_line, once, parser, record, spread, training_options
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, once, parser, spread, training_options
 
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor
@@ -128,9 +128,7 @@ def main() -> None:
         if some.name in chosen.lines:
             results[some.name] = once(chosen.out / some.name / "result.json", partial(result, some, chosen))
             print(some.name, json.dumps(results[some.name]), flush=True)
-    print(table(results).markdown())
-    if chosen.record:
-        record("spectrum_ablations", {"lines": table(results)}, vars(chosen))
+    conclude(chosen, "spectrum_ablations", {"lines": table(results)})
 
 
 if __name__ == "__main__":

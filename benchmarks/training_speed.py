@@ -24,7 +24,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from experiment import LABELS, Table, machine, machine_line, parser, record, write
+from experiment import LABELS, Table, conclude, machine, machine_line, parser, write
 from measuring import apart, resident
 
 from densnet.dataset import store
@@ -139,11 +139,9 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"like `{chosen.model}`, {chosen.frames} frames of {chosen.labels.name}, {chosen.steps} steps; {machine_line()}", flush=True)
     found = measured(chosen.model, chosen.labels, chosen.frames, chosen.steps, chosen.out / "examples")
-    print(table(found).markdown())
     about = {"model": chosen.model, **machine(), "labels": chosen.labels.name, "frames": chosen.frames, "steps": chosen.steps}
     write(chosen.out.with_suffix(".json"), about | {"phases": {name: asdict(speed) for name, speed in found.items()}})
-    if chosen.record:
-        record("training_speed", {"phases": table(found)}, vars(chosen))
+    conclude(chosen, "training_speed", {"phases": table(found)})
 
 
 if __name__ == "__main__":

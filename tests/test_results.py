@@ -53,12 +53,18 @@ def test_what_is_recorded_is_read_again(tmp_path, monkeypatch):
         sys, "argv", [str(experiment.ROOT / "benchmarks" / "torsions.py"), "--record", "--out", "/else/where", "--model", "my model"]
     )
     first, second = Table(["a", "b"], [[1, 2.5], ["x", None]]), Table(["c"], [[0.12345], [1234.5], [""]])
-    settings = {"steps": 3, "labels": experiment.LABELS / "water", "model": Path("/else/where/a.safetensors"), "out": Path("/else")}
+    settings = {
+        "steps": 3,
+        "labels": experiment.LABELS / "water",
+        "model": Path("/else/where/a.safetensors"),
+        "out": Path("/else"),
+        "seeds": [1, 2],
+    }
     experiment.record("some", {"first": first}, settings)
     experiment.record("some", {"second": second})
     found = experiment.read("some")
     assert set(found) == {"first", "second"}
-    assert found["first"]["settings"] == {"steps": "3", "labels": "labels/water", "model": "a.safetensors"}
+    assert found["first"]["settings"] == {"steps": "3", "labels": "labels/water", "model": "a.safetensors", "seeds": "1 2"}
     assert found["first"]["command"] == "python benchmarks/torsions.py --model 'my model'"
     assert found["first"]["torch"] == torch.__version__ and found["first"]["commit"] == experiment.commit()
     assert Table(found["second"]["columns"], found["second"]["rows"]) == second
