@@ -35,6 +35,7 @@ COUNTS = (1, 4, 16, 32)
 DEPTHS = (512.0, 1024.0, 2048.0, 4096.0, 8192.0)
 WINDOW = 2048.0
 SETTINGS = InfraredSettings(maximum=4200.0)
+HIGHEST = 4000.0  # cm^-1, no O-H stretch lies higher
 
 
 @dataclass(frozen=True)
@@ -61,34 +62,36 @@ def pieces(runs: list[Trajectory], length_ps: float) -> list[Piece]:
 
 
 def spectrum(parts: list[Piece], run: Trajectory, depth: float = WINDOW) -> Spectrum:
-    """The mean over stretches."""
-    sampling = Sampling(run.sample_step, run.time_step, np.array([part.temperature for part in parts]))
+    """Mean power of stretches over their mean temperature."""
+    sampling = Sampling(run.sample_step, run.time_step, np.array([part.temperature for part in parts]), HIGHEST)
     return from_series(np.stack([p.dipole for p in parts]), sampling, settings=SETTINGS.model_copy(update={"depth": depth}))
 
 
-def whole_spectra(runs: list[Trajectory]) -> list[Spectrum]:
-    """One of each trajectory, in the order of `pieces`' numbers."""
-    every = []
+def whole_spectra(runs: list[Trajectory]) -> tuple[list[Spectrum], list[float]]:
+    """One of each trajectory, and its mean temperature (K), in the order of `pieces`' numbers: a spectrum of several weights them by it."""
+    every, temperatures = [], []
     for run in runs:
-        sampling = Sampling(run.sample_step, run.time_step, run.temperature.numpy().mean(1))
-        found = from_series(run.dipole.numpy(), sampling, settings=SETTINGS)
-        every += [Spectrum(found.axis, row) for row in found.replicas.intensity]
-    return every
+        for dipole, temperature in zip(run.dipole.numpy(), run.temperature.mean(1).tolist()):
+            sampling = Sampling(run.sample_step, run.time_step, temperature, HIGHEST)
+            every.append(from_series(dipole[None], sampling, settings=SETTINGS))
+            temperatures.append(temperature)
+    return every, temperatures
 
 
 def likeness(count: int, length: float, runs: list[Trajectory]) -> dict | None:
     """How far samples of ``count`` stretches of ``length`` ps are from all the others; None if there are not two samples."""
-    stretches, every = pieces(runs, length), whole_spectra(runs)
+    stretches, (every, temperatures) = pieces(runs, length), whole_spectra(runs)
     samples = [stretches[k : k + count] for k in range(0, len(stretches) - count + 1, count)]
     samples = [sample for sample in samples if len({piece.trajectory for piece in sample}) == count][:40]
     if len(samples) < 2:
         return None
     rows = []
     for sample in samples:
-        other = [s.intensity for number, s in enumerate(every) if number not in {piece.trajectory for piece in sample}]
+        other = [number for number in range(len(every)) if number not in {piece.trajectory for piece in sample}]
         if not other:
             return None
-        others = Spectrum(every[0].axis, np.mean(other, axis=0))
+        weights = [temperatures[number] for number in other]
+        others = Spectrum(every[0].axis, np.average([every[number].intensity for number in other], axis=0, weights=weights))
         own = np.sqrt(len(other) / (len(other) + count))
         found = spectrum(sample, runs[0])
         alike = compare(found, others)

@@ -30,5 +30,5 @@ def test_python_page_runs(repository, capsys):
 
 
 def test_every_page_is_in_the_navigation_of_the_site():
-    named = re.findall(r": (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1], re.M)
+    named = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1], re.M)
     assert sorted(named) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))

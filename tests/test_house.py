@@ -40,7 +40,7 @@ DOORS = {
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
     "ase": ("reference/", "interfaces/", "dataset/"),
-    "jcamp": ("spectra/",),
+    "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pickle": (),

@@ -34,6 +34,10 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
+LINEAR = 1e-4
+"""A molecule is linear if at its minimum its smallest moment of inertia is below this fraction of the largest."""
+
+
 class MoleculeError(DensnetError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 

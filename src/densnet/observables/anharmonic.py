@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.molecules import LINEAR, Molecules
 from densnet.observables.response import ForceFunction
 from densnet.observables.vibrations import Modes, VibrationError, principal_axes
 from densnet.progress import Progress, silent
@@ -177,7 +177,7 @@ def coriolis(modes: Modes) -> tuple[Tensor, Tensor]:
     l are the mass-weighted vectors of the modes. B is zero about the axis of a linear molecule.
     """
     moments, axes = principal_axes(modes.molecule)
-    turning = moments > 1e-6 * moments.max()
+    turning = moments > LINEAR * moments.max()
     constants = torch.where(turning, 0.5 / moments.where(turning, torch.ones_like(moments)), 0.0)
     vectors = modes.vectors.double()
     zeta = torch.linalg.cross(vectors[:, None], vectors[None]).sum(2) @ axes

@@ -11,9 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import LINEAR, SYMBOLS, Molecules
 from densnet.observables.response import ForceFunction, slopes
-from densnet.observables.vibrations import Modes, VibrationError, free_energy, modes, populations, relax
+from densnet.observables.vibrations import Modes, VibrationError, free_energy, modes, populations, principal_axes, relax
 
 SAME = 0.05 * units.ANGSTROM
 """Two geometries that can be laid on each other so that no atom is further off than this are one conformer."""
@@ -121,7 +121,8 @@ def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME)
     far = int(a.norm(dim=1).argmax())
     areas = torch.linalg.cross(a[far].expand_as(a), a).norm(dim=1)
     side = int(areas.argmax())
-    if areas[side] < 1e-3 * a[far].square().sum().clamp(min=1.0):
+    moments, _ = principal_axes(first)
+    if moments.min() <= LINEAR * moments.max():
         return _reversals(first, second, a, b, tolerance)
     frame = _frame(a[far], a[side])
     like = first.numbers[:, None] == second.numbers

@@ -35,12 +35,21 @@ RESCALE_EVERY = 10
 BLOCK, COMPILED_BLOCK = 192, 72
 """Atoms in a block: with fewer, operators cost more than arithmetic; with more, features leave the cache and threads share less."""
 
+AT_REST = 0.2 * units.EV / units.ANGSTROM
+"""Force at a minimum, at most: of another level of theory it has less; thermal ones are of 1 eV/Angstrom."""
+
+RELAXED, RELAXATION = 2e-5, 4000
+"""Force (hartree / bohr) at a minimum by which it is seen whether a molecule is linear, and most steps on the way there."""
+
 GPU_BLOCK = 40_000
 """Atoms in a block on a GPU, which wants large ones: at 0.3 MB an atom (shipped ethanol, measured on the CPU) some 12 GB."""
 
 
 class SimulateSettings(Section):
-    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`."""
+    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`.
+
+    A start geometry is taken for a minimum: vibrations begin with twice the kinetic energy of `temperature`, see `initial.thermal`.
+    """
 
     temperature: float = Field(300.0, gt=0, description="K")
     replicas: int = Field(32, gt=0, description="independent trajectories, run as one batch")
@@ -130,19 +139,23 @@ def simulate(
     """
     replicas = initial.deal(start, settings.replicas).to(settings.place)
     generator = Generator(replicas.positions.device).manual_seed(settings.seed)
+    rest = _rest(force_function, replicas, settings)
     free = settings.ensemble == "langevin"
-    freedom = initial.degrees_of_freedom(replicas, translation=free, rotation=not settings.remove_rotation)
+    freedom = initial.degrees_of_freedom(rest, translation=free, rotation=not settings.remove_rotation)
     record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1))
     if record.finished:
         return record.folder / "trajectory.h5"
-    state = record.resume(replicas, generator) or _begin(force_function, replicas, settings, generator)
+    state = record.resume(replicas, generator)
+    if state is None:
+        state = _begin(force_function, replicas, settings, generator)
+        _at_rest(state, settings, announce)
     novelty = Novelty(settings.novelty_limit, settings.timestep, announce, stop=settings.when_novel == "stop")
     loop = _Loop(record, (_watch(replicas, settings), novelty), generator, settings, progress)
     try:
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
                 state = loop.advance(state, _thermalise(force_function, replicas, settings, generator), 0)
-                state = _settle(state, replicas, settings)
+                state = _settle(state, rest, settings)
                 record.sample(state)
             produce = _produce(force_function, replicas, settings, generator, freedom)
             state = loop.advance(state, produce, settings.steps[1])
@@ -202,18 +215,45 @@ class _Loop:
 
 
 def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> State:
-    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, generator)
+    velocities = initial.thermal(replicas, settings.temperature * units.KELVIN, generator)
     return integrators.init(force_function, replicas, velocities, step=-settings.steps[0])
 
 
-def _settle(state: State, start: Molecules, settings: SimulateSettings) -> State:
+def _at_rest(state: State, settings: SimulateSettings, announce: Announce) -> None:
+    """Tells of a start that is no minimum and whose energy the thermalisation does not take away."""
+    left, force = exp(-settings.thermalise_friction * settings.thermalise_ps), float(state.forces.abs().max())
+    if force > AT_REST and left > exp(-5):
+        announce(
+            f"a start geometry is no minimum (a force of {force * units.ANGSTROM / units.EV:.2f} eV/Angstrom), and `thermalise_friction` x "
+            f"`thermalise_ps` = {settings.thermalise_friction * settings.thermalise_ps:.2g} leaves {100 * left:.0f} % of its energy in the "
+            "vibrations; relax it, or make the product 5 or more."
+        )
+
+
+def _rest(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings) -> Molecules:
+    """The replicas where it is seen whether they are linear: at the minimum, if their start leaves it open and rotation is removed.
+
+    Velocity Verlet from rest that stops a molecule whenever it goes uphill.
+    """
+    if not (settings.remove_rotation and initial.nearly_linear(replicas).any()):
+        return replicas
+    state = integrators.init(force_function, replicas, torch.zeros_like(replicas.positions))
+    step = integrators.velocity_verlet(force_function, replicas.masses[:, None], settings.timestep)
+    while state.forces.abs().max() > RELAXED and state.step < RELAXATION:
+        state = step(state)
+        downhill = replicas.total((state.forces * state.velocities).sum(1)) > 0
+        state = replace(state, velocities=state.velocities * downhill[replicas.owner, None])
+    return state.molecules
+
+
+def _settle(state: State, rest: Molecules, settings: SimulateSettings) -> State:
     """Ready for production: overall motion removed where the ensemble conserves it, conserved energy counted from here.
 
-    Whether a molecule is linear is seen at its ``start``, before heat has bent it.
+    Whether a molecule is linear is seen at ``rest``, before heat has bent it.
     """
     velocities = state.velocities
     if settings.remove_rotation:
-        velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(start))
+        velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(rest))
     elif settings.ensemble != "langevin":
         velocities = initial.without_translation(state.molecules, velocities)
     state = replace(state, velocities=velocities)

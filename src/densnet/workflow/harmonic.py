@@ -136,32 +136,35 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:
     """Infrared spectrum of dynamics in which every mode starts at the minimum with the kinetic energy k_B T.
 
-    The velocities sum_k +-sqrt(2 k_B T) dR/dQ_k carry no rotation; the signs of the replicas are orthogonal (Hadamard), so that
-    cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic intensity exactly.
+    The velocities sum_k +-sqrt(2 k_B T) cos(w dt / 2) dR/dQ_k, those on the step, carry no rotation; the signs of the replicas are
+    orthogonal (Hadamard), so that cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic
+    intensity exactly.
     """
-    velocities = _kicks(modes, settings.temperature * units.KELVIN)
-    start = Molecules.replicas(modes.molecule.numbers, modes.molecule.positions.expand(len(velocities), -1, -1))
     timestep = settings.timestep_fs * units.FEMTOSECOND
+    velocities = _kicks(modes, settings.temperature * units.KELVIN, timestep)
+    start = Molecules.replicas(modes.molecule.numbers, modes.molecule.positions.expand(len(velocities), -1, -1))
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)
     steps = round(1000 * settings.duration_ps / settings.timestep_fs)
     dipoles, kinetic = [state.dipole], []
     for number in range(1, steps + 1):
         state = step(state)
-        kinetic.append(state.kinetic)
+        kinetic.append(state.half_step_kinetic(timestep))
         if number % settings.sample_every == 0:
             dipoles.append(state.dipole)
             progress(number, steps)
     temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
-    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature))
+    highest = float(modes.frequencies.max())
+    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
     return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=InfraredSettings(depth=settings.depth))
 
 
-def _kicks(modes: Modes, temperature: float) -> Tensor:
+def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:
     """[replicas, atoms, 3] velocities; the number of replicas is the power of two above that of modes."""
     count = len(modes.eigenvalues)
     signs = torch.as_tensor(hadamard(2 ** max(1, count.bit_length())), dtype=torch.float64)[:, 1 : count + 1]
-    return (2 * temperature) ** 0.5 * torch.einsum("rk,kai->rai", signs, modes.displacements.double())
+    speeds = (2 * temperature * (1 - modes.eigenvalues * timestep**2 / 4)).sqrt()
+    return torch.einsum("rk,kai->rai", signs * speeds, modes.displacements.double())
 
 
 def write_slices(path: Path, label: Properties, predicted: Properties, points: int = 141, margin: float = 1.4) -> None:

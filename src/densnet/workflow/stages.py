@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,13 +25,14 @@ from densnet.progress import Progress
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
-from densnet.simulation.run import read_trajectory, simulate
+from densnet.simulation.run import Trajectory, read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import molar
+from densnet.spectra.gas import absorbance
 from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.spectra.tables import write_bands, write_csv
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
@@ -205,15 +206,16 @@ class Chain:
         with keeping_uncertain(place, settings, self.tell):
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
         run = read_trajectory(place, motion=False)
+        self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
         np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """``spectrum.csv``, ``.jdx``, ``-absorbance.jdx``; ``bands.csv``, ``.json``; ``comparison.json``; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
@@ -221,14 +223,16 @@ class Chain:
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)
-        limits = self.settings.spectrum.bands or bands_around(sticks)
+        measured = self._measured(place)
+        limits = [_side_by_side(pair, found, measured.values()) for pair in self.settings.spectrum.bands or bands_around(sticks)]
         bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
+        write_jcamp(place / "spectrum-absorbance.jdx", absorbance(found), f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
-        measured = self._measured(place)
-        rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
-        write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})
+        rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
+        told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
+        write_json(place / "bands.json", told)
         write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
         sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
         moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
@@ -243,7 +247,7 @@ class Chain:
         found, names = {}, [path.name for path in paths]
         for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(self.root / path)
         return found
 
     @property
@@ -294,8 +298,18 @@ class Chain:
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
 
 
+def _realised(run: Trajectory) -> dict[str, float | None]:
+    return {"measured_temperature_K": run.realised.mean, "measured_temperature_error_K": run.realised.error}
+
+
+def _side_by_side(limits: tuple[float, float], found: Spectrum, measured: Iterable[Spectrum]) -> tuple[float, float]:
+    """A band, less what ``found`` and measured curves that reach over most of it do not cover: what is compared is over one range."""
+    covering = [found.axis, *(curve.axis for curve in measured if _covers(curve, limits))]
+    return max(limits[0], *(axis[0] for axis in covering)), min(limits[1], *(axis[-1] for axis in covering))
+
+
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
+    """Whether a measured curve reaches over most of a band and absorbs there: without an integral above its baseline it has no centroid."""
     lower, upper = limits
     reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+    return bool(reach > 0.7 * (upper - lower) and spectrum.integral(lower, upper) > 0)

@@ -40,6 +40,6 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         file.unlink(missing_ok=True)
         return
     places, temperature = read_trajectory(folder).positions, found.settings["temperature"]
-    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, temperature) for r, s in chosen]
+    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), found.number(r), temperature) for r, s in chosen]
     write(file, frames, found.settings | settings.model_dump(mode="json", include={"novel_frames", "novel_spacing_fs"}))
     tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {file}")
