@@ -13,14 +13,13 @@ other temperatures. Writes OUT.json and OUT.png.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from experiment import Table, conclude, parser, write
 from matplotlib.axes import Axes
-from measuring import markdown, write
 from numpy.typing import NDArray
 
 from densnet import units
@@ -181,11 +180,10 @@ def draw(rows: list[dict], runs: list[Trajectory], path: Path) -> None:
 
 def main() -> None:
     """Cut up, compare, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trajectories", type=Path, nargs="+", help="folders of runs at one temperature; the first has the most replicas")
-    parser.add_argument("--temperatures", type=Path, nargs="*", default=[], help="folders of runs at other temperatures")
-    parser.add_argument("--out", type=Path, default=Path("runs/convergence"), help="stem of the files written")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/convergence")
+    options.add_argument("trajectories", type=Path, nargs="+", help="folders of runs at one temperature; the first has the most replicas")
+    options.add_argument("--temperatures", type=Path, nargs="*", default=[], help="folders of runs at other temperatures")
+    chosen = options.parse_args()
     folders = [path for path in chosen.trajectories if path.is_dir()]  # a pattern finds the JSON files beside them too
     runs = [read_trajectory(path, motion=False) for path in folders]
     rows = [row for length in LENGTHS for count in COUNTS if (row := likeness(count, length, runs))]
@@ -195,10 +193,11 @@ def main() -> None:
         claimed = row["claimed_percent"] or dict.fromkeys(BANDS)
         alike = [row[key] for key in ("replicas", "ps", "samples", "similarity", "pearson")]
         cells.append([*alike, *row["error_percent"].values(), *claimed.values()])
-    print(markdown(head, cells))
+    tables = {"length": Table(head, cells)}
     windows = [window(depth, runs) for depth in DEPTHS]
     head = ["window, fs", "line width, cm^-1", "highest point, cm^-1", "height", "its error, %", "lowest point, %"]
-    print("\n" + markdown([*head, *(f"{b}, km/mol" for b in BANDS)], [[*list(w.values())[:-1], *w["integrals"].values()] for w in windows]))
+    cells = [[*list(w.values())[:-1], *w["integrals"].values()] for w in windows]
+    tables["window"] = Table([*head, *(f"{b}, km/mol" for b in BANDS)], cells)
     warm = [temperature(path) for path in chosen.temperatures]
     if warm:
         head = ["K", *(f"{band}: centroid, cm^-1" for band in BANDS), *(f"{band}, km/mol" for band in BANDS)]
@@ -207,9 +206,10 @@ def main() -> None:
              *(f"{b['integral']:.1f} +- {b['error']:.1f}" for b in w["bands"].values())]
             for w in warm
         ]  # fmt: skip
-        print("\n" + markdown(head, told))
+        tables["temperature"] = Table(head, told)
     draw(rows, runs, chosen.out.with_suffix(".png"))
     write(chosen.out.with_suffix(".json"), {"samples": rows, "windows": windows, "temperatures": warm, "runs": [p.name for p in folders]})
+    conclude(chosen, "convergence", tables)
 
 
 if __name__ == "__main__":

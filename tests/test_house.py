@@ -32,8 +32,7 @@ ARROWS = {
     "report": {"spectra", "observables", "model"},
     "interfaces": {"spectra", "observables", "model", "reference"},
 }
-"""Which stages a stage may see besides the nouns below; runs (workflow), verbs (cli) and the public face (densnet/__init__) see every
-stage,
+"""Which stages a stage may see besides the nouns below; runs (workflow), verbs (cli) and the public face (__init__) see every stage,
 other stages see none."""
 
 DOORS = {
