@@ -56,7 +56,7 @@ def check(about: Mapping[str, Any], columns: Mapping[str, np.ndarray], name: str
         if plain in MOMENTS and max(map(abs, _floats(value) or [0.0])) > 5 * TINY:
             raise MoleculeError(f"{name}: {key} of the atoms are not zero; {_REFUSAL}")
     for word, value in comment.said(prose, "charge|multiplicity|mult"):
-        _check_one(word, value, _allowed(word), name)
+        _check_one(word, value, _allowed(word) or (), name)
 
 
 _REFUSAL = "densnet treats neutral closed-shell molecules only, ions and radicals not yet."

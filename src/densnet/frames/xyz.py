@@ -200,20 +200,16 @@ def _record(rows: Rows, remark: str, name: str) -> Record:
         else:
             values = np.array([[_number(cell, title, line, name) for cell in row[first:last]] for (line, _), row in zip(rows, cells)])
         columns[title] = values[:, 0] if last - first == 1 else values
-    titles = {kind: next((t for t in columns if t.lower() in names), None) for kind, names in _KINDS.items()}
-    numbers, written = zip(*_elements(columns[titles["element"]].tolist(), rows, name))
-    if titles["mass"] is not None:
-        written = [mass or value for mass, value in zip(written, columns[titles["mass"]].tolist())]
-    molecule = Molecules.single(numbers, columns[titles["place"]] * ANGSTROM)
+    element, place, mass = ([values for title, values in columns.items() if title.lower() in names] for names in (ELEMENT, PLACE, MASS))
+    numbers, symbols = zip(*_elements(element[0].tolist(), rows, name))
+    written = [own or value for own, value in zip(symbols, mass[0].tolist())] if mass else list(symbols)
+    molecule = Molecules.single(numbers, place[0] * ANGSTROM)
     rest = {t: v for t, v in columns.items() if t.lower() not in ELEMENT | PLACE | MASS}
     _refuse_periodic(about, name)
     neutral.check(about, rest, name, remark)
     check_geometry(molecule.numbers, molecule.positions, name)
     _refuse_bohr(about, molecule, name)
     return Record(with_masses(molecule, written, name), about, rest, name)
-
-
-_KINDS = {"element": ELEMENT, "place": PLACE, "mass": MASS}
 
 
 def with_masses(molecule: Molecules, written: list[float | None], name: str) -> Molecules:
