@@ -21,12 +21,13 @@ from densnet.units import ANGSTROM
 
 FORMAT = "densnet-dataset"
 FORMAT_VERSION = 1
+LABELLED = {name: quantity for name, quantity in Properties.table().items() if "." not in name}
+"""What a label may hold besides its orbitals."""
+
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
-    "energy": "hartree",
-    "forces": "hartree/bohr",
-    "dipole": "e bohr, about the origin",
+    **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "trajectory": "number of the trajectory",
     "temperature": "K",
@@ -68,10 +69,9 @@ def _labels(path: Path) -> list[Label]:
 
 def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
-    record = {name: array for name, array in _arrays(properties).items() if array is not None}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
     with files.replacing(path, "wb") as file:
-        np.savez(file, header=json.dumps(header), **record)
+        np.savez(file, header=json.dumps(header), **_arrays(properties))
 
 
 def _read_label(path: Path) -> Label:
@@ -85,32 +85,26 @@ def _read_label(path: Path) -> Label:
     return _label(arrays, header, header["level"], str(path))
 
 
-def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
+def _arrays(properties: Properties) -> dict[str, np.ndarray]:
     def plain(tensor):
-        return None if tensor is None else tensor.detach().cpu().numpy()
+        return tensor.detach().cpu().numpy()
 
-    orbitals = properties.orbitals and properties.orbitals[0].coefficients.float()
-    return {
-        "numbers": plain(properties.molecules.numbers),
-        "positions": plain(properties.molecules.positions.double()),
-        "energy": None if properties.energy is None else plain(properties.energy.double())[0],
-        "forces": plain(properties.forces),
-        "dipole": None if properties.dipole is None else plain(properties.dipole)[0],
-        "occupied_orbitals": plain(orbitals),
-    }
+    tensors = properties.tensors()
+    known = {name: t.double() if LABELLED[name].double else t for name, t in tensors.items() if name in LABELLED}
+    known = {name: plain(t[0] if LABELLED[name].per == "molecule" else t) for name, t in known.items()}
+    if properties.orbitals is not None:
+        known["occupied_orbitals"] = plain(properties.orbitals[0].coefficients.float())
+    return {"numbers": plain(properties.molecules.numbers), "positions": plain(properties.molecules.positions.double()), **known}
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
     molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
-    values = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-    orbitals = values.get("occupied_orbitals")
-    properties = Properties(
-        molecule,
-        energy=None if "energy" not in values else values["energy"].double()[None],
-        forces=values.get("forces"),
-        dipole=None if "dipole" not in values else values["dipole"][None],
-        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals, basis=level["basis"]),),
-    )
+    known = {name: torch.from_numpy(np.asarray(arrays[name])) for name in LABELLED if name in arrays}
+    known = {name: t[None] if LABELLED[name].per == "molecule" else t for name, t in known.items()}
+    properties = Properties(molecule, **{name: t.double() if LABELLED[name].double else t for name, t in known.items()})
+    if "occupied_orbitals" in arrays:
+        coefficients = torch.from_numpy(arrays["occupied_orbitals"])
+        properties = properties.replace(orbitals=(Orbitals(molecule=molecule, coefficients=coefficients, basis=level["basis"]),))
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
 
@@ -148,8 +142,8 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
 def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", "energy", "forces", "dipole", "occupied_orbitals"):
-        known = [row[name] for row in rows if row[name] is not None]
+    for name in ("positions", *LABELLED, "occupied_orbitals"):
+        known = [row[name] for row in rows if name in row]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
         if known:
@@ -199,7 +193,7 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     if "occupied_orbitals" in file and "basis" not in file.attrs:
         raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
     numbers, positions = file["numbers"][()], file["positions"][()] * ANGSTROM
-    names = [name for name in ("energy", "forces", "dipole", "occupied_orbitals") if name in file]
+    names = [name for name in (*LABELLED, "occupied_orbitals") if name in file]
     columns = {name: file[name][()] for name in names} | {"positions": positions}
     if wrong := [name for name, column in columns.items() if len(column) != len(positions)]:
         raise DatasetError(f"{path}: {wrong[0]} has {len(columns[wrong[0]])} frames, positions {len(positions)}; the file is incomplete.")

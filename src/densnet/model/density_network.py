@@ -65,9 +65,11 @@ class DensityOutput(NamedTuple):
 class DensityNetwork(nn.Module):
     """Predicts `DensityOutput` from a `Geometry`; every constant it needs is a buffer and travels with the checkpoint."""
 
+    kind = "equivariant message passing"
+
     def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, neighbours: float):
         super().__init__()
-        self.settings, self.basis = settings, basis
+        self.settings, self.basis, self.neighbours = settings, basis, neighbours
         sizes = Sizes(settings.channels, settings.radial_functions, len(basis.elements), neighbours)
         orders = [0] + [min(settings.l_hidden, settings.l_max)] * (settings.layers - 1) + [settings.l_max]
         self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor
 
-from densnet.density.expansion import Density
 from densnet.molecules import Molecules
-from densnet.properties import Properties, Uncertainty
+from densnet.properties import Properties
 
 ForceFunction = Callable[[Molecules], Properties]
 
@@ -38,23 +36,4 @@ class Blocks:
         blocks = [self.shape.at(x) for x in positions.split(self.block * self.atoms)]
         parts = list((self.pool.map if self.pool else map)(self.force_function, blocks))
 
-        def joined(tensors: list[Tensor], count: int) -> Tensor:
-            return torch.cat(tensors)[:count] if len(tensors) > 1 else tensors[0][:count]
-
-        density = None
-        if parts[0].density is not None:
-            coefficients, exponents = zip(*((p.density.coefficients, p.density.exponents) for p in parts))
-            atoms = len(molecules.numbers)
-            density = Density(molecules, parts[0].density.basis, joined(coefficients, atoms), joined(exponents, atoms))
-        uncertainty = None
-        if all(p.uncertainty is not None for p in parts):
-            columns = zip(*((u.energy, u.dipole, u.novelty) for u in (p.uncertainty for p in parts)))
-            uncertainty = Uncertainty(*(joined(column, molecules.count) for column in columns))
-        return Properties(
-            molecules,
-            energy=joined([p.energy for p in parts], molecules.count),
-            forces=joined([p.forces for p in parts], len(molecules.numbers)),
-            dipole=joined([p.dipole for p in parts], molecules.count),
-            density=density,
-            uncertainty=uncertainty,
-        )
+        return Properties.joined(parts, molecules)
