@@ -1,12 +1,14 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
     python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
-    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet
+    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet; a new manifest.toml
 """
 
 import sys
 import time
 from pathlib import Path
+
+from manifest import MANIFEST, shards_of, text
 
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
@@ -22,11 +24,15 @@ ORDER = [
     ("ethanol/training_500K", 0),
     ("ethanol/torsions", 0),
     ("ethanol/heldout_700K", 0),
+    ("ethanol/uncertain_700K", 0),
+    ("ethanol/random_700K", 0),
     ("ethanethiol/training_300-500K", 300),
     ("ethanethiol/heldout_300K", 0),
     ("ethanethiol/training_300-500K", 0),
     ("ethanol/own_300K", 0),
     ("ethanethiol/own_300K", 0),
+    ("water/training_300-600K", 0),
+    ("water/heldout_300K", 0),
     ("water/own_300K", 0),
     ("resorcinol/training_300-500K", 100),
     ("resorcinol/heldout_300K", 0),
@@ -61,11 +67,6 @@ def label(folder: Path) -> None:
             time.sleep(60)
 
 
-def shards_of(name: str) -> list[Path]:
-    """The sealed shards of a frame list, in the order of their numbers."""
-    return sorted((HERE / name).parent.glob(f"{Path(name).name}.*.h5"))
-
-
 def unseal(name: str, folder: Path) -> None:
     """Put the sealed labels of a list back into ``folder`` as small files, so that a campaign on a fresh machine knows them."""
     sealed = {label.identity: label for label in store.read(*shards_of(name))}
@@ -92,6 +93,7 @@ def seal(folder: Path) -> None:
             path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
             store.seal(new, path, provenance=f"frames of labels/{name}.extxyz")
             print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
+    MANIFEST.write_text(text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,17 +21,19 @@ PACKAGE = ROOT / "src" / "densnet"
 FLOORS = {
     "errors": 0, "progress": 0, "files": 1, "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
-    "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "workflow": 8, "cli": 9,
+    "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "workflow": 8, "cli": 9, "__init__": 9,
 }  # fmt: skip
 NOUNS = {name for name, floor in FLOORS.items() if floor <= 4}
-JOINERS = {"workflow", "cli"}
+JOINERS = {"workflow", "cli", "__init__"}
 ARROWS = {
     "training": {"model", "dataset"},
     "spectra": {"observables"},
     "report": {"spectra", "observables", "model"},
-    "interfaces": {"spectra", "observables", "model"},
+    "interfaces": {"spectra", "observables", "model", "reference"},
 }
-"""Which stages a stage may see besides the nouns below; runs (workflow) and verbs (cli) see every stage, other stages see none."""
+"""Which stages a stage may see besides the nouns below; runs (workflow), verbs (cli) and the public face (densnet/__init__) see every
+stage,
+other stages see none."""
 
 DOORS = {
     "pyscf": ("reference/", "interfaces/"),

@@ -58,7 +58,8 @@ def publish(made: Path, path: Path) -> None:
 @contextmanager
 def replacing(path: Path, mode: str = "w", *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[IO]:
     """An open file that becomes ``path`` when the block ends without an error, see `draft`."""
-    with draft(path) as part, open(part, mode, **({} if "b" in mode else {"encoding": encoding, "errors": errors})) as file:
+    text = "b" not in mode
+    with draft(path) as part, open(part, mode, encoding=encoding if text else None, errors=errors if text else None) as file:
         yield file
 
 

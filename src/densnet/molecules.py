@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from densnet import units
@@ -53,7 +54,7 @@ class Molecules:
     count: int
 
     @classmethod
-    def single(cls, numbers, positions) -> Molecules:
+    def single(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor) -> Molecules:
         """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         if not torch.is_tensor(positions):
@@ -61,7 +62,7 @@ class Molecules:
         return cls(numbers, positions, torch.zeros_like(numbers), 1)
 
     @classmethod
-    def replicas(cls, numbers, positions) -> Molecules:
+    def replicas(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor) -> Molecules:
         """Several geometries of one molecule: ``numbers`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
         positions = torch.as_tensor(positions)
         count, atoms = positions.shape[:2]
@@ -86,7 +87,7 @@ class Molecules:
         moved.__dict__.update({name: self.__dict__[name] for name in ("sizes", "masses") if name in self.__dict__})  # known already
         return moved
 
-    def to(self, device=None, dtype=None) -> Molecules:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
         return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count)
 

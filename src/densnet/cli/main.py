@@ -13,6 +13,7 @@ import typer
 from densnet import __version__
 from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
+from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
 from densnet.cli.label import label
 from densnet.cli.report import report
@@ -24,7 +25,7 @@ from densnet.cli.train import train
 from densnet.errors import DensnetError
 from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
+VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark, drive)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = """Infrared spectra from machine-learned electron densities.

@@ -123,7 +123,7 @@ class DensityBasis:
         start = sum(n * (2 * k + 1) for k, n in enumerate(self.counts[:l]))
         return slice(start, start + self.counts[l] * (2 * l + 1))
 
-    def column_slots(self, device=None) -> Tensor:
+    def column_slots(self, device: torch.device | str | None = None) -> Tensor:
         """[width] int64: the slot of each column."""
         return torch.tensor([s for s, (l, _) in enumerate(self.slots) for _ in range(2 * l + 1)], device=device)
 

@@ -62,9 +62,9 @@ def molecular_grid(molecule: Molecules, radial: int = 40, angular: int = 434) ->
         share = becke_share(offsets + positions[centre], positions, molecule.numbers)[:, centre]
         points.append(offsets + positions[centre])
         weights.append(volumes * share)
-    points, weights = torch.cat(points), torch.cat(weights)
-    kept = weights.abs() > 1e-14
-    return Grid(points[kept], weights[kept])
+    share = torch.cat(weights)
+    kept = share.abs() > 1e-14
+    return Grid(torch.cat(points)[kept], share[kept])
 
 
 def shell(molecule: Molecules, inner: float, outer: float, count: int) -> Tensor:

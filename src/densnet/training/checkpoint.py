@@ -91,7 +91,7 @@ class Run:
 
 def save(folder: Path, phase: str, run: Run, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: Optimizer) -> None:
     """Write ``train-PHASE.state``; the old one stays until the new one is whole."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, weight in weights.items():
         parts = {"weight": weight.detach(), "average": average[name], "best": run.best[name], **optimiser.state[weight]}
         tensors |= {f"{name}|{part}": torch.as_tensor(t).clone().contiguous() for part, t in parts.items()}

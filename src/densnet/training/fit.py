@@ -70,7 +70,7 @@ def train(
 
 def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder: Path, report: Report) -> None:
     """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
-    weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
+    weights: dict[str, Tensor] = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
     optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=settings.cores)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ def by_autograd(stage: Stage, weights: dict[str, Tensor]) -> Gradients:
 
     def gradients(batch: Batch) -> tuple[Losses, list[Tensor | None]]:
         losses = stage.loss(batch)
-        slopes = torch.autograd.grad(sum(losses.values()), list(weights.values()), allow_unused=True)
+        slopes = torch.autograd.grad(cast(Tensor, sum(losses.values())), list(weights.values()), allow_unused=True)
         return {name: loss.detach() for name, loss in losses.items()}, list(slopes)
 
     return gradients

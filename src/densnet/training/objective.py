@@ -90,12 +90,14 @@ class Agreement:
     def of(cls, deviations: np.ndarray, errors: np.ndarray) -> Agreement:
         """From ``deviations`` [n] and the components of the ``errors`` [n, components]."""
         ratios = errors / deviations[:, None]
-        ranks = [np.argsort(np.argsort(values)) for values in (deviations, np.linalg.norm(errors, axis=1))]
+        ranks = [np.argsort(np.argsort(values)).astype(float) for values in (deviations, np.linalg.norm(errors, axis=1))]
         return cls(
-            *(float(np.sqrt((x**2).mean())) for x in (errors, deviations)),
-            *(float((np.abs(ratios) < limit).mean()) for limit in (1, 2)),
-            float(np.sqrt((ratios**2).mean())),
-            float(np.corrcoef(*ranks)[0, 1]) if len(errors) > 1 else None,
+            rms_error=float(np.sqrt((errors**2).mean())),
+            rms_deviation=float(np.sqrt((deviations**2).mean())),
+            within_one=float((np.abs(ratios) < 1).mean()),
+            within_two=float((np.abs(ratios) < 2).mean()),
+            rms_ratio=float(np.sqrt((ratios**2).mean())),
+            rank_correlation=float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if len(errors) > 1 else None,
         )
 
 
@@ -181,7 +183,7 @@ def evaluate(
             if (reference := getattr(frame, name)) is not None:
                 pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
-                if (known := predicted.uncertainty and getattr(predicted.uncertainty, name)) is not None:
+                if (known := getattr(predicted.uncertainty, name, None)) is not None:
                     expected[name].append(known.double().cpu().numpy())
         if frame.orbitals is not None and (density_frames is None or dense < density_frames):
             error: DensityError = density_error(predicted.density, frame.orbitals[0], molecular_grid(frame.molecules))
