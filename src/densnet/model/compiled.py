@@ -28,6 +28,7 @@ from densnet.model.predictor import ModelError
 from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties
 from densnet.settings import cores
+from densnet.threads import one_thread
 
 SPARE = 4
 """Places for neighbours beyond the most that an atom has when a library is made."""
@@ -72,6 +73,7 @@ class Compiled:
         found = library(positions, *_widened(neighbours, width))
         return self.template.with_tensors(molecules, dict(zip(self.template.tensors(), found, strict=True)))
 
+    @one_thread()
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
         molecules, width = self.like, neighbours.sender.shape[1]

@@ -23,7 +23,8 @@ from densnet.properties import Properties
 from densnet.reference import geometries, scf, workers
 from densnet.reference.geometries import Frame
 from densnet.reference.scf import NotConverged, ScfSettings
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
+from densnet.threads import one_thread
 
 FORMAT = "densnet-campaign"
 FORMAT_VERSION = 1
@@ -41,7 +42,7 @@ class LabelSettings(Section):
     """How frames are labelled."""
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
-    workers: int = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
     frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
 
 
@@ -110,9 +111,9 @@ def _job(index: int, name: str, frame: Frame) -> _Job:
 
 
 def _label(calculate: Calculate, save: Save, folder: Path, level: dict, job: _Job) -> None:
-    torch.set_num_threads(1)
     stem, about, numbers, positions = job
-    save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
+    with one_thread():
+        save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
 
 
 def _reason(index: int, problem: Exception) -> str:

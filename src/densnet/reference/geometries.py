@@ -25,7 +25,7 @@ from densnet.files import write_text
 from densnet.molecules import SYMBOLS, Molecules, check_geometry
 from densnet.progress import Progress, silent
 from densnet.reference import workers
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
 from densnet.units import ANGSTROM
 
 FORMAT = "densnet-frames"
@@ -51,7 +51,7 @@ class SampleSettings(Section):
     minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
     first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
     seed: int = Field(0, ge=0, description="the same seed gives the same frames")
-    workers: int = Field(0, ge=0, description="processes side by side; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="processes side by side; 0 = all cores")
 
     @field_validator("temperature", mode="before")
     @classmethod
@@ -90,7 +90,7 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
     frames = given if settings.method == "as given" else _trajectories(given, settings, progress)
     shuffled = [frames[i] for i in np.random.default_rng([settings.seed, 2]).permutation(len(frames))]
     kept = drop_duplicates(shuffled, settings.minimum_distance * ANGSTROM)[: settings.frames]
-    write(out, kept, settings.model_dump(mode="json", exclude={"workers"}))
+    write(out, kept, settings.deciding())
     return kept
 
 

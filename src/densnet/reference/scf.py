@@ -14,7 +14,7 @@ from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.exchange import ExchangeCorrelation
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
 
 
 class NotConverged(DensnetError):
@@ -31,7 +31,7 @@ class ScfSettings(Section):
     angular_points: int = Field(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
     conv_tol: float = Field(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
     max_cycle: int = Field(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: int = Field(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
+    memory_mb: Incidental[int] = Field(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
 
     @field_validator("xc")
     @classmethod
@@ -55,7 +55,8 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        return {**self.model_dump(exclude={"max_cycle", "memory_mb"}), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+        deciding = {name: value for name, value in self.deciding().items() if name != "max_cycle"}  # it decides whether, not what
+        return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:

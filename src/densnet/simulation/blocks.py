@@ -9,6 +9,7 @@ import torch
 
 from densnet.molecules import Molecules
 from densnet.properties import Properties
+from densnet.threads import one_thread
 
 ForceFunction = Callable[[Molecules], Properties]
 
@@ -29,11 +30,11 @@ class Blocks:
         filled = torch.where(places < len(replicas.numbers), places, last + places % self.atoms)
         self.source = filled if replicas.count % block else None
         self.shape = Molecules.replicas(replicas.numbers[: self.atoms], replicas.positions.new_zeros(block, self.atoms, 3))
-        self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if min(threads, self.count) > 1 else None
+        self.pool = ThreadPoolExecutor(threads) if min(threads, self.count) > 1 else None
 
     def __call__(self, molecules: Molecules) -> Properties:
         positions = molecules.positions if self.source is None else molecules.positions.index_select(0, self.source)
         blocks = [self.shape.at(x) for x in positions.split(self.block * self.atoms)]
-        parts = list((self.pool.map if self.pool else map)(self.force_function, blocks))
-
+        with one_thread():
+            parts = list((self.pool.map if self.pool else map)(self.force_function, blocks))
         return Properties.joined(parts, molecules)

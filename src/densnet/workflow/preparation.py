@@ -21,6 +21,7 @@ from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.properties import MissingProperty, Properties
 from densnet.reference import fitting, workers
+from densnet.threads import one_thread
 from densnet.training.examples import Example
 
 
@@ -97,8 +98,8 @@ def _identity(job: Job, basis: DensityBasis, points: int) -> str:
     return sha256(f"{basis.fingerprint} {points} {job[4]}", *(array.tobytes() for array in job[1:4]))[:16]
 
 
+@one_thread()
 def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
-    torch.set_num_threads(1)
     (index, numbers, positions, coefficients, name), fitted = job
     molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
