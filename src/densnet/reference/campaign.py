@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -55,11 +55,20 @@ class Tally:
     aside: int
 
 
-def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress = silent) -> Tally:
-    """Label the frames of ``frames_file`` by ``settings`` into ``folder``; see `run`."""
+def label(
+    settings: LabelSettings,
+    frames_file: Path,
+    folder: Path,
+    save: Save,
+    *,
+    execute: Executor | None = None,
+    progress: Progress = silent,
+) -> Tally:
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes; see `run`."""
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
-    return run(frames, calculate, save, folder, level=settings.scf.level(), processes=settings.workers, progress=progress)
+    with workers.Processes(settings.workers) as local:
+        return run(frames, calculate, save, folder, level=settings.scf.level(), execute=execute or local, progress=progress)
 
 
 def run(
@@ -69,7 +78,7 @@ def run(
     folder: Path,
     *,
     level: dict,
-    processes: int = 0,
+    execute: Executor | None = None,
     progress: Progress = silent,
 ) -> Tally:
     """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
@@ -77,7 +86,8 @@ def run(
     The identity is a hash of elements, positions and ``level``: labels of other geometries or of another level are refused, never
     mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed twice, is set aside in
     ``aside/INDEX-IDENTITY.json`` with the reason, and not tried again until that file is deleted.
-    ``calculate`` and ``save`` are importable functions, or partials of such; ``processes`` work side by side (0 = all cores).
+    ``calculate`` and ``save`` are importable functions, or partials of such; ``execute`` is any
+    `concurrent.futures.Executor` whose workers reach ``folder``, a cluster's for instance; None: local processes, one a core.
     Raises `CampaignError`; OSError where the folder cannot be written.
     """
     folder = Path(folder)
@@ -90,14 +100,14 @@ def run(
         new = 0
         progress(before, len(frames))
         work = partial(_label, calculate, save, folder / "frames", level)
-        for done, (job, problem) in enumerate(workers.results(jobs, work, processes), start=1):
-            if problem is None:
-                new += 1
-            else:
-                temperature = job[1]["temperature"] if math.isfinite(job[1]["temperature"]) else None
-                about = {**job[1], "temperature": temperature, "reason": _reason(job[1]["index"], problem), "level": level}
-                files.write_json(folder / "aside" / f"{job[0]}.json", about)
-            progress(before + done, len(frames))
+        with workers.Processes() as local:
+            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+                if problem is None:
+                    new += 1
+                else:
+                    about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                    files.write_json(folder / "aside" / f"{job[0]}.json", about)
+                progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 

@@ -103,12 +103,13 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
         frames = share + (k < rest)
         jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, temperature, settings.first_trajectory + k, frames))
     collected: dict[int, list[Frame]] = {}
-    for job, found in workers.results(jobs, partial(_trajectory, settings=settings), settings.workers):
-        if isinstance(found, Exception):
-            raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
-        molecules = [Molecules.single(job.numbers, positions * ANGSTROM) for positions in found]
-        collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
-        progress(sum(map(len, collected.values())), settings.frames)
+    with workers.Processes(settings.workers) as local:
+        for job, found in workers.results(jobs, partial(_trajectory, settings=settings), local):
+            if isinstance(found, Exception):
+                raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
+            molecules = [Molecules.single(job.numbers, positions * ANGSTROM) for positions in found]
+            collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
+            progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
 
 

@@ -23,7 +23,7 @@ from densnet.observables.conformers import Conformer, Ensemble, characterise
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
-from densnet.reference import campaign, geometries, scf
+from densnet.reference import campaign, geometries, scf, workers
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
 from densnet.settings import Section
@@ -79,7 +79,8 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
         else:
             place = folder / f"displaced-{sha256(*names)[:8]}"
             frames = [Frame(single, 0, float("nan")) for single in singles]
-            tally = campaign.run(frames, calculate, store.save_label, place, level=level, processes=settings.workers, progress=progress)
+            with workers.Processes(settings.workers) as local:
+                tally = campaign.run(frames, calculate, store.save_label, place, level=level, execute=local, progress=progress)
             if tally.aside:
                 raise scf.NotConverged(f"{tally.aside} displaced geometries did not converge; the reasons are in {place / 'aside'}.")
         return store.read(place).properties(require=("energy", "forces", "dipole"))

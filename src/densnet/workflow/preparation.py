@@ -53,16 +53,17 @@ def prepare(
     files = [_file(folder, job, basis, points, fitted=index in fitted) for index, job in enumerate(jobs)]
     missing = [(job, index in fitted) for index, job in enumerate(jobs) if not _whole(files[index])]
     done = len(jobs) - len(missing)
-    for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), processes):
-        if isinstance(result, workers.Died):
-            raise PreparationError(
-                f"a process that prepared frame {job[0] + 1} was killed ({result}); give it more memory, or fewer cores."
-            )
-        if isinstance(result, Exception):
-            raise result
-        _save(files[job[0]], result)
-        done += 1
-        progress(done, len(jobs))
+    with workers.Processes(processes) as local:
+        for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), local):
+            if isinstance(result, workers.Died):
+                raise PreparationError(
+                    f"a process that prepared frame {job[0] + 1} was killed ({result}); give it more memory, or fewer cores."
+                )
+            if isinstance(result, Exception):
+                raise result
+            _save(files[job[0]], result)
+            done += 1
+            progress(done, len(jobs))
     known = [_known(label.properties, basis, file) for label, file in zip(labels, files)]
     metric = _metrics([k[0] for k in known], basis) if fits is None else [None] * len(known)
     return [Example(labelled, own, points) for (labelled, points), own in zip(known, metric)]
