@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
     "errors": 0, "progress": 0, "threads": 0,
-    "files": 1, "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
+    "files": 1, "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3, "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
     "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "workflow": 8, "cli": 9, "__init__": 9,
 }  # fmt: skip
@@ -41,7 +41,7 @@ DOORS = {
     "matplotlib": ("report/",),
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
-    "ase": ("reference/", "interfaces/", "dataset/"),
+    "ase": ("reference/", "interfaces/"),
     "jcamp": ("spectra/",),
     "typer": ("cli/",),
     "rich": ("cli/",),

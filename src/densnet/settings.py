@@ -77,7 +77,7 @@ def cores() -> int:
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; a syntax error is reported with the file's name and line."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(f"settings file {path} does not exist.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -30,6 +30,7 @@ def spectrum(
     from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
     from densnet.spectra.jcamp import write_jcamp
     from densnet.spectra.tables import read_experiment, write_bands, write_csv
+    from densnet.workflow.ensemble import named_isotopes
 
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
     measured = [read_experiment(path) for path in experiment or []]
@@ -39,7 +40,7 @@ def spectrum(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy())
-    found = from_series(run.dipole, sampling, settings=settings)
+    found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
     bands = found.find_bands()
 
     output.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ class Label:
     identity     hash of geometry and level, "" if unknown
     source       the file it was read from
     level        level of theory and settings, empty if unknown
+    unread       what else the file says of the frame, by its names there
     """
 
     properties: Properties
@@ -36,6 +37,12 @@ class Label:
     identity: str
     source: str
     level: dict
+    unread: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Which properties are labelled."""
+        return tuple(name for name in ("energy", "forces", "dipole", "orbitals") if getattr(self.properties, name) is not None)
 
 
 class Dataset(Sequence[Label]):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,10 +13,12 @@ import numpy as np
 import torch
 
 import densnet
-from densnet import files
+from densnet import files, units
 from densnet.dataset import extxyz
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
+from densnet.frames import neutral
+from densnet.frames.xyz import looks_like_one
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.units import ANGSTROM
@@ -41,7 +45,8 @@ def read(*paths: Path) -> Dataset:
     """All labels of one or more files: shards of ours, folders of a (growing) campaign, extxyz, or foreign HDF5.
 
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
-    `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`).
+    `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
+    attribute `unit` or `units` of a dataset, or of the file ("eV, Angstrom"), says otherwise.
     Raises `DatasetError` for files that are missing, empty, truncated, damaged or of a newer format.
     """
     return Dataset(label for path in paths for label in _labels(Path(path)))
@@ -55,7 +60,7 @@ def _labels(path: Path) -> list[Label]:
         if not files:
             raise DatasetError(f"the folder {path} holds no label; name a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
-    if path.suffix in (".xyz", ".extxyz"):
+    if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
     try:
         with h5py.File(path, "r") as file:
@@ -192,27 +197,87 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
     if "occupied_orbitals" in file and "basis" not in file.attrs:
         raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
-    numbers, positions = file["numbers"][()], file["positions"][()] * ANGSTROM
     names = [name for name in (*LABELLED, "occupied_orbitals") if name in file]
-    columns = {name: file[name][()] for name in names} | {"positions": positions}
+    other = tuple(sorted(set(file) - {"numbers", "positions", "trajectory", "temperature", *names}))
+    if not names:
+        has = f"it has {', '.join(other)}" if other else "it has geometries alone"
+        raise DatasetError(f"no label found in {path}: {has}; rename them to energy (hartree), forces (hartree/bohr), dipole (e bohr).")
+    sizes = foreign_units(file, path)
+    columns = {name: file[name][()] * sizes[name] if name in sizes else file[name][()] for name in ("positions", *names)}
+    numbers, positions = file["numbers"][()], columns["positions"]
     if wrong := [name for name, column in columns.items() if len(column) != len(positions)]:
         raise DatasetError(f"{path}: {wrong[0]} has {len(columns[wrong[0]])} frames, positions {len(positions)}; the file is incomplete.")
     trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
     temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
     level = _foreign_level(dict(file.attrs))
+    told = {key: file[key][()] for key in other if isinstance(file[key], h5py.Dataset) and file[key].dtype.kind in "iuf"}
     for i, frame in enumerate(positions):
         name = f"{path}, frame {i + 1}"
+        neutral.check({key: values[i] if values.shape[:1] == (len(positions),) else values for key, values in told.items()}, {}, name)
         check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
         if broken := [quantity for quantity in names if not np.isfinite(columns[quantity][i]).all()]:
             raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
-    return [
+    neutral.check(dict(file.attrs), {}, str(path))
+    labels = [
         _label({"numbers": numbers, **{n: c[i] for n, c in columns.items()}},
                {"trajectory": trajectory[i], "temperature": temperature[i], "identity": ""}, level, str(path))
         for i in range(len(positions))
     ]  # fmt: skip
+    return [replace(label, unread=other) for label in labels]
 
 
 def _foreign_level(attributes: dict) -> dict:
     """The attributes that are a number or a text, without those that describe the file rather than the calculation."""
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
-    return {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and isinstance(value, str | int | float)}
+    told = {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and "unit" not in name.lower()}
+    return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
+
+
+QUANTITIES = {"positions": "position|coordinate|geometr|length", "energy": "energ", "forces": "force|gradient", "dipole": "dipole"}
+"""What an attribute that names a unit may call each quantity."""
+
+
+def foreign_units(file: h5py.File, path: Path) -> dict[str, float]:
+    """quantity -> size in atomic units of what a foreign file holds, where it is another than one: Angstrom for positions unless told.
+
+    Told by the attributes `unit` or `units` of a dataset or, where it has none, of the file. Raises `DatasetError` for others than
+    `units.size` knows.
+    """
+    found = {"positions": ANGSTROM}
+    for place, attributes in (("", file.attrs), *((name, file[name].attrs) for name in QUANTITIES if name in file)):
+        for key, value in attributes.items():
+            if "unit" in key.lower() and isinstance(value, str | bytes | np.bytes_):
+                text = value if isinstance(value, str) else value.decode(errors="replace")
+                found |= _told(place, key, text, path)
+    return {name: size for name, size in found.items() if size != 1.0}
+
+
+def _told(place: str, key: str, text: str, path: Path) -> dict[str, float]:
+    """quantity -> size of the unit, from one attribute of the dataset ``place``, or of the file ("")."""
+    if place:
+        items = [(place, text)]
+    elif named := [quantity for quantity, words in QUANTITIES.items() if re.search(words, key.lower())]:
+        items = [(named[0], text)]
+    else:
+        items = [_named(item) for item in re.split(r"[,;\n]", text) if item.strip()]
+    found: dict[str, float] = {}
+    for quantity, item in items:
+        kinds = [quantity] if quantity else list(QUANTITIES)
+        sizes = {kind: size for kind in kinds if (size := units.size(re.sub(r"\babout.*", "", item).rstrip(" ,"), kind)) is not None}
+        if not sizes:
+            where = f"{path}, {place}" if place else str(path)
+            raise DatasetError(
+                f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is no unit that densnet knows for "
+                f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write Angstrom, hartree, hartree/bohr."
+            )
+        found |= sizes
+    if not place and "forces" not in found and {"energy", "positions"} <= found.keys():
+        found["forces"] = found["energy"] / found["positions"]
+    return found
+
+
+def _named(item: str) -> tuple[str, str]:
+    """("energy", "eV") of "energy: eV", ("", "eV") of "eV"."""
+    word, rest = re.fullmatch(r"\s*([A-Za-z_]*)[\s:=in]*(.*?)\s*", item).groups()
+    named = [quantity for quantity, words in QUANTITIES.items() if re.search(words, word.lower())]
+    return (named[0], rest) if named else ("", item.strip())

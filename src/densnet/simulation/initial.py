@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from densnet import units
 from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
@@ -19,7 +20,7 @@ class StartError(DensnetError):
 def deal(conformers: Molecules, replicas: int) -> Molecules:
     """``replicas`` copies of the conformers of ONE molecule, dealt round-robin; float64 positions.
 
-    Raises `StartError` if the conformers differ in their elements or in the order of their atoms.
+    Raises `StartError` if the conformers differ in their elements, in their isotopes, or in the order of their atoms.
     """
     molecules = conformers.split()
     for index, molecule in enumerate(molecules):
@@ -28,8 +29,11 @@ def deal(conformers: Molecules, replicas: int) -> Molecules:
                 f"geometry {index + 1} has elements {molecule.numbers.tolist()} but geometry 1 has {molecules[0].numbers.tolist()}; "
                 "all start geometries must be the same molecule with its atoms in the same order."
             )
+        if not torch.equal(molecule.masses, molecules[0].masses):
+            masses = [[round(m, 3) for m in (one.masses / units.AMU).tolist()] for one in (molecule, molecules[0])]
+            raise StartError(f"geometry {index + 1} has isotopes of {masses[0]} u but geometry 1 of {masses[1]} u; give all the same ones.")
     positions = torch.stack([molecules[i % len(molecules)].positions.double() for i in range(replicas)])
-    return Molecules.replicas(molecules[0].numbers, positions)
+    return Molecules.replicas(molecules[0].numbers, positions, molecules[0].isotopes)
 
 
 def maxwell_boltzmann(molecules: Molecules, temperature: float, generator: Generator) -> Tensor:

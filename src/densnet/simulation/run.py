@@ -252,11 +252,12 @@ def _watch(replicas: Molecules, settings: SimulateSettings) -> Watch:
 
 def _header(start: Molecules, settings: SimulateSettings, provenance: dict | None) -> dict:
     """What makes a run this run: compared before a folder is continued."""
+    begins = [start.positions.detach().cpu().double()] + ([] if start.isotopes is None else [start.isotopes.cpu()])
     return {
         "settings": settings.model_dump(mode="json"),
         "provenance": provenance or {},
         "numbers": start.split()[0].numbers.tolist(),
-        "start": sha256(start.positions.detach().cpu().double().numpy().tobytes()),
+        "start": sha256(*(part.numpy().tobytes() for part in begins)),
     }
 
 

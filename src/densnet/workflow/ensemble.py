@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from densnet import units
+from densnet.molecules import Molecules, isotopologue
 from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import nearest_conformer
 from densnet.observables.vibrations import free_energy
@@ -52,6 +54,12 @@ def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, sett
     counted = {"replicas": len(start), "effective replicas": round(float(1 / (whole.replicas.weights**2).sum()), 2)}
     counted["temperature_K"] = round(float(means.mean()), 3)
     return Spectrum(whole.axis, whole.intensity, whole.unit, whole.error, {**whole.header, **counted}, whole.replicas), parts
+
+
+def named_isotopes(spectrum: Spectrum, run: Trajectory) -> Spectrum:
+    """``spectrum`` of a ``run``, whose header names the isotopologue ("D2O") where it is not the most abundant one."""
+    name = isotopologue(Molecules.single(run.numbers, torch.zeros(len(run.numbers), 3), run.masses))
+    return replace(spectrum, header={**spectrum.header, "isotopologue": name}) if name else spectrum
 
 
 def account(run: Trajectory, found: Ensemble, temperature: float) -> dict:

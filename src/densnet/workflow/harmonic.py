@@ -16,10 +16,10 @@ import densnet
 from densnet import units
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.files import sha256, write_json, write_text
-from densnet.molecules import SYMBOLS, Molecules, hill
+from densnet.files import read_json, sha256, write_bytes, write_json, write_text
+from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
 from densnet.observables.anharmonic import SOFTEST, vpt2
-from densnet.observables.conformers import Conformer, Ensemble, characterise
+from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
@@ -118,8 +118,26 @@ def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
 
 def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
     """JSON: what `Ensemble.to_dict` says, with ``about`` (level, provenance) and the formula before it."""
-    formula = hill(found.conformers[0].molecule.numbers.tolist())
+    molecule = found.conformers[0].molecule
+    formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
     write_json(path, {**about, "densnet": densnet.__version__, "formula": formula, **found.to_dict()})
+
+
+def write_reference(path: Path, known: Path, found: Ensemble) -> list[str]:
+    """The shipped harmonic analysis ``known`` beside that of the model, ``found``; names of the conformers that it is left out for.
+
+    It is copied as it is, but for isotopologues: these have its Hessians with their own masses, so that other modes follow.
+    """
+    if all(c.molecule.isotopes is None for c in found.conformers):
+        write_bytes(path, known.read_bytes())
+        return []
+    content = read_json(known)
+    ordinary = Ensemble.from_dict(content).conformers
+    changed = [substituted(c.molecule, ordinary) for c in found.conformers]
+    kept = tuple(c for c in changed if c is not None)
+    if kept:
+        write_conformers(path, Ensemble(kept, tuple(range(len(kept)))), {"level": content["level"]})
+    return [c.name for c, other in zip(found.conformers, changed) if other is None]
 
 
 def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
@@ -141,7 +159,8 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic intensity exactly.
     """
     velocities = _kicks(modes, settings.temperature * units.KELVIN)
-    start = Molecules.replicas(modes.molecule.numbers, modes.molecule.positions.expand(len(velocities), -1, -1))
+    still = modes.molecule
+    start = Molecules.replicas(still.numbers, still.positions.expand(len(velocities), -1, -1), still.isotopes)
     timestep = settings.timestep_fs * units.FEMTOSECOND
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)

@@ -33,7 +33,7 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
 from densnet.threads import one_thread
 from densnet.training.examples import Example
-from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.folder import Stage
@@ -46,6 +46,7 @@ from densnet.workflow.harmonic import (
     named_geometries,
     remembered,
     write_conformers,
+    write_reference,
     write_slices,
 )
 from densnet.workflow.settings import RunFile
@@ -171,7 +172,8 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            shutil.copyfile(known, place / "reference.json")
+            for name in write_reference(place / "reference.json", known, found):
+                self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
     @one_thread()
     def validate(self, place: Path) -> None:
@@ -217,6 +219,7 @@ class Chain:
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
         found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)
