@@ -45,7 +45,7 @@ class Quantity:
 
 ENERGY = Quantity("molecule", (), "hartree", ("eV", units.EV), double=True)
 FORCES = Quantity("atom", (3,), "hartree/bohr", ("eV/Angstrom", units.EV_PER_ANGSTROM))
-DIPOLE = Quantity("molecule", (3,), "e bohr, about the origin", ("e Angstrom", units.E_ANGSTROM))
+DIPOLE = Quantity("molecule", (3,), "e bohr, about the centre of mass", ("e Angstrom", units.E_ANGSTROM))
 
 
 def _known(quantity: Quantity):
@@ -79,7 +79,7 @@ class Properties:
 
     energy    [molecules] float64  hartree, total energy
     forces    [atoms, 3]           hartree / bohr
-    dipole    [molecules, 3]       e bohr, from - to +, about the origin (molecules are neutral)
+    dipole    [molecules, 3]       e bohr, from - to +, about the centre of mass
     density                        the correction to the promolecule, in a `DensityBasis`
     orbitals                       one `Orbitals` a molecule: the exact density of a label
     uncertainty                    what a model expects of its own errors

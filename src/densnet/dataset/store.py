@@ -31,6 +31,7 @@ LABELLED = {name: quantity for name, quantity in Properties.table().items() if "
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
+    "charge": "e",
     **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "trajectory": "number of the trajectory",
@@ -99,11 +100,14 @@ def _arrays(properties: Properties) -> dict[str, np.ndarray]:
     known = {name: plain(t[0] if LABELLED[name].per == "molecule" else t) for name, t in known.items()}
     if properties.orbitals is not None:
         known["occupied_orbitals"] = plain(properties.orbitals[0].coefficients.float())
-    return {"numbers": plain(properties.molecules.numbers), "positions": plain(properties.molecules.positions.double()), **known}
+    molecule = properties.molecules
+    if molecule.charge is not None:
+        known["charge"] = plain(molecule.charge[0])
+    return {"numbers": plain(molecule.numbers), "positions": plain(molecule.positions.double()), **known}
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
-    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
+    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]), charge=int(arrays.get("charge", 0)))
     known = {name: torch.from_numpy(np.asarray(arrays[name])) for name in LABELLED if name in arrays}
     known = {name: t[None] if LABELLED[name].per == "molecule" else t for name, t in known.items()}
     properties = Properties(molecule, **{name: t.double() if LABELLED[name].double else t for name, t in known.items()})
@@ -122,19 +126,20 @@ def _check_version(version: int, path: Path) -> None:
 
 
 def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
-    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements, compressed, with a checksum.
+    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements and charge, compressed, with a checksum.
 
     ``provenance`` is a sentence on where the frames are from. Labels that differ in what they hold are refused with `DatasetError`.
     """
     if not len(labels):
         raise DatasetError(f"there are no labels to seal into {path}.")
-    groups: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, label in enumerate(labels):
-        groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
+        molecule = label.properties.molecules
+        groups.setdefault((tuple(molecule.numbers.tolist()), int(molecule.net_charge)), []).append(i)
     path = Path(path)
     contents = [
         _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
-        for elements, indices in groups.items()
+        for (elements, _), indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(path) as part, h5py.File(part, "w") as file:
@@ -147,7 +152,7 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
 def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", *LABELLED, "occupied_orbitals"):
+    for name in ("positions", "charge", *LABELLED, "occupied_orbitals"):
         known = [row[name] for row in rows if name in row]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")

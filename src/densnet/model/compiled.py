@@ -213,6 +213,7 @@ def _identity(energy: EnergyFunction, molecules: Molecules, width: int) -> str:
     about = {
         "numbers": molecules.numbers.tolist(),
         "count": molecules.count,
+        "charge": molecules.net_charge.tolist(),
         "width": width,
         "machine": [str(molecules.positions.device), str(molecules.positions.dtype), *surroundings()],
     }

@@ -46,6 +46,7 @@ class Topology(NamedTuple):
 
     numbers: Tensor
     owner: Tensor
+    charge: Tensor | None
     element: Tensor
     every: Neighbours | None
     constants: dict[tuple[int, str], Tensor]
@@ -138,7 +139,8 @@ class Predictor(nn.Module):
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
         constants = topology.constants if self._frozen() else None
         found = geometry(topology.element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
-        return replace(found, constants=constants, fixed=neighbours is topology.every)
+        surplus = None if molecules.charge is None else molecules.surplus.to(self.dtype)
+        return replace(found, constants=constants, fixed=neighbours is topology.every, surplus=surplus)
 
     def _vectors(self, molecules: Molecules, neighbours: Neighbours) -> Tensor:
         """[atoms, neighbours, 3] bohr, in the precision of the networks; an absent neighbour is beyond the cut-off."""
@@ -216,8 +218,11 @@ class Predictor(nn.Module):
     def _topology(self, molecules: Molecules) -> Topology:
         """Remembered for the batches last seen, because a trajectory asks for the same atoms at every step, maybe in several blocks."""
         for known in self._topologies:
-            if known.numbers is molecules.numbers and known.owner is molecules.owner:
+            if known.numbers is molecules.numbers and known.owner is molecules.owner and known.charge is molecules.charge:
                 return known
+        charges = set(molecules.net_charge.tolist())
+        if unknown := charges - set(self.provenance.get("charges", (0,))):
+            raise ModelError(f"this model does not know molecules of charge {min(unknown):+d}; it was trained on neutral ones.")
         element = self.element_of[molecules.numbers]
         if (element < 0).any():
             number = int(molecules.numbers[element < 0][0])
@@ -226,7 +231,7 @@ class Predictor(nn.Module):
             raise ModelError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
         small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
         every = all_pairs(molecules).by_receiver(len(element)) if small else None
-        new = Topology(molecules.numbers, molecules.owner, element, every, {})
+        new = Topology(molecules.numbers, molecules.owner, molecules.charge, element, every, {})
         self._topologies = [new, *self._topologies[: REMEMBERED - 1]]
         return new
 

@@ -111,19 +111,21 @@ def run(
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
-_Job = tuple[str, dict, np.ndarray, np.ndarray]
-"""Stem of the file, what is known of the frame, its elements and positions: plain arrays, since tensors travel by shared memory."""
+_Job = tuple[str, dict, np.ndarray, np.ndarray, int]
+"""Stem of the file, what is known of the frame, its elements, positions and charge: plain arrays, since tensors travel by shared memory."""
 
 
 def _job(index: int, name: str, frame: Frame) -> _Job:
     about = {"index": index, "identity": name, "trajectory": frame.trajectory, "temperature": frame.temperature}
-    return f"{index:06d}-{name}", about, frame.molecule.numbers.numpy(), frame.molecule.positions.numpy()
+    molecule = frame.molecule
+    return f"{index:06d}-{name}", about, molecule.numbers.numpy(), molecule.positions.numpy(), int(molecule.net_charge)
 
 
 def _label(calculate: Calculate, save: Save, folder: Path, level: dict, job: _Job) -> None:
-    stem, about, numbers, positions = job
+    stem, about, numbers, positions, charge = job
+    molecule = Molecules.single(numbers, torch.from_numpy(positions), charge=charge)
     with one_thread():
-        save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
+        save(folder / f"{stem}.npz", calculate(molecule), {**about, "level": level})
 
 
 def _reason(index: int, problem: Exception) -> str:
@@ -138,9 +140,10 @@ def _reason(index: int, problem: Exception) -> str:
 
 
 def identity(molecule: Molecules, level: dict) -> str:
-    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit) or the level."""
+    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit), the charge or the level."""
     arrays = (molecule.numbers.numpy(), molecule.positions.double().numpy())
-    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True))[:16]
+    charge = "" if molecule.charge is None else f"charge {int(molecule.charge)}"
+    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True), charge)[:16]
 
 
 @contextmanager

@@ -60,20 +60,20 @@ class ScfSettings(Section):
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
-    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the origin) and occupied orbitals of a single ``molecule``.
+    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the centre of mass) and occupied orbitals of a single ``molecule``.
 
     The forces hold the response of the grid, so that they sum to zero. The SCF starts from superposed atoms, never from
     another frame: a label does not depend on the order of the work.
-    Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
+    Raises `NotConverged`, and `MoleculeError` for what is not a closed shell.
     """
-    check_geometry(molecule.numbers, molecule.positions, "this molecule")
+    check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
     field = _converged(molecule, settings)
     occupied = field.mo_coeff[:, field.mo_occ > 0]
     return Properties(
         molecule,
         energy=torch.tensor([field.e_tot], dtype=torch.float64),
         forces=torch.from_numpy(-_Gradient(field).kernel()),
-        dipole=torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None],
+        dipole=molecule.about_the_centre_of_mass(torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None]),
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
     )
 
@@ -103,7 +103,9 @@ class _Gradient(Gradients):
 
 def _converged(molecule: Molecules, settings: ScfSettings) -> _KohnSham:
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
-    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
+    mol = gto.M(
+        atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
+    )
     field = _KohnSham(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
     field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
     field.grids.prune = dft.gen_grid.nwchem_prune

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from types import TracebackType
@@ -47,7 +46,7 @@ class Processes(Executor):
         with self._lock:
             if self._ended:
                 raise RuntimeError("these processes have been shut down")
-            job = _Job(Future(), partial(fn, *args, **kwargs))
+            job = _Job(Future(), fn, args, kwargs)
             self._new.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True)
@@ -55,7 +54,7 @@ class Processes(Executor):
             self._ring.send_bytes(b"job")
         return job.future
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001 (as in the base class)
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:  # type: ignore[override]  # by keywords only
         """End the processes, after all jobs, or at once with ``cancel_futures``."""
         with self._lock:
             self._ended, self._cancelled = True, self._cancelled or cancel_futures
@@ -112,7 +111,9 @@ def results(jobs: Iterable[Any], work: Callable[[Any], Any], execute: Executor) 
 @dataclass
 class _Job:
     future: Future
-    call: Callable[[], Any]
+    function: Callable[..., Any]
+    arguments: tuple
+    keywords: dict[str, Any]
     deaths: int = 0
 
 
@@ -138,7 +139,7 @@ class _Process:
     def take(self, job: _Job) -> None:
         self.job, self.taken = job, self.taken + 1
         try:
-            self.connection.send(job.call)
+            self.connection.send((job.function, job.arguments, job.keywords))
         except BrokenPipeError:
             pass  # it died while starting: `answer` finds out how
 
@@ -169,11 +170,11 @@ def _serve(connection: Connection) -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     while True:
         try:
-            call = connection.recv()
+            function, arguments, keywords = connection.recv()
         except EOFError:
             return
         try:
-            answer = True, call()
+            answer = True, function(*arguments, **keywords)
         except Exception as error:
             answer = False, error
         connection.send(answer)

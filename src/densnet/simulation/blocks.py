@@ -29,7 +29,7 @@ class Blocks:
         last = len(replicas.numbers) - self.atoms
         filled = torch.where(places < len(replicas.numbers), places, last + places % self.atoms)
         self.source = filled if replicas.count % block else None
-        self.shape = Molecules.replicas(replicas.numbers[: self.atoms], replicas.positions.new_zeros(block, self.atoms, 3))
+        self.shape = replicas.cut(replicas.count)[0].copies(replicas.positions.new_zeros(block, self.atoms, 3))
         self.pool = ThreadPoolExecutor(threads) if min(threads, self.count) > 1 else None
 
     def __call__(self, molecules: Molecules) -> Properties:

@@ -54,7 +54,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
 
-    former = predictor.provenance.get("frames", {})
+    charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
     now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
@@ -63,6 +63,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         "training": plan.model_dump(mode="json"),
         "coverage": coverage(example.properties.molecules for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
+        **({} if charges is None else {"charges": charges}),
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)

@@ -160,7 +160,7 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     """
     velocities = _kicks(modes, settings.temperature * units.KELVIN)
     still = modes.molecule
-    start = Molecules.replicas(still.numbers, still.positions.expand(len(velocities), -1, -1), still.isotopes)
+    start = still.copies(still.positions.expand(len(velocities), -1, -1))
     timestep = settings.timestep_fs * units.FEMTOSECOND
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)

@@ -29,7 +29,7 @@ class PreparationError(DensnetError):
     """Frames that could not be prepared; the message says why."""
 
 
-Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
+Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str, int]
 
 
 def prepare(
@@ -92,17 +92,19 @@ def _metrics(labels: list[Properties], basis: DensityBasis) -> list[Tensor]:
 
 def _job(index: int, orbitals: Orbitals) -> Job:
     molecule = orbitals.molecule
-    return index, molecule.numbers.numpy(), molecule.positions.numpy(), orbitals.coefficients.numpy(), orbitals.basis
+    arrays = molecule.numbers.numpy(), molecule.positions.numpy(), orbitals.coefficients.numpy()
+    return index, *arrays, orbitals.basis, int(molecule.net_charge)
 
 
 def _identity(job: Job, basis: DensityBasis, points: int) -> str:
-    return sha256(f"{basis.fingerprint} {points} {job[4]}", *(array.tobytes() for array in job[1:4]))[:16]
+    charge = f" charge {job[5]}" if job[5] else ""
+    return sha256(f"{basis.fingerprint} {points} {job[4]}{charge}", *(array.tobytes() for array in job[1:4]))[:16]
 
 
 @one_thread()
 def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
-    (index, numbers, positions, coefficients, name), fitted = job
-    molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
+    (index, numbers, positions, coefficients, name, charge), fitted = job
+    molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions), charge=charge)
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
     seed = int(sha256(positions.tobytes())[:12], 16)
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
