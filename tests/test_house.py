@@ -42,7 +42,7 @@ DOORS = {
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
     "ase": ("reference/", "interfaces/"),
-    "jcamp": ("spectra/",),
+    "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pickle": (),

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_over_a_socket_the_same_trajectory(tmp_path):
     run = i_pi(remote)
     socket = Path(ipi.actualunixsocketname(name))
     while not socket.exists() and run.poll() is None:
-        pass
+        time.sleep(0.05)
     command = [sys.executable, "-m", "densnet.cli", "drive", "water", "water.xyz", "--address", name]
     driver = subprocess.run(command, cwd=remote, capture_output=True, text=True, timeout=120)
     ends_well(run, remote)

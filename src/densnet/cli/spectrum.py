@@ -19,7 +19,8 @@ def spectrum(
 ) -> None:
     """Compute the infrared spectrum (km/mol per cm^-1) of a trajectory, averaged over its replicas.
 
-    Writes infrared.csv, infrared.jdx (JCAMP-DX), infrared.png and bands.csv into the output folder and prints the bands.
+    Writes infrared.csv, infrared.jdx (JCAMP-DX), infrared-absorbance.jdx (the same for 10 mbar in a cell of 10 cm), infrared.png and
+    bands.csv into the output folder and prints the bands.
     """
     from rich.console import Console
 
@@ -27,13 +28,15 @@ def spectrum(
     from densnet.settings import parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
     from densnet.spectra.comparison import compare
+    from densnet.spectra.gas import absorbance
     from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
     from densnet.spectra.jcamp import write_jcamp
-    from densnet.spectra.tables import read_experiment, write_bands, write_csv
+    from densnet.spectra.measured import read_measured, told
+    from densnet.spectra.tables import write_bands, write_csv
     from densnet.workflow.ensemble import named_isotopes
 
     settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_experiment(path) for path in experiment or []]
+    measured = [read_measured(path) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
@@ -46,6 +49,7 @@ def spectrum(
     output.mkdir(parents=True, exist_ok=True)
     write_csv(output / "infrared.csv", found)
     write_jcamp(output / "infrared.jdx", found, f"{trajectory.stem}, infrared from dynamics")
+    write_jcamp(output / "infrared-absorbance.jdx", absorbance(found), f"{trajectory.stem}, infrared from dynamics")
     write_bands(output / "bands.csv", bands, dict(found.header))
     draw_spectrum(output / "infrared.png", found, references=measured)
 
@@ -53,7 +57,8 @@ def spectrum(
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
-    console.print(f"written: {output}/infrared.csv, .jdx, .png and bands.csv", soft_wrap=True, highlight=False)
+        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
+    console.print(f"written: {output}/infrared.csv, .jdx, .png, infrared-absorbance.jdx and bands.csv", soft_wrap=True, highlight=False)
 
 
 def _band_table(bands):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from densnet.settings import Section
-from densnet.spectra.spectrum import Spectrum, SpectrumError, smoothed
+from densnet.spectra.spectrum import Spectrum, SpectrumError, cut, smoothed
 
 
 class ComparisonSettings(Section):
@@ -50,8 +50,8 @@ class Comparison:
 def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSettings = ComparisonSettings()) -> Comparison:
     """Compare on the part of the range that both cover; the result states that part.
 
-    Both are cut to the range, smoothed on the common grid, normalised to sum 1, clipped and normalised again to p, q:
-    ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
+    Both are cut to the range, smoothed on the common grid (after interpolation if coarse), normalised to sum 1, clipped and normalised
+    again to p, q: ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
     ``step sum |P - Q|`` after it, with P, Q the cumulated p, q. Overall scale drops out of all three.
     """
     lower = max(settings.lower, spectrum.axis[0], reference.axis[0])
@@ -80,8 +80,8 @@ def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSetting
 def _on_grid(spectrum: Spectrum, grid: NDArray, sigma: float) -> NDArray:
     if sigma == 0:
         return np.interp(grid, spectrum.axis, spectrum.intensity)
-    inside = (spectrum.axis >= grid[0]) & (spectrum.axis <= grid[-1])
-    return smoothed(Spectrum(spectrum.axis[inside], spectrum.intensity[inside]), grid, sigma)
+    axis, (intensity,) = cut(spectrum.axis, spectrum.intensity[None], grid[0], grid[-1])
+    return smoothed(Spectrum(axis, intensity), grid, sigma)
 
 
 def _distribution(values: NDArray, clip: float) -> NDArray:

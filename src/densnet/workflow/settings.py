@@ -21,8 +21,8 @@ from densnet.reference.geometries import SampleSettings
 from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.infrared import InfraredSettings, suffices
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import SpectrumError
-from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 
@@ -99,7 +99,7 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
     settings = parse(RunFile, values, "")
     for path in settings.spectrum.experiment:
-        read_experiment(root / path)  # a file that cannot be read is better known before the work than after it
+        read_measured(root / path)  # a file that cannot be read is better known before the work than after it
     run = settings.run
     if run.model is None:
         if settings.sample is None:

@@ -26,11 +26,12 @@ from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import molar
+from densnet.spectra.gas import absorbance
 from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.spectra.tables import write_bands, write_csv
 from densnet.threads import one_thread
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
@@ -214,7 +215,7 @@ class Chain:
         write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """``spectrum.csv``, ``.jdx``, ``-absorbance.jdx``; ``bands.csv``, ``.json``; ``comparison.json``; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
@@ -227,6 +228,7 @@ class Chain:
         bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
+        write_jcamp(place / "spectrum-absorbance.jdx", absorbance(found), f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
         measured = self._measured(place)
         rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
@@ -245,7 +247,7 @@ class Chain:
         found, names = {}, [path.name for path in paths]
         for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(self.root / path)
         return found
 
     @property
@@ -297,7 +299,7 @@ class Chain:
 
 
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
+    """Whether a measured curve reaches over most of a band and absorbs there: without an integral above its baseline it has no centroid."""
     lower, upper = limits
     reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+    return bool(reach > 0.7 * (upper - lower) and spectrum.integral(lower, upper) > 0)
