@@ -46,7 +46,8 @@ def label() -> Properties:
 
 def test_an_ion_is_labelled_as_pyscf_does(label):
     atoms = [(SYMBOLS[z], x) for z, x in zip(HYDROXIDE.numbers.tolist(), HYDROXIDE.positions.tolist())]
-    field = dft.RKS(gto.M(atom=atoms, unit="Bohr", basis=SETTINGS.basis, charge=-1, verbose=0), xc="PBE").density_fit(auxbasis=SETTINGS.coulomb_basis)
+    ion = gto.M(atom=atoms, unit="Bohr", basis=SETTINGS.basis, charge=-1, verbose=0)
+    field = dft.RKS(ion, xc="PBE").density_fit(auxbasis=SETTINGS.coulomb_basis)
     field.chkfile = None
     field.kernel()
     assert label.orbitals[0].electrons == 10 and float(label.energy) == pytest.approx(field.e_tot, abs=2e-4)

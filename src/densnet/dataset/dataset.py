@@ -13,6 +13,9 @@ from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS
 from densnet.properties import MissingProperty, Properties
 
+LABELLED = {name: quantity for name, quantity in Properties.table().items() if "." not in name}
+"""What a label may hold besides its orbitals."""
+
 
 class DatasetError(DensnetError):
     """Data that cannot be read or used; the message names the file, what is wrong, and the remedy."""
@@ -42,7 +45,7 @@ class Label:
     @property
     def holds(self) -> tuple[str, ...]:
         """Which properties are labelled."""
-        return tuple(name for name in ("energy", "forces", "dipole", "orbitals") if getattr(self.properties, name) is not None)
+        return tuple(name for name in (*LABELLED, "orbitals") if getattr(self.properties, name) is not None)
 
 
 class Dataset(Sequence[Label]):

@@ -15,7 +15,7 @@ import torch
 import densnet
 from densnet import files, units
 from densnet.dataset import extxyz
-from densnet.dataset.dataset import Dataset, DatasetError, Label
+from densnet.dataset.dataset import LABELLED, Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
 from densnet.frames import neutral
 from densnet.frames.xyz import looks_like_one
@@ -25,9 +25,6 @@ from densnet.units import ANGSTROM
 
 FORMAT = "densnet-dataset"
 FORMAT_VERSION = 1
-LABELLED = {name: quantity for name, quantity in Properties.table().items() if "." not in name}
-"""What a label may hold besides its orbitals."""
-
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",

@@ -54,7 +54,7 @@ class Processes(Executor):
             self._ring.send_bytes(b"job")
         return job.future
 
-    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:  # type: ignore[override]  # by keywords only
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
         """End the processes, after all jobs, or at once with ``cancel_futures``."""
         with self._lock:
             self._ended, self._cancelled = True, self._cancelled or cancel_futures
