@@ -117,7 +117,7 @@ def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder:
                                         "energy": rest.energy.model_copy(update={"steps": 0})})  # fmt: skip
         plans = [first, plan]
     predictor = untrained(parts[0], model, basis, SEED)
-    predictor = WholePredictor.of(predictor) if line.whole else predictor
+    predictor = WholePredictor.like(predictor) if line.whole else predictor
     before = json.loads(curve.read_text().splitlines()[-1])["cpu_s"] if curve.exists() else 0.0
     began = time.process_time()
 

@@ -48,13 +48,14 @@ class MoleculeError(DensnetError):
 
 @dataclass(frozen=True)
 class Molecules:
-    """A batch of neutral closed-shell molecules, flattened over atoms.
+    """A batch of closed-shell molecules, flattened over atoms.
 
     numbers    [atoms] int64       atomic numbers
     positions  [atoms, 3]          bohr
     owner      [atoms] int64       index of the molecule an atom belongs to, ascending
     count                          number of molecules
     isotopes   [atoms] float64     electron masses, or None: the most abundant isotope of each element
+    charge     [molecules] int64   e, or None: all are neutral; see `net_charge`
     """
 
     numbers: Tensor
@@ -62,24 +63,33 @@ class Molecules:
     owner: Tensor
     count: int
     isotopes: Tensor | None = None
+    charge: Tensor | None = None
 
     @classmethod
-    def single(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None) -> Molecules:
-        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
+    def single(
+        cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None, charge: int = 0
+    ) -> Molecules:
+        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given), ``charge`` in e."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         if not torch.is_tensor(positions):
             positions = torch.as_tensor(positions, dtype=torch.float64)
-        return cls(numbers, positions, torch.zeros_like(numbers), 1, isotopes)
+        return cls(numbers, positions, torch.zeros_like(numbers), 1, isotopes, _charges(charge, 1, numbers.device))
 
     @classmethod
-    def replicas(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None) -> Molecules:
+    def replicas(
+        cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None, charge: int = 0
+    ) -> Molecules:
         """Several geometries of one molecule: ``numbers``, ``isotopes`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
         positions = torch.as_tensor(positions)
         count, atoms = positions.shape[:2]
         numbers = torch.as_tensor(numbers, dtype=torch.int64, device=positions.device)
         owner = torch.arange(count, device=positions.device).repeat_interleave(atoms)
         masses = None if isotopes is None else isotopes.to(positions.device).repeat(count)
-        return cls(numbers.repeat(count), positions.reshape(-1, 3), owner, count, masses)
+        return cls(numbers.repeat(count), positions.reshape(-1, 3), owner, count, masses, _charges(charge, count, positions.device))
+
+    def copies(self, positions: Tensor) -> Molecules:
+        """A single molecule at other ``positions`` [copies, atoms, 3], bohr, with its isotopes and its charge."""
+        return Molecules.replicas(self.numbers, positions, self.isotopes, 0 if self.charge is None else int(self.charge))
 
     @classmethod
     def concatenate(cls, batch: list[Molecules]) -> Molecules:
@@ -91,6 +101,7 @@ class Molecules:
             torch.cat([m.owner + int(o) for m, o in zip(batch, offsets)]),
             int(offsets[-1]),
             torch.cat([m.masses for m in batch]) if any(m.isotopes is not None for m in batch) else None,
+            torch.cat([m.net_charge for m in batch]) if any(m.charge is not None for m in batch) else None,
         )
 
     def at(self, positions: Tensor) -> Molecules:
@@ -101,13 +112,31 @@ class Molecules:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
-        isotopes = None if self.isotopes is None else self.isotopes.to(device)
-        return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count, isotopes)
+        isotopes, charge = (None if extra is None else extra.to(device) for extra in (self.isotopes, self.charge))
+        return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count, isotopes, charge)
 
     @cached_property
     def sizes(self) -> Tensor:
         """[molecules] number of atoms of each."""
         return torch.bincount(self.owner, minlength=self.count)
+
+    @property
+    def net_charge(self) -> Tensor:
+        """[molecules] int64, e: ``charge``, or zeros."""
+        return torch.zeros(self.count, dtype=torch.int64, device=self.numbers.device) if self.charge is None else self.charge
+
+    @property
+    def surplus(self) -> Tensor | None:
+        """[atoms] float64, electrons that each has beyond a neutral atom if the charge is shared out evenly; None if all are neutral."""
+        return None if self.charge is None else (-self.charge / self.sizes.double())[self.owner]
+
+    def about_the_centre_of_mass(self, dipole: Tensor) -> Tensor:
+        """[molecules, 3] a ``dipole`` (e bohr) about the origin, moved to the centre of mass; the same where there is no charge."""
+        if self.charge is None:
+            return dipole
+        masses = self.masses[:, None]
+        centre = self.total(masses * self.positions.to(masses.dtype)) / self.total(masses)
+        return dipole - (self.charge[:, None] * centre).to(dipole.dtype)
 
     @cached_property
     def masses(self) -> Tensor:
@@ -121,20 +150,27 @@ class Molecules:
         """The single molecules of the batch."""
         sizes = self.sizes.tolist()
         masses = [None] * self.count if self.isotopes is None else self.isotopes.split(sizes)
-        parts = zip(self.numbers.split(sizes), self.positions.split(sizes), masses, strict=True)
-        return [Molecules(z, x, torch.zeros_like(z), 1, m) for z, x, m in parts]
+        charges = [None] * self.count if self.charge is None else [q if int(q) else None for q in self.charge.split(1)]
+        parts = zip(self.numbers.split(sizes), self.positions.split(sizes), masses, charges, strict=True)
+        return [Molecules(z, x, torch.zeros_like(z), 1, m, q) for z, x, m, q in parts]
 
     def cut(self, parts: int) -> list[Molecules]:
         """A batch of one composition in ``parts`` of equal numbers of molecules."""
         size = self.count // parts
         owner = self.owner[: len(self.owner) // parts]
         masses = [None] * parts if self.isotopes is None else self.isotopes.chunk(parts)
-        return [Molecules(z, x, owner, size, m) for z, x, m in zip(self.numbers.chunk(parts), self.positions.chunk(parts), masses)]
+        charges = [None] * parts if self.charge is None else self.charge.chunk(parts)
+        columns = zip(self.numbers.chunk(parts), self.positions.chunk(parts), masses, charges, strict=True)
+        return [Molecules(z, x, owner, size, m, q) for z, x, m, q in columns]
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""
         out = torch.zeros(self.count, *values.shape[1:], dtype=values.dtype, device=values.device)
         return out.index_add(0, self.owner, values)
+
+
+def _charges(charge: int, count: int, device: torch.device) -> Tensor | None:
+    return torch.full((count,), charge, dtype=torch.int64, device=device) if charge else None
 
 
 def hill(numbers: Iterable[int]) -> str:
@@ -254,17 +290,17 @@ SUPPORTED = {1, 6, 7, 8, 9, 16, 17}
 """Elements that the package promises: H, C, N, O, F, S, Cl."""
 
 
-def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM) -> None:
+def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM, *, charge: int = 0) -> None:
     """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
 
-    ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted.
+    ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.
     """
     if not len(numbers):
         raise MoleculeError(f"{name}: there are no atoms; a molecule has one at least.")
     for number in sorted(set(numbers.tolist()) - SUPPORTED):
         symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
         raise MoleculeError(f"{name}: element {symbol} is not supported; densnet knows H, C, N, O, F, S and Cl.")
-    electrons = int(numbers.sum())
+    electrons = int(numbers.sum()) - charge
     if electrons % 2:
         raise MoleculeError(
             f"{name}: {electrons} electrons, an odd number; densnet treats neutral closed-shell molecules only. "

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import torch
 
-from densnet.dataset.dataset import DatasetError, Label
+from densnet.dataset.dataset import LABELLED, DatasetError, Label
 from densnet.frames import comment, xyz
 from densnet.frames.xyz import Record
 from densnet.properties import Properties
-from densnet.units import E_ANGSTROM, EV, EV_PER_ANGSTROM
-
-UNITS = {"energy": EV, "forces": EV_PER_ANGSTROM, "dipole": E_ANGSTROM}
 
 
 def read(path: Path) -> list[Label]:
@@ -31,9 +28,10 @@ def read(path: Path) -> list[Label]:
 
 
 def _label(record: Record) -> Label:
-    shapes = {"energy": (1,), "forces": (len(record.molecule.numbers), 3), "dipole": (1, 3)}
+    counts = {"molecule": 1, "atom": len(record.molecule.numbers)}
+    shapes = {name: (counts[quantity.per], *quantity.shape) for name, quantity in LABELLED.items()}
     found = {quantity: _value(record, quantity, shape) for quantity, shape in shapes.items()}
-    values = {quantity: None if value is None else value * UNITS[quantity] for quantity, value in found.items()}
+    values = {quantity: None if value is None else value * LABELLED[quantity].outside[1] for quantity, value in found.items()}
     used = {f"{prefix}{quantity}" for prefix in ("REF_", "") for quantity in shapes} | STRUCTURE
     unread = tuple(key for key in (*record.about, *record.columns) if key not in used)
     properties = Properties(record.molecule, **values)

@@ -15,7 +15,7 @@ import torch
 import densnet
 from densnet import files, units
 from densnet.dataset import extxyz
-from densnet.dataset.dataset import Dataset, DatasetError, Label
+from densnet.dataset.dataset import LABELLED, Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
 from densnet.frames import neutral
 from densnet.frames.xyz import looks_like_one
@@ -28,9 +28,8 @@ FORMAT_VERSION = 1
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
-    "energy": "hartree",
-    "forces": "hartree/bohr",
-    "dipole": "e bohr, about the origin",
+    "charge": "e",
+    **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "trajectory": "number of the trajectory",
     "temperature": "K",
@@ -73,10 +72,9 @@ def _labels(path: Path) -> list[Label]:
 
 def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
-    record = {name: array for name, array in _arrays(properties).items() if array is not None}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
     with files.replacing(path, "wb") as file:
-        np.savez(file, header=json.dumps(header), **record)
+        np.savez(file, header=json.dumps(header), **_arrays(properties))
 
 
 def _read_label(path: Path) -> Label:
@@ -90,32 +88,29 @@ def _read_label(path: Path) -> Label:
     return _label(arrays, header, header["level"], str(path))
 
 
-def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
+def _arrays(properties: Properties) -> dict[str, np.ndarray]:
     def plain(tensor):
-        return None if tensor is None else tensor.detach().cpu().numpy()
+        return tensor.detach().cpu().numpy()
 
-    orbitals = properties.orbitals and properties.orbitals[0].coefficients.float()
-    return {
-        "numbers": plain(properties.molecules.numbers),
-        "positions": plain(properties.molecules.positions.double()),
-        "energy": None if properties.energy is None else plain(properties.energy.double())[0],
-        "forces": plain(properties.forces),
-        "dipole": None if properties.dipole is None else plain(properties.dipole)[0],
-        "occupied_orbitals": plain(orbitals),
-    }
+    tensors = properties.tensors()
+    known = {name: t.double() if LABELLED[name].double else t for name, t in tensors.items() if name in LABELLED}
+    known = {name: plain(t[0] if LABELLED[name].per == "molecule" else t) for name, t in known.items()}
+    if properties.orbitals is not None:
+        known["occupied_orbitals"] = plain(properties.orbitals[0].coefficients.float())
+    molecule = properties.molecules
+    if molecule.charge is not None:
+        known["charge"] = plain(molecule.charge[0])
+    return {"numbers": plain(molecule.numbers), "positions": plain(molecule.positions.double()), **known}
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
-    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
-    values = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-    orbitals = values.get("occupied_orbitals")
-    properties = Properties(
-        molecule,
-        energy=None if "energy" not in values else values["energy"].double()[None],
-        forces=values.get("forces"),
-        dipole=None if "dipole" not in values else values["dipole"][None],
-        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals, basis=level["basis"]),),
-    )
+    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]), charge=int(arrays.get("charge", 0)))
+    known = {name: torch.from_numpy(np.asarray(arrays[name])) for name in LABELLED if name in arrays}
+    known = {name: t[None] if LABELLED[name].per == "molecule" else t for name, t in known.items()}
+    properties = Properties(molecule, **{name: t.double() if LABELLED[name].double else t for name, t in known.items()})
+    if "occupied_orbitals" in arrays:
+        coefficients = torch.from_numpy(arrays["occupied_orbitals"])
+        properties = properties.replace(orbitals=(Orbitals(molecule=molecule, coefficients=coefficients, basis=level["basis"]),))
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
 
@@ -128,19 +123,20 @@ def _check_version(version: int, path: Path) -> None:
 
 
 def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
-    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements, compressed, with a checksum.
+    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements and charge, compressed, with a checksum.
 
     ``provenance`` is a sentence on where the frames are from. Labels that differ in what they hold are refused with `DatasetError`.
     """
     if not len(labels):
         raise DatasetError(f"there are no labels to seal into {path}.")
-    groups: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, label in enumerate(labels):
-        groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
+        molecule = label.properties.molecules
+        groups.setdefault((tuple(molecule.numbers.tolist()), int(molecule.net_charge)), []).append(i)
     path = Path(path)
     contents = [
         _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
-        for elements, indices in groups.items()
+        for (elements, _), indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(path) as part, h5py.File(part, "w") as file:
@@ -153,8 +149,8 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
 def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", "energy", "forces", "dipole", "occupied_orbitals"):
-        known = [row[name] for row in rows if row[name] is not None]
+    for name in ("positions", "charge", *LABELLED, "occupied_orbitals"):
+        known = [row[name] for row in rows if name in row]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
         if known:
@@ -203,7 +199,7 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
     if "occupied_orbitals" in file and "basis" not in file.attrs:
         raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
-    names = [name for name in ("energy", "forces", "dipole", "occupied_orbitals") if name in file]
+    names = [name for name in (*LABELLED, "occupied_orbitals") if name in file]
     other = tuple(sorted(set(file) - {"numbers", "positions", "trajectory", "temperature", *names}))
     if not names:
         has = f"it has {', '.join(other)}" if other else "it has geometries alone"

@@ -25,7 +25,7 @@ from densnet.frames.xyz import GeometryError
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.progress import Progress, silent
 from densnet.reference import workers
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
 from densnet.units import AMU, ANGSTROM
 
 FORMAT = "densnet-frames"
@@ -47,7 +47,7 @@ class SampleSettings(Section):
     minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
     first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
     seed: int = Field(0, ge=0, description="the same seed gives the same frames")
-    workers: int = Field(0, ge=0, description="processes side by side; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="processes side by side; 0 = all cores")
 
     @field_validator("temperature", mode="before")
     @classmethod
@@ -86,7 +86,7 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
     frames = given if settings.method == "as given" else _trajectories(given, settings, progress)
     shuffled = [frames[i] for i in np.random.default_rng([settings.seed, 2]).permutation(len(frames))]
     kept = drop_duplicates(shuffled, settings.minimum_distance * ANGSTROM)[: settings.frames]
-    write(out, kept, settings.model_dump(mode="json", exclude={"workers"}))
+    write(out, kept, settings.deciding())
     return kept
 
 
@@ -100,13 +100,14 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
         number, isotopes = settings.first_trajectory + k, None if start.isotopes is None else start.isotopes.numpy()
         jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, isotopes, temperature, number, frames))
     collected: dict[int, list[Frame]] = {}
-    for job, found in workers.results(jobs, partial(_trajectory, settings=settings), settings.workers):
-        if isinstance(found, Exception):
-            raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
-        isotopes = None if job.isotopes is None else torch.from_numpy(job.isotopes)
-        molecules = [Molecules.single(job.numbers, positions * ANGSTROM, isotopes) for positions in found]
-        collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
-        progress(sum(map(len, collected.values())), settings.frames)
+    with workers.Processes(settings.workers) as local:
+        for job, found in workers.results(jobs, partial(_trajectory, settings=settings), local):
+            if isinstance(found, Exception):
+                raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
+            isotopes = None if job.isotopes is None else torch.from_numpy(job.isotopes)
+            molecules = [Molecules.single(job.numbers, positions * ANGSTROM, isotopes) for positions in found]
+            collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
+            progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
 
 

@@ -33,7 +33,7 @@ def deal(conformers: Molecules, replicas: int) -> Molecules:
             masses = [[round(m, 3) for m in (one.masses / units.AMU).tolist()] for one in (molecule, molecules[0])]
             raise StartError(f"geometry {index + 1} has isotopes of {masses[0]} u but geometry 1 of {masses[1]} u; give all the same ones.")
     positions = torch.stack([molecules[i % len(molecules)].positions.double() for i in range(replicas)])
-    return Molecules.replicas(molecules[0].numbers, positions, molecules[0].isotopes)
+    return molecules[0].copies(positions)
 
 
 def maxwell_boltzmann(molecules: Molecules, temperature: float, generator: Generator) -> Tensor:

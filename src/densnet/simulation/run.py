@@ -20,12 +20,13 @@ from densnet import units
 from densnet.files import sha256
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
-from densnet.settings import Section, SettingsError, cores
+from densnet.settings import Incidental, Section, SettingsError, cores
 from densnet.simulation import initial, integrators
 from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
 from densnet.simulation.novelty import Announce, Novelty
 from densnet.simulation.trajectory import Record, Trajectory, read_trajectory
 from densnet.simulation.watch import SimulationStopped, Watch
+from densnet.threads import one_thread
 
 __all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajectory", "simulate"]
 
@@ -61,13 +62,15 @@ class SimulateSettings(Section):
     friction: float = Field(1.0, gt=0, description="1/ps, friction of production with ensemble = 'langevin'")
     time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
     sample_every: int = Field(4, gt=0, description="steps between samples")
-    checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
-    threads: int = Field(0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one")
-    block: int = Field(
+    checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
+    threads: Incidental[int] = Field(
+        0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one"
+    )
+    block: Incidental[int] = Field(
         0, ge=0, description="replicas computed at once, at most: blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
     )
-    compile: bool = Field(
+    compile: Incidental[bool] = Field(
         False,
         description="prepare the model for this molecule first: machine code (a few minutes, once; needs g++; kept for the next run); with "
         "device = 'cuda' a recording of all its kernels, launched at once (seconds, every run; up to 24 atoms)",
@@ -79,9 +82,11 @@ class SimulateSettings(Section):
     novelty_limit: float = Field(
         2.0, gt=0, description="a sample is marked if its expected error exceeds so many times what validation frames reach"
     )
-    when_novel: Literal["mark", "stop"] = Field("mark", description="beyond that: warn once and mark the samples, or stop the run")
-    novel_frames: int = Field(40, ge=0, description="most marked frames that are written to be labelled")
-    novel_spacing_fs: float = Field(50.0, ge=0, description="fs between two such frames of a replica")
+    when_novel: Incidental[Literal["mark", "stop"]] = Field(
+        "mark", description="beyond that: warn once and mark the samples, or stop the run"
+    )
+    novel_frames: Incidental[int] = Field(40, ge=0, description="most marked frames that are written to be labelled")
+    novel_spacing_fs: Incidental[float] = Field(50.0, ge=0, description="fs between two such frames of a replica")
 
     @model_validator(mode="after")
     def _rotation_stays_removed(self):
@@ -121,6 +126,7 @@ class SimulateSettings(Section):
         return tuple(round(1000 * ps / self.timestep_fs) for ps in (self.thermalise_ps, self.duration_ps))
 
 
+@one_thread()
 def simulate(
     force_function: ForceFunction,
     start: Molecules,

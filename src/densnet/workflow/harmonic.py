@@ -23,7 +23,7 @@ from densnet.observables.conformers import Conformer, Ensemble, characterise, su
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
-from densnet.reference import campaign, geometries, scf
+from densnet.reference import campaign, geometries, scf, workers
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
 from densnet.settings import Section
@@ -79,7 +79,8 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
         else:
             place = folder / f"displaced-{sha256(*names)[:8]}"
             frames = [Frame(single, 0, float("nan")) for single in singles]
-            tally = campaign.run(frames, calculate, store.save_label, place, level=level, processes=settings.workers, progress=progress)
+            with workers.Processes(settings.workers) as local:
+                tally = campaign.run(frames, calculate, store.save_label, place, level=level, execute=local, progress=progress)
             if tally.aside:
                 raise scf.NotConverged(f"{tally.aside} displaced geometries did not converge; the reasons are in {place / 'aside'}.")
         return store.read(place).properties(require=("energy", "forces", "dipole"))
@@ -161,7 +162,7 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     timestep = settings.timestep_fs * units.FEMTOSECOND
     velocities = _kicks(modes, settings.temperature * units.KELVIN, timestep)
     still = modes.molecule
-    start = Molecules.replicas(still.numbers, still.positions.expand(len(velocities), -1, -1), still.isotopes)
+    start = still.copies(still.positions.expand(len(velocities), -1, -1))
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)
     steps = round(1000 * settings.duration_ps / settings.timestep_fs)

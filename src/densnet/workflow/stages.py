@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densnet import units
 from densnet.dataset import store
@@ -33,6 +32,7 @@ from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import write_bands, write_csv
+from densnet.threads import one_thread
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
@@ -87,13 +87,12 @@ class Chain:
         return (self._making_the_model() if self.trains else []) + self._using_the_model()
 
     def _chosen(self, *names: str) -> dict:
-        sections = self.settings.model_dump(mode="json")
-        return {name: sections[name] for name in names}
+        return {name: getattr(self.settings, name) for name in names}
 
     def _making_the_model(self) -> list[Stage]:
         start = (self.geometries,)
-        apart = {name: self._chosen("run")["run"][name] for name in ("held_out", "held_out_temperature")}
-        level = {"scf": self._chosen("label")["label"]["scf"]}
+        apart = {name: getattr(self.settings.run, name) for name in ("held_out", "held_out_temperature")}
+        level = {"scf": self.settings.label.scf}
         harmonic = {**level, **self._chosen("harmonic")}
         return [
             Stage("sample", "geometries worth a calculation", self._chosen("sample"), self.sample, files=start),
@@ -162,10 +161,10 @@ class Chain:
         found = evaluate_on(self.model(), frames, limit, self.progress)
         write_evaluation(place, found, overlap(held, known))
 
+    @one_thread()
     def conformers(self, place: Path) -> None:
         """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a
         given model, conformers of the reference in ``reference.json``."""
-        torch.set_num_threads(1)
         model = self.model().double()
         found = gather(self.named(), self._analysis(model))
         write_conformers(place / "conformers.json", found, {})
@@ -177,9 +176,9 @@ class Chain:
             for name in write_reference(place / "reference.json", known, found):
                 self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
+    @one_thread()
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
-        torch.set_num_threads(1)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
