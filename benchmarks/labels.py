@@ -14,11 +14,11 @@ import time
 import numpy as np
 import pyscf
 import torch
+from experiment import machine_line
 
 from densnet.dataset import store
 from densnet.reference.scf import ScfSettings, calculate
 from densnet.units import MEV_PER_ANGSTROM
-from densnet.workflow.timing import processor
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     chosen = np.linspace(0, len(labels) - 1, int(sys.argv[2]) if len(sys.argv) > 2 else 3).round().astype(int)
     settings = ScfSettings()
     torch.set_num_threads(1)
-    print(f"{processor()}, one core; pyscf {pyscf.__version__}, torch {torch.__version__}; {settings}")
+    print(f"{machine_line()}; pyscf {pyscf.__version__}; {settings}")
     worst = np.zeros(3)
     for index in chosen:
         known = labels[index].properties

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from densnet import units
 from densnet.cli.spectrum import spectrum
 from densnet.settings import SettingsError
+from densnet.simulation.temperature import Realised
 from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Gaussian, Sticks
 from densnet.spectra.tables import read_csv, write_csv
@@ -30,13 +31,18 @@ def run():
         time_step=0.01 * units.FEMTOSECOND,
         sample_step=units.FEMTOSECOND,
         temperature=torch.as_tensor(np.repeat(heat, 4, axis=1)),
+        numbers=torch.tensor([6, 8]),
+        masses=torch.tensor([12.0, 15.9949146]).double() * units.AMU,
+        positions=torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 0.0, 2.2]]]]).expand(6, 1, 2, 3),
+        times=t,
+        realised=Realised(300.0, 300.0, 30.5),
     )
 
 
 @pytest.fixture
 def verb(monkeypatch, run):
     """Runs the verb on that trajectory, whatever path it is given."""
-    monkeypatch.setattr("densnet.simulation.trajectory.read_trajectory", lambda path, motion: run)
+    monkeypatch.setattr("densnet.simulation.trajectory.read_trajectory", lambda path, motion=True, every=1: run)
     app = typer.Typer()
     app.command()(spectrum)
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
@@ -50,6 +56,7 @@ def test_files_and_numbers(verb, tmp_path):
     found = read_csv(tmp_path / "out" / "spectrum.csv")
     assert found.band(1500, 1700).integral == pytest.approx(974.880, rel=2e-3)
     assert found.header["replicas"] == 6 and found.error is not None
+    assert "6 replicas, temperature 300.0 +- 30.5 K (set: 300 K)" in result.output
     assert read_measured(tmp_path / "out" / "spectrum.jdx").intensity == pytest.approx(found.intensity, abs=1e-8 * found.intensity.max())
     again = read_measured(tmp_path / "out" / "spectrum-absorbance.jdx")  # on the molar scale again, less its baseline
     assert again.integral(1500, 1700) == pytest.approx(found.integral(1500, 1700), rel=1e-3) and "1000 Pa, 0.1 m" in again.header["molar"]

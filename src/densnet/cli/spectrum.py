@@ -29,28 +29,35 @@ def spectrum(
     and bands.csv into the folder and prints the bands. Absorption is Napierian, per mole: times 43.43 it is a decadic molar coefficient
     in L mol^-1 cm^-1.
     """
+    from dataclasses import replace
+
     from rich.console import Console
 
+    from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
     from densnet.settings import SettingsError, parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
-    from densnet.spectra.comparison import compare
-    from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+    from densnet.spectra.comparison import comparable, compare
+    from densnet.spectra.infrared import LINE, InfraredSettings, Sampling, from_series, highest_wavenumber
     from densnet.spectra.measured import read_measured, told
     from densnet.spectra.output import write_spectrum
+    from densnet.workflow.ensemble import named_isotopes
 
     if depth is not None and resolution is not None:
         raise SettingsError("--depth and --resolution are the same setting; give one of them.")
-    depth = 33356.41 / resolution if resolution is not None else 2048.0 if depth is None else depth
-    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_measured(path) for path in experiment or []]
+    depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
+    fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
+    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+    measured = [comparable(read_measured(path), maximum, str(path)) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
-    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy())
-    found = from_series(run.dipole, sampling, settings=settings)
+    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
+    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
+    found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
+    found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()
 
     out.mkdir(parents=True, exist_ok=True)
@@ -58,6 +65,7 @@ def spectrum(
     draw_spectrum(out / "spectrum.png", smooth, references=measured)
 
     console = Console(markup=False, emoji=False)
+    console.print(f"{len(run.dipole)} replicas, {run.realised}", soft_wrap=True, highlight=False)
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)

@@ -66,7 +66,7 @@ class PointGroup:
 
 def point_group(molecule: Molecules, tolerance: float = SAME) -> PointGroup:
     """The group of the operations that move no atom further than ``tolerance`` (bohr) off a like one, isotopes told apart."""
-    found = [(turn, move) for turn, move in symmetry_operations(molecule, tolerance) if torch.equal(molecule.masses[move], molecule.masses)]
+    found = symmetry_operations(molecule, tolerance)
     points = molecule.positions.detach().double()
     points = points - points.mean(0)
     if not found:  # along a line

@@ -14,7 +14,7 @@ from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.exchange import ExchangeCorrelation
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
 
 
 class NotConverged(DensnetError):
@@ -31,7 +31,7 @@ class ScfSettings(Section):
     angular_points: int = Field(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
     conv_tol: float = Field(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
     max_cycle: int = Field(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: int = Field(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
+    memory_mb: Incidental[int] = Field(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
 
     @field_validator("xc")
     @classmethod
@@ -55,24 +55,25 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        return {**self.model_dump(exclude={"max_cycle", "memory_mb"}), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+        deciding = {name: value for name, value in self.deciding().items() if name != "max_cycle"}  # it decides whether, not what
+        return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
-    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the origin) and occupied orbitals of a single ``molecule``.
+    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the centre of mass) and occupied orbitals of a single ``molecule``.
 
     The forces hold the response of the grid, so that they sum to zero. The SCF starts from superposed atoms, never from
     another frame: a label does not depend on the order of the work.
-    Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
+    Raises `NotConverged`, and `MoleculeError` for what is not a closed shell.
     """
-    check_geometry(molecule.numbers, molecule.positions, "this molecule")
+    check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
     field = _converged(molecule, settings)
     occupied = field.mo_coeff[:, field.mo_occ > 0]
     return Properties(
         molecule,
         energy=torch.tensor([field.e_tot], dtype=torch.float64),
         forces=torch.from_numpy(-_Gradient(field).kernel()),
-        dipole=torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None],
+        dipole=molecule.about_the_centre_of_mass(torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None]),
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
     )
 
@@ -102,7 +103,9 @@ class _Gradient(Gradients):
 
 def _converged(molecule: Molecules, settings: ScfSettings) -> _KohnSham:
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
-    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
+    mol = gto.M(
+        atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
+    )
     field = _KohnSham(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
     field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
     field.grids.prune = dft.gen_grid.nwchem_prune

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 from densnet import units
-from densnet.molecules import SYMBOLS, Molecules, neighbours
+from densnet.molecules import SYMBOLS, Molecules, isotopologue, neighbours
 from densnet.observables.conformers import Conformer
 from densnet.observables.coordinates import angle, length
 from densnet.observables.pointgroup import point_group
@@ -17,17 +16,6 @@ from densnet.spectra.rotation import rotational_intensity
 
 _GHZ = units.INVERSE_CM / 29.9792458
 """hartree, as h nu."""
-
-_RAISED, _LOWERED = (str.maketrans("0123456789", digits) for digits in ("⁰¹²³⁴⁵⁶⁷⁸⁹", "₀₁₂₃₄₅₆₇₈₉"))
-
-
-def isotopologue(molecule: Molecules) -> str:
-    """Such as ¹²C₂ ¹H₆ ¹⁶O, carbon and hydrogen first."""
-    counts = Counter((SYMBOLS[n], round(m / units.AMU)) for n, m in zip(molecule.numbers.tolist(), molecule.masses.tolist()))
-    order = sorted(counts, key=lambda item: ({"C": 0, "H": 1}.get(item[0], 2), item))
-    times = {item: str(count).translate(_LOWERED) if count > 1 else "" for item, count in counts.items()}
-    return " ".join(f"{str(n).translate(_RAISED)}{s}{times[s, n]}" for s, n in order)
-
 
 def rotational_constants(molecule: Molecules) -> list[float]:
     """A, B, C in GHz, falling; one B of a linear molecule."""
@@ -49,7 +37,7 @@ def card(run: Run) -> list[str]:
     titles = ["", "by", "group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotation absorbs / km mol⁻¹"]
     molecule = run.model.conformers[0].molecule
     parts = [
-        page.paragraph(f"{isotopologue(molecule)}. At the minima, rigid and harmonic."),
+        page.paragraph(f"{isotopologue(molecule) or run.formula + ', the most abundant isotopes'}. At the minima, rigid and harmonic."),
         page.table(titles, rows),
         page.paragraph(_ROTATION),
     ]

@@ -74,7 +74,9 @@ def _made(run: Run) -> str:
     parts = [f"{header.get('replicas', '?')} replicas of {_number(header, 'length_ps')} ps {ENSEMBLES.get(ensemble, ensemble)}"]
     if dynamics:
         parts.append(f"after {dynamics['thermalise_ps']:g} ps of Langevin dynamics, time step {dynamics['timestep_fs']:g} fs")
-    parts.append(f"temperature set {run.temperature:g} K, measured {_number(header, 'temperature_K')} K")
+    told = run.json("spectrum/bands.json") or {}
+    found = told.get("measured_temperature_K") or float(header.get("temperature_K", "nan"))
+    parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, told.get('measured_temperature_error_K'))} K")
     parts.append(f"window {header.get('window', '?')} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
     parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
     return "Method: " + "; ".join(parts) + "."

@@ -22,7 +22,7 @@ class SpectrumError(DensnetError):
 
 @dataclass(frozen=True, eq=False)
 class Replicas:
-    """The spectra behind a mean, so that *any* linear figure of it gets its own standard error.
+    """What replicas contribute to a mean, so that *any* linear figure of it gets its own standard error.
 
     intensity  [replicas, frequencies]
     weights    [replicas], sum 1
@@ -32,6 +32,18 @@ class Replicas:
     intensity: NDArray
     weights: NDArray
     groups: NDArray
+
+    @classmethod
+    def ratio(cls, numerators: NDArray, denominators: ArrayLike, weights: NDArray) -> Replicas:
+        """``r = <x> / <y>`` of two means, ``x`` [replicas, frequencies] and ``y`` [replicas] or one number: one group of replicas.
+
+        Their `intensity` is ``r + (x_i - r y_i) / <y>``: the mean of it is r, and its scatter that of r (to first order, as for any ratio).
+        """
+        y = np.broadcast_to(np.asarray(denominators, dtype=np.float64), len(numerators))
+        middle = weights @ y
+        mean = weights @ numerators / middle
+        rows = mean + (numerators - np.outer(y, mean)) / middle
+        return cls(rows, weights, np.zeros(len(rows), dtype=np.int64))
 
     def mean(self, values: NDArray) -> NDArray:
         """Weighted mean of ``values`` [replicas, ...]."""

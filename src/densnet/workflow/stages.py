@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densnet import units
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.errors import DensnetError
-from densnet.files import content_hash, read_json, write_json
+from densnet.files import content_hash, read_json, replacing, write_json
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -25,7 +24,7 @@ from densnet.progress import Progress
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
-from densnet.simulation.run import read_trajectory, simulate
+from densnet.simulation.run import Trajectory, read_trajectory, simulate
 from densnet.spectra.comparison import compare
 from densnet.spectra.infrared import from_modes
 from densnet.spectra.measured import read_measured
@@ -33,8 +32,9 @@ from densnet.spectra.output import write_spectrum
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import write_csv
 from densnet.spectra.width import widened
+from densnet.threads import one_thread
 from densnet.training.examples import Example
-from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.folder import Stage
@@ -47,6 +47,7 @@ from densnet.workflow.harmonic import (
     named_geometries,
     remembered,
     write_conformers,
+    write_reference,
     write_slices,
 )
 from densnet.workflow.settings import RunFile
@@ -86,13 +87,12 @@ class Chain:
         return (self._making_the_model() if self.trains else []) + self._using_the_model()
 
     def _chosen(self, *names: str) -> dict:
-        sections = self.settings.model_dump(mode="json")
-        return {name: sections[name] for name in names}
+        return {name: getattr(self.settings, name) for name in names}
 
     def _making_the_model(self) -> list[Stage]:
         start = (self.geometries,)
-        apart = {name: self._chosen("run")["run"][name] for name in ("held_out", "held_out_temperature")}
-        level = {"scf": self._chosen("label")["label"]["scf"]}
+        apart = {name: getattr(self.settings.run, name) for name in ("held_out", "held_out_temperature")}
+        level = {"scf": self.settings.label.scf}
         harmonic = {**level, **self._chosen("harmonic")}
         return [
             Stage("sample", "training geometries", self._chosen("sample"), self.sample, files=start),
@@ -161,10 +161,10 @@ class Chain:
         found = evaluate_on(self.model(), frames, limit, self.progress)
         write_evaluation(place, found, overlap(held, known))
 
+    @one_thread()
     def conformers(self, place: Path) -> None:
         """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; what
         ships of this molecule, calculated at the reference level and measured, in ``reference.json``."""
-        torch.set_num_threads(1)
         model = self.model().double()
         found = gather(self.named(), self._analysis(model))
         write_conformers(place / "conformers.json", found, {})
@@ -173,11 +173,12 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            write_json(place / "reference.json", {**read_json(known), "measured": shipped.measured(known)})
+            for name in write_reference(place / "reference.json", known, found):
+                self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
+    @one_thread()
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
-        torch.set_num_threads(1)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
@@ -207,12 +208,14 @@ class Chain:
             simulate(forces, start, settings, place, self.progress, provenance, partial(self._warn, place))
         run = read_trajectory(place, motion=False)
         write_json(place / "expected.json", expected_errors(run))
+        self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
-        np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
+        with replacing(place / "drift.npz", "wb") as file:
+            np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
 
     def _warn(self, place: Path, text: str) -> None:
         """Tells a warning and keeps it in ``warnings.json`` of the stage, so that it stands on the page too."""
@@ -227,17 +230,19 @@ class Chain:
         temperature = self.settings.simulate.temperature
         width = self.settings.spectrum.width
         found, parts = weighted_spectrum(run, ensemble, temperature, self.settings.spectrum.infrared)
+        found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             named = replace(part, header={**part.header, "conformer": conformer.name})
             write_csv(place / f"conformer-{number}.csv", named)
             write_csv(place / f"smoothed-{number}.csv", widened(named, width))
         sticks = sticks_of(ensemble, temperature)
-        limits = self.settings.spectrum.bands or bands_around(sticks)
+        measured = self._measured(place)
+        limits = [_side_by_side(pair, found, measured.values()) for pair in self.settings.spectrum.bands or bands_around(sticks)]
         bands = found.bands(limits)
         write_spectrum(place, found, bands, self.settings.run.name, width)
-        measured = self._measured(place)
-        rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
-        write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})
+        rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
+        told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
+        write_json(place / "bands.json", told)
         write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
         sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
         moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
@@ -301,6 +306,16 @@ class Chain:
     def basis(self, labels: Dataset) -> DensityBasis:
         """The functions for the elements of ``labels``."""
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
+
+
+def _realised(run: Trajectory) -> dict[str, float | None]:
+    return {"measured_temperature_K": run.realised.mean, "measured_temperature_error_K": run.realised.error}
+
+
+def _side_by_side(limits: tuple[float, float], found: Spectrum, measured: Iterable[Spectrum]) -> tuple[float, float]:
+    """A band, less what ``found`` and measured curves that reach over most of it do not cover: what is compared is over one range."""
+    covering = [found.axis, *(curve.axis for curve in measured if _covers(curve, limits))]
+    return max(limits[0], *(axis[0] for axis in covering)), min(limits[1], *(axis[-1] for axis in covering))
 
 
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
