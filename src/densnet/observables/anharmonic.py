@@ -114,14 +114,13 @@ class Anharmonic:
     @classmethod
     def from_dict(cls, content: dict) -> Anharmonic:
         """What `to_dict` gave."""
-        known = {n: content.get(f"{n}_per_cm") for n in ("harmonic", "fundamentals", "diagonal")}
-        nothing = [None] * len(known["harmonic"])
-        values = [
-            torch.tensor([math.nan if x is None else x for x in known[n] or nothing], dtype=torch.float64)
-            for n in ("harmonic", "fundamentals", "diagonal")
-        ]
+        nothing = [None] * len(content["harmonic_per_cm"])
+        harmonic, fundamentals, diagonal = (
+            torch.tensor([math.nan if x is None else x for x in content.get(f"{name}_per_cm", nothing)], dtype=torch.float64)
+            for name in ("harmonic", "fundamentals", "diagonal")
+        )
         found = [Resonance(r["upper"], tuple(r["lower"]), r["offset_per_cm"], r["coupling_per_cm"]) for r in content["resonances"]]
-        return cls(*values, tuple(content["soft"]), tuple(found))
+        return cls(harmonic, fundamentals, diagonal, tuple(content["soft"]), tuple(found))
 
 
 def _plain(values: Tensor) -> list[float | None]:
