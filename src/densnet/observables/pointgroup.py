@@ -27,7 +27,7 @@ _MONOMIALS = {
 }
 """Groups of turns by half and reflections: each species changes its sign as this product of coordinates does."""
 
-_D3 = {"A1": (1, 1, 1), "A2": (1, 1, -1), "E": (2, -1, 0)}
+_D3: dict[str, tuple[int, ...]] = {"A1": (1, 1, 1), "A2": (1, 1, -1), "E": (2, -1, 0)}
 _CHARACTERS: dict[str, tuple[tuple[str, ...], dict[str, tuple[int, ...]]]] = {
     "C3": (("E", "C3"), {"A": (1, 1), "E": (2, -1)}),
     "C3v": (("E", "C3", "sv"), _D3),
