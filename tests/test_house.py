@@ -321,6 +321,14 @@ def test_tests_and_examples_are_short_too():
     assert not [f"{p.name}: {problem}" for p in files for problem in file_length(Source(p.name, p.read_text()))]
 
 
+def test_nothing_but_its_own_tests_imports_the_command_line():
+    """Also no benchmark, no label script and no page: what they need is in `workflow`."""
+    sources = [p for folder in ("benchmarks", "labels", "tests", "examples") for p in (ROOT / folder).rglob("*.py")]
+    imports = re.compile(r"^\s*(from|import) densnet\.cli", re.M)
+    found = [p for p in [*sources, *(ROOT / "docs").glob("*.md"), ROOT / "README.md"] if imports.search(p.read_text(encoding="utf-8"))]
+    assert not [p for p in found if not p.is_relative_to(ROOT / "tests" / "cli")]
+
+
 def test_imports_close_no_circle():
     names = {"densnet." + s.name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): s for s in sources()}
     arrows = {}

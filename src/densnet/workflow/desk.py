@@ -55,8 +55,8 @@ class Inputs:
 
     @property
     def experiments(self) -> tuple[Path, ...]:
-        """Measured curves; a file that is named twice is one."""
-        return tuple(self.root / path for path in dict.fromkeys(self.settings.spectrum.experiment))
+        """Measured curves, as the settings name them, relative to ``root``; a file that is named twice is one."""
+        return tuple(dict.fromkeys(self.settings.spectrum.experiment))
 
     @cached_property
     def named(self) -> list[tuple[str, Molecules]]:
@@ -76,7 +76,7 @@ class Inputs:
             "geometries": lambda: (self.geometries,),
             "model": lambda: () if self.trains else (self.model_file,),
             "reference": lambda: () if self.reference is None else (self.reference, shipped.MEASURED),
-            "experiment": lambda: self.experiments,
+            "experiment": lambda: tuple(self.root / path for path in self.experiments),
         }
         return known[name]()
 

@@ -45,7 +45,8 @@ class Plan:
         if path.is_file() or path.suffix or len(path.parts) > 1:
             if choice != Choice():
                 raise SettingsError(f"options go with the name of a molecule; set them in {path} instead: [run], [simulate], [spectrum].")
-            return cls(str(what), path.read_text(encoding="utf-8"), Inputs(read_runfile(path), path.parent))
+            settings = read_runfile(path)
+            return cls(str(what), path.read_text(encoding="utf-8"), Inputs(settings, path.parent))
         text = by_name(str(what), choice)
         return cls(str(what), text, Inputs(complete(tomllib.loads(text), Path(), str(what))))
 

@@ -147,8 +147,8 @@ def _measured(desk: Desk) -> dict[str, Spectrum]:
     paths, found = desk.inputs.experiments, {}
     names = [path.name for path in paths]
     for number, path in enumerate(paths):
-        shutil.copyfile(path, MEASURED.path(desk.inputs.folder, number, path.suffix))
-        found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(path)
+        shutil.copyfile(desk.inputs.root / path, MEASURED.path(desk.inputs.folder, number, path.suffix))
+        found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(desk.inputs.root / path)
     return found
 
 
