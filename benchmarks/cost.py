@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from chains import alkane, copies, known, thiophenes, untrained
+from chains import alkane, copies, known, untrained
 from measuring import WARM_UP, apart, peak_above_now
 
 from densnet.cli.main import keep_memory
@@ -24,6 +24,7 @@ from densnet.dataset.dataset import formula
 from densnet.density.promolecule import shipped
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 
 PARTS = ("free atoms", "geometry", "layers", "head", "charges", "dipole")
 LINEAR_FROM = 98

@@ -26,7 +26,7 @@ from pathlib import Path
 import ase
 import ase.io
 import torch
-from chains import copies, known, thiophenes, untrained
+from chains import copies, known, untrained
 from measuring import apart, machine, markdown, milliseconds
 from peer_environments import HERE, program, run
 from training_speed import LABELS, measured
@@ -35,6 +35,7 @@ from densnet import __version__, units
 from densnet.cli.forces import force_function
 from densnet.cli.main import keep_memory
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.run import SimulateSettings
 
 NETWORKS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torsions
-from chains import DEFAULT, alkane, thiophenes, untrained
+from chains import DEFAULT, alkane, untrained
 from conservation import asymmetry, conserved, difference_errors
 from electrostatics import terms
 from growth import crossing, exponent, measure, pairs

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
-from pyscf import dft, gto, lib
+from pydantic import Field as Setting
+from pydantic import field_validator
+from pyscf import dft, grad, gto, scf
 from pyscf.data.elements import ELEMENTS
-from pyscf.df.grad.rks import Gradients
 
 from densnet.density.orbitals import Orbitals, shipped_orbital_bases
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
+from densnet.reference.coulomb import Coulomb
 from densnet.reference.exchange import ExchangeCorrelation
+from densnet.reference.selfconsistent import Field, converge
 from densnet.settings import Section
+
+
+CHEAP_GRID = (20, 110)
+"""Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
 
 
 class NotConverged(ValueError):
@@ -23,14 +29,15 @@ class NotConverged(ValueError):
 class ScfSettings(Section):
     """Level of theory of the labels: a generalised-gradient functional, Coulomb by density fitting, all electrons, closed shell."""
 
-    xc: str = Field("PBE", description="functional, a GGA by its PySCF name")
-    basis: str = Field("aug-cc-pvdz", description="orbital basis")
-    coulomb_basis: str = Field("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
-    radial_points: int = Field(40, ge=20, description="radial grid points of every element")
-    angular_points: int = Field(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
-    conv_tol: float = Field(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
-    max_cycle: int = Field(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: int = Field(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
+    xc: str = Setting("PBE", description="functional, a GGA by its PySCF name")
+    basis: str = Setting("aug-cc-pvdz", description="orbital basis")
+    coulomb_basis: str = Setting("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
+    radial_points: int = Setting(40, ge=20, description="radial grid points of every element")
+    angular_points: int = Setting(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
+    conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
+    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="hartree, norm of the orbital gradient; 0: none, as in older labels")
+    max_cycle: int = Setting(60, gt=0, description="SCF cycles before a frame is set aside")
+    memory_mb: int = Setting(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
 
     @field_validator("xc")
     @classmethod
@@ -54,7 +61,13 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        return {**self.model_dump(exclude={"max_cycle", "memory_mb"}), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+        left_out = {"max_cycle", "memory_mb"} | ({"conv_tol_grad"} if self.conv_tol_grad == 0 else set())
+        return {**self.model_dump(exclude=left_out), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+
+    @property
+    def gradient_threshold(self) -> float:
+        """Of the orbital gradient; where none is asked for, what PySCF takes from that of the energy."""
+        return self.conv_tol_grad or self.conv_tol**0.5
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
@@ -65,54 +78,45 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
     """
     check_geometry(molecule.numbers, molecule.positions, "this molecule")
-    field = _converged(molecule, settings)
-    occupied = field.mo_coeff[:, field.mo_occ > 0]
+    atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
+    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
+    coulomb = Coulomb(mol, settings.coulomb_basis, 0.6 * settings.memory_mb)
+    cheap = ExchangeCorrelation(mol, _grid(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
+    fine = ExchangeCorrelation(mol, _grid(mol, settings.radial_points, settings.angular_points), settings.xc, 0.2 * settings.memory_mb)
+    core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
+    field = Field(core, overlap, mol.nelectron // 2, coulomb.potential, cheap.potential, fine.potential)
+    state = converge(field, scf.hf.init_guess_by_minao(mol), settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
+    energy = state.energy + mol.energy_nuc()
+    if not state.converged:
+        raise NotConverged(
+            f"the SCF did not converge to {settings.conv_tol:g} hartree and an orbital gradient of {settings.gradient_threshold:.1e} in "
+            f"{settings.max_cycle} cycles (energy {energy:.6f} hartree, gradient {state.gradient:.1e}); raise `max_cycle`, or look at the geometry."
+        )
+    occupied = state.orbitals
+    density = 2 * occupied @ occupied.T
+    gradient = _one_electron_gradient(mol, density, state.fock) + coulomb.gradient(density) + fine.gradient(occupied)
+    dipole = -np.einsum("xmn,mn->x", mol.intor("int1e_r"), density) + mol.atom_charges() @ mol.atom_coords()
     return Properties(
         molecule,
-        energy=torch.tensor([field.e_tot], dtype=torch.float64),
-        forces=torch.from_numpy(-_Gradient(field).kernel()),
-        dipole=torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None],
+        energy=torch.tensor([energy], dtype=torch.float64),
+        forces=torch.from_numpy(-gradient),
+        dipole=torch.from_numpy(dipole)[None],
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
     )
 
 
-class _KohnSham(dft.rks.RKS):
-    """PySCF's restricted Kohn-Sham with our integration of exchange and correlation."""
-
-    _keys = {"exchange"}
-    exchange: ExchangeCorrelation | None = None
-
-    def get_veff(self, mol=None, dm=None, dm_last=None, vhf_last=None, hermi=1):
-        energy, potential = self.exchange.potential(np.asarray(dm))
-        coulomb = self.get_j(mol, dm)
-        return lib.tag_array(potential + coulomb, ecoul=0.5 * np.einsum("ij,ji", dm, coulomb), exc=energy, vj=coulomb, vk=None)
+def _grid(mol: gto.Mole, radial: int, angular: int) -> dft.Grids:
+    grid = dft.Grids(mol)
+    grid.atom_grid, grid.prune = dict.fromkeys(set(mol.elements), (radial, angular)), dft.gen_grid.nwchem_prune
+    return grid.build()
 
 
-class _Gradient(Gradients):
-    """Its slope along the nuclei: PySCF's for the fitted Coulomb energy, ours (grid response included) for the rest."""
-
-    grid_response = True
-
-    def get_veff(self, mol=None, dm=None):
-        field = self.base
-        coulomb = self.get_j(mol, dm)
-        return lib.tag_array(coulomb, exc1_grid=field.exchange.gradient(field.mo_coeff[:, field.mo_occ > 0]), aux=coulomb.aux.sum((0, 1)))
-
-
-def _converged(molecule: Molecules, settings: ScfSettings) -> _KohnSham:
-    atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
-    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
-    field = _KohnSham(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
-    field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
-    field.grids.prune = dft.gen_grid.nwchem_prune
-    field.grids.build()
-    field.with_df.build()
-    field.exchange = ExchangeCorrelation(mol, field.grids, settings.xc, 0.8 * settings.memory_mb)
-    field.conv_tol, field.max_cycle = settings.conv_tol, settings.max_cycle
-    field.kernel()
-    if not field.converged:
-        raise NotConverged(
-            f"the SCF did not converge to {settings.conv_tol:g} hartree in {settings.max_cycle} cycles (energy {field.e_tot:.6f} hartree); "
-            "raise `max_cycle`, or look at the geometry."
-        )
-    return field
+def _one_electron_gradient(mol: gto.Mole, density: np.ndarray, fock: np.ndarray) -> np.ndarray:
+    """[atoms, 3] of the nuclei's repulsion, kinetic energy, attraction, and of the orbitals' overlap: -Tr(W dS), W = D F D / 2."""
+    theirs = grad.RHF(scf.RHF(mol))
+    core, overlap, weighted = theirs.hcore_generator(mol), theirs.get_ovlp(mol), density @ fock @ density / 2
+    slopes = 2 * np.einsum("xmn,mn->xm", overlap, weighted)
+    of_atom = mol.aoslice_by_atom()[:, 2:]
+    return theirs.grad_nuc() + np.array(
+        [np.einsum("xmn,mn->x", core(k), density) - slopes[:, a:b].sum(1) for k, (a, b) in enumerate(of_atom)]
+    )

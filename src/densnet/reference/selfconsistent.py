@@ -1,0 +1,121 @@
+"""The SCF on two grids: the cheap one iterates, the difference of the two is held fixed and refreshed a few times.
+
+    F(D) = h + J(D) + V_cheap(D) + [V_fine(D0) - V_cheap(D0)],    E likewise to first order in D - D0,
+
+which at D = D0 is the fine grid's. One DIIS (Pulay) goes through all refreshes: the Fock matrices it remembers all get the new difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+REMEMBERED = 10
+"""Fock matrices of the DIIS."""
+
+FIRST_LOOK = 3e-2
+"""Orbital gradient (hartree) at which the fine grid is looked at for the first time."""
+
+CONTRACTION = 0.02
+"""By how much the cheap cycles lower the orbital gradient between two looks at the fine grid."""
+
+Functional = Callable[[np.ndarray], tuple[float, np.ndarray]]
+"""Energy and potential [AO, AO] of a density matrix."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is to be made self-consistent, for so many doubly occupied orbitals (``pairs``).
+
+    ``core`` and ``overlap`` [AO, AO]; ``smooth`` (Coulomb, exact exchange) is evaluated once a cycle, and so is ``cheap``; ``fine``, which
+    decides, from time to time.
+    """
+
+    core: np.ndarray
+    overlap: np.ndarray
+    pairs: int
+    smooth: Functional
+    cheap: Functional
+    fine: Functional
+
+
+@dataclass(frozen=True)
+class State:
+    """Doubly occupied ``orbitals`` [AO, pairs], the ``fock`` matrix and ``energy`` that they give on the fine grid; the norm of the
+    orbital ``gradient`` (2 F_vo, as PySCF counts it), and in how many ``cycles`` and ``looks`` at the fine grid; ``converged`` or not."""
+
+    orbitals: np.ndarray
+    fock: np.ndarray
+    energy: float
+    gradient: float
+    cycles: int
+    looks: int
+    converged: bool
+
+
+def converge(field: Field, density: np.ndarray, tolerance: float, gradient_tolerance: float, cycles: int) -> State:
+    """From a start ``density`` matrix until energy (last change) and orbital gradient meet their tolerances, both on the fine grid."""
+    to_orthogonal = _orthogonaliser(field.overlap)
+    diis = _Diis(field.overlap, to_orthogonal)
+    orbitals, held, origin, last, threshold, looks = None, np.zeros_like(field.core), 0.0, np.inf, FIRST_LOOK, 0
+    for cycle in range(1, cycles + 1):
+        (smooth_energy, smooth), (cheap_energy, cheap) = field.smooth(density), field.cheap(density)
+        common = smooth_energy + (density * field.core).sum()
+        energy = common + cheap_energy + origin + (held * density).sum()
+        diis.take(field.core + smooth + cheap, density)
+        gradient = diis.gradient(held)
+        if gradient < threshold and orbitals is not None:
+            looks += 1
+            fine_energy, fine = field.fine(density)
+            held, energy = fine - cheap, common + fine_energy
+            origin = fine_energy - cheap_energy - (held * density).sum()
+            gradient = diis.gradient(held)
+            threshold = max(CONTRACTION * gradient, gradient_tolerance / 2)
+            if gradient < gradient_tolerance and abs(energy - last) < tolerance:
+                return State(orbitals, field.core + smooth + fine, energy, gradient, cycle, looks, True)
+        last = energy
+        orbitals = to_orthogonal @ _lowest(to_orthogonal.T @ diis.extrapolated(held) @ to_orthogonal, field.pairs)
+        density = 2 * orbitals @ orbitals.T
+    return State(orbitals, diis.focks[-1] + held, energy, gradient, cycles, looks, False)
+
+
+class _Diis:
+    """Pulay's extrapolation: the combination of the Fock matrices, coefficients summing to one, with the least commutator [F, D]."""
+
+    def __init__(self, overlap: np.ndarray, to_orthogonal: np.ndarray):
+        self.overlap, self.to_orthogonal = overlap, to_orthogonal
+        self.focks: list[np.ndarray] = []
+        self.densities: list[np.ndarray] = []
+        self.errors: list[np.ndarray] = []
+
+    def take(self, fock: np.ndarray, density: np.ndarray) -> None:
+        self.focks, self.densities = [*self.focks, fock][-REMEMBERED:], [*self.densities, density][-REMEMBERED:]
+
+    def gradient(self, held: np.ndarray) -> float:
+        return float(np.linalg.norm(self._error(self.focks[-1] + held, self.densities[-1])) / np.sqrt(2))
+
+    def _error(self, fock: np.ndarray, density: np.ndarray) -> np.ndarray:
+        half = self.to_orthogonal.T @ fock @ density @ self.overlap @ self.to_orthogonal
+        return half - half.T
+
+    def extrapolated(self, held: np.ndarray) -> np.ndarray:
+        errors = np.array([self._error(fock + held, density).ravel() for fock, density in zip(self.focks, self.densities)])
+        n = len(errors)
+        system = np.ones((n + 1, n + 1))
+        system[:n, :n], system[n, n] = errors @ errors.T, 0.0
+        scale = system[:n, :n].diagonal().min()
+        system[:n, :n] /= scale
+        weights = np.linalg.lstsq(system, np.eye(n + 1)[n], rcond=1e-14)[0][:n]
+        return sum(w * fock for w, fock in zip(weights, self.focks)) + held
+
+
+def _orthogonaliser(overlap: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(overlap)
+    return vectors / np.sqrt(values)
+
+
+def _lowest(fock: np.ndarray, count: int) -> np.ndarray:
+    return scipy.linalg.eigh(fock, subset_by_index=(0, count - 1))[1]
