@@ -7,13 +7,14 @@ linearly with the molecule.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 from pyscf import dft, gto
-from pyscf.grad.rks import grids_response_cc
+
+from densnet.reference.becke import Grid
 
 POINTS = 1024
 """Grid points at a time, at most."""
@@ -27,44 +28,41 @@ _SECOND = ((4, 5, 6), (5, 7, 8), (6, 8, 9))
 
 @dataclass(frozen=True)
 class Block:
-    """AOs ``number`` and their derivatives ``ao`` [components, AO, points] at points of ``weights``."""
+    """Some ``points`` of the grid, the ``number`` of each AO that reaches them, and its derivatives ``ao`` [components, AO, points]."""
 
+    points: np.ndarray
     number: np.ndarray
     ao: np.ndarray
-    weights: np.ndarray
 
 
 class ExchangeCorrelation:
     """E_xc = sum_r w(r) rho(r) eps(rho, |grad rho|, tau) for a closed shell.
 
-    ``molecule`` and ``grid`` are PySCF's; ``functional`` a GGA or meta-GGA by its PySCF name, of which the semilocal part counts;
-    AO values are kept if they fit in ``memory_mb``; ``negligible`` as `NEGLIGIBLE`, 0 for every AO at every point.
+    ``molecule`` is PySCF's; ``functional`` a GGA or meta-GGA by its PySCF name, of which the semilocal part counts; AO values are kept
+    if they fit in ``memory_mb``; ``negligible`` as `NEGLIGIBLE`, 0 for every AO at every point.
     """
 
-    def __init__(self, molecule: gto.Mole, grid: dft.Grids, functional: str, memory_mb: float, negligible: float = NEGLIGIBLE):
+    def __init__(self, molecule: gto.Mole, grid: Grid, functional: str, memory_mb: float, negligible: float = NEGLIGIBLE):
         self.molecule, self.grid, self.functional, self.negligible = molecule, grid, functional, negligible
         self.libxc = dft.numint.NumInt()
         self.kind = self.libxc._xc_type(functional)
         self.reach = Reach(molecule)
         self._kept: list[Block] | None = None
         kept, megabytes = [], 0.0
-        for block in self._blocks():
+        for block in self._blocks(1):
             megabytes += block.ao.nbytes / 1e6
             if megabytes > memory_mb:
                 return
             kept.append(block)
         self._kept = kept
 
-    def _blocks(self) -> Iterator[Block]:
-        for part in neighbourhoods(self.grid.coords, self.grid.weights):
-            yield self._block(self.grid.coords[part], self.grid.weights[part], 1)
-
-    def _block(self, points: np.ndarray, weights: np.ndarray, derivatives: int) -> Block:
-        shells = self.reach.shells(points, weights) > self.negligible
-        few = copy.copy(self.molecule)
-        few._bas = self.molecule._bas[shells]
-        values = self.libxc.eval_ao(few, points, deriv=derivatives).transpose(0, 2, 1)
-        return Block(np.flatnonzero(np.repeat(shells, self.reach.functions)), values, weights)
+    def _blocks(self, derivatives: int) -> Iterator[Block]:
+        for part in self.grid.neighbourhoods(POINTS):
+            points = self.grid.points[part]
+            shells = self.reach.shells(points, self.grid.weights[part]) > self.negligible
+            few = SimpleNamespace(_atm=self.molecule._atm, _bas=self.molecule._bas[shells], _env=self.molecule._env, cart=False)
+            values = gto.eval_gto(few, f"GTOval_sph_deriv{derivatives}", points)
+            yield Block(part, np.flatnonzero(np.repeat(shells, self.reach.functions)), values.transpose(0, 2, 1))
 
     def _local(self, psi: np.ndarray, occupations: np.ndarray, weights: np.ndarray):
         """From orbitals ``psi`` [4, occupied, points] (value and gradient): rho, eps, w d(rho eps)/d(rho, grad rho[, tau]) [4 or 5, points]."""
@@ -82,10 +80,10 @@ class ExchangeCorrelation:
         occupied = abs(occupations) > 1e-13
         occupations, orbitals = occupations[occupied], np.ascontiguousarray(vectors[:, occupied])
         total, matrix = 0.0, np.zeros_like(density_matrix, dtype=float)
-        for block in self._kept or self._blocks():
-            psi = orbitals[block.number].T @ block.ao
-            rho, energy, potential = self._local(psi, occupations, block.weights)
-            total += (block.weights * rho) @ energy
+        for block in self._kept or self._blocks(1):
+            weights = self.grid.weights[block.points]
+            rho, energy, potential = self._local(orbitals[block.number].T @ block.ao, occupations, weights)
+            total += (weights * rho) @ energy
             potential[0] /= 2
             part = block.ao[0] @ np.einsum("cir,cr->ir", block.ao, potential[:4]).T
             for along, v in zip(block.ao[1:], [potential[4] / 4] * 3 if self.kind == "MGGA" else []):
@@ -96,43 +94,28 @@ class ExchangeCorrelation:
     def gradient(self, orbitals: np.ndarray) -> np.ndarray:
         """dE_xc/dR [atoms, 3] at fixed doubly occupied ``orbitals`` [AO, occupied]; grid points and weights move with their atoms."""
         gradient = np.zeros((self.molecule.natm, 3))
-        of_atom = self.molecule.aoslice_by_atom()[:, 2:]
+        of_ao = np.repeat(self.reach.atom, self.reach.functions)
         occupations = np.full(orbitals.shape[1], 2.0)
-        for parent, (points, weights, weight_slopes) in enumerate(grids_response_cc(self.grid)):
-            moved = np.zeros((3, len(orbitals)))
-            for part in neighbourhoods(points, weights):
-                block = self._block(points[part], weights[part], 2)
-                own = orbitals[block.number]
-                psi = own.T @ block.ao[:4]
-                rho, energy, potential = self._local(psi, occupations, block.weights)
-                gradient += weight_slopes[:, :, part] @ (rho * energy)
-                moved[:, block.number] += 4 * np.einsum("mi,xmi->xm", own, _slopes(block.ao, psi, potential))
-            gradient[parent] += moved.sum(1)
-            gradient -= np.array([moved[:, start:stop].sum(1) for start, stop in of_atom])
+        for block in self._blocks(2):
+            own = orbitals[block.number]
+            psi = own.T @ block.ao[:4]
+            rho, energy, potential = self._local(psi, occupations, self.grid.weights[block.points])
+            moved = _slopes(block.ao, 4 * own @ psi, potential)
+            gradient += self.grid.weight_gradient(block.points, self.grid.weights[block.points] * rho * energy)
+            np.add.at(gradient, self.grid.parents[block.points], moved.sum(1).T)
+            np.subtract.at(gradient, of_ao[block.number], moved.sum(2).T)
         return gradient
 
 
-def _slopes(ao: np.ndarray, psi: np.ndarray, potential: np.ndarray) -> np.ndarray:
-    """[3, AO, occupied] integrals of d(phi psi v)/dx, the derivative acting on the AO phi only."""
-    first = potential[0] * psi[0] + np.einsum("kr,kir->ir", potential[1:4], psi[1:])
-    second = potential[1:4, None] * psi[0]
-    if len(potential) == 5:
-        second += potential[4] / 2 * psi[1:]
-    return np.array([ao[1 + x] @ first.T + sum(ao[_SECOND[x][k]] @ second[k].T for k in range(3)) for x in range(3)])
-
-
-def neighbourhoods(points: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
-    """Indices of points that are close to each other, `POINTS` at most, by halving; points that weigh nothing are left out."""
-    waiting, found = [np.flatnonzero(abs(weights) > 1e-14)], []
-    while waiting:
-        part = waiting.pop()
-        if len(part) <= POINTS:
-            found.append(part)
-            continue
-        longest = np.ptp(points[part], axis=0).argmax()
-        halves = np.argpartition(points[part, longest], len(part) // 2)
-        waiting += [part[halves[: len(part) // 2]], part[halves[len(part) // 2 :]]]
-    return found
+def _slopes(ao: np.ndarray, density: np.ndarray, potential: np.ndarray) -> np.ndarray:
+    """[3, AO, points] d(w rho eps)/dx, the derivative acting on each AO of the bra only; ``density`` [4, AO, points] is 2 D phi and its slope."""
+    first = np.einsum("cir,cr->ir", density, potential[:4])
+    moved = ao[1:4] * first
+    for x, row in enumerate(_SECOND):
+        moved[x] += np.einsum("kir,kr->ir", ao[list(row)], potential[1:4]) * density[0]
+        if len(potential) == 5:
+            moved[x] += np.einsum("kir,kir,r->ir", ao[list(row)], density[1:], potential[4] / 2)
+    return moved
 
 
 class Reach:
@@ -150,7 +133,7 @@ class Reach:
         """[shells] a bound on the largest |phi| sqrt(w) over the ``points``."""
         distances = np.linalg.norm(points - self.centres[:, None], axis=2)
         index = np.minimum(distances / self.STEP, self.bound.shape[1] - 1).astype(int)
-        return np.array([(bound[index[atom]] * np.sqrt(abs(weights))).max() for bound, atom in zip(self.bound, self.atom)])
+        return (self.bound[np.arange(len(self.atom))[:, None], index[self.atom]] * np.sqrt(abs(weights))).max(axis=1)
 
 
 def _envelope(molecule: gto.Mole, shell: int, r: np.ndarray) -> np.ndarray:

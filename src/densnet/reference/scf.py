@@ -12,6 +12,7 @@ from pyscf.data.elements import ELEMENTS
 from densnet.density.orbitals import Orbitals, shipped_orbital_bases
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
+from densnet.reference.becke import Grid
 from densnet.reference.coulomb import Coulomb
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.reference.selfconsistent import Field, converge
@@ -80,9 +81,9 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     check_geometry(molecule.numbers, molecule.positions, "this molecule")
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
     mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
-    coulomb = Coulomb(mol, settings.coulomb_basis, 0.6 * settings.memory_mb)
-    cheap = ExchangeCorrelation(mol, _grid(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
-    fine = ExchangeCorrelation(mol, _grid(mol, settings.radial_points, settings.angular_points), settings.xc, 0.2 * settings.memory_mb)
+    coulomb = Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb)
+    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
+    fine = ExchangeCorrelation(mol, Grid.around(mol, settings.radial_points, settings.angular_points), settings.xc, 0.3 * settings.memory_mb)
     core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
     field = Field(core, overlap, mol.nelectron // 2, coulomb.potential, cheap.potential, fine.potential)
     state = converge(field, scf.hf.init_guess_by_minao(mol), settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
@@ -103,12 +104,6 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
         dipole=torch.from_numpy(dipole)[None],
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
     )
-
-
-def _grid(mol: gto.Mole, radial: int, angular: int) -> dft.Grids:
-    grid = dft.Grids(mol)
-    grid.atom_grid, grid.prune = dict.fromkeys(set(mol.elements), (radial, angular)), dft.gen_grid.nwchem_prune
-    return grid.build()
 
 
 def _one_electron_gradient(mol: gto.Mole, density: np.ndarray, fock: np.ndarray) -> np.ndarray:

@@ -60,56 +60,65 @@ def converge(field: Field, density: np.ndarray, tolerance: float, gradient_toler
     """From a start ``density`` matrix until energy (last change) and orbital gradient meet their tolerances, both on the fine grid."""
     to_orthogonal = _orthogonaliser(field.overlap)
     diis = _Diis(field.overlap, to_orthogonal)
-    orbitals, held, origin, last, threshold, looks = None, np.zeros_like(field.core), 0.0, np.inf, FIRST_LOOK, 0
+    orbitals, origin, last, threshold, looks = None, 0.0, np.inf, FIRST_LOOK, 0
     for cycle in range(1, cycles + 1):
         (smooth_energy, smooth), (cheap_energy, cheap) = field.smooth(density), field.cheap(density)
         common = smooth_energy + (density * field.core).sum()
-        energy = common + cheap_energy + origin + (held * density).sum()
+        energy = common + cheap_energy + origin + (diis.held * density).sum()
         diis.take(field.core + smooth + cheap, density)
-        gradient = diis.gradient(held)
-        if gradient < threshold and orbitals is not None:
+        if diis.gradient < threshold and orbitals is not None:
             looks += 1
             fine_energy, fine = field.fine(density)
-            held, energy = fine - cheap, common + fine_energy
-            origin = fine_energy - cheap_energy - (held * density).sum()
-            gradient = diis.gradient(held)
-            threshold = max(CONTRACTION * gradient, gradient_tolerance / 2)
-            if gradient < gradient_tolerance and abs(energy - last) < tolerance:
-                return State(orbitals, field.core + smooth + fine, energy, gradient, cycle, looks, True)
+            diis.hold(fine - cheap)
+            origin, energy = fine_energy - cheap_energy - (diis.held * density).sum(), common + fine_energy
+            threshold = max(CONTRACTION * diis.gradient, gradient_tolerance / 2)
+            if diis.gradient < gradient_tolerance and abs(energy - last) < tolerance:
+                return State(orbitals, field.core + smooth + fine, energy, diis.gradient, cycle, looks, True)
         last = energy
-        orbitals = to_orthogonal @ _lowest(to_orthogonal.T @ diis.extrapolated(held) @ to_orthogonal, field.pairs)
+        orbitals = to_orthogonal @ _lowest(to_orthogonal.T @ diis.extrapolated() @ to_orthogonal, field.pairs)
         density = 2 * orbitals @ orbitals.T
-    return State(orbitals, diis.focks[-1] + held, energy, gradient, cycles, looks, False)
+    return State(orbitals, diis.focks[-1] + diis.held, energy, diis.gradient, cycles, looks, False)
 
 
 class _Diis:
     """Pulay's extrapolation: the combination of the Fock matrices, coefficients summing to one, with the least commutator [F, D]."""
 
     def __init__(self, overlap: np.ndarray, to_orthogonal: np.ndarray):
-        self.overlap, self.to_orthogonal = overlap, to_orthogonal
+        self.to_orthogonal, self.back = to_orthogonal, overlap @ to_orthogonal
+        self.held = np.zeros_like(overlap)
         self.focks: list[np.ndarray] = []
         self.densities: list[np.ndarray] = []
         self.errors: list[np.ndarray] = []
 
     def take(self, fock: np.ndarray, density: np.ndarray) -> None:
+        """One more; ``fock`` without what is held."""
         self.focks, self.densities = [*self.focks, fock][-REMEMBERED:], [*self.densities, density][-REMEMBERED:]
+        self.errors = [*self.errors, self._error(fock, density)][-REMEMBERED:]
 
-    def gradient(self, held: np.ndarray) -> float:
-        return float(np.linalg.norm(self._error(self.focks[-1] + held, self.densities[-1])) / np.sqrt(2))
+    def hold(self, held: np.ndarray) -> None:
+        """A matrix that is to be added to every Fock matrix, remembered or to come."""
+        self.held = held
+        self.errors = [self._error(fock, density) for fock, density in zip(self.focks, self.densities)]
+
+    @property
+    def gradient(self) -> float:
+        """Norm of the orbital gradient of the last one."""
+        return float(np.linalg.norm(self.errors[-1]) / np.sqrt(2))
 
     def _error(self, fock: np.ndarray, density: np.ndarray) -> np.ndarray:
-        half = self.to_orthogonal.T @ fock @ density @ self.overlap @ self.to_orthogonal
+        half = self.to_orthogonal.T @ (fock + self.held) @ density @ self.back
         return half - half.T
 
-    def extrapolated(self, held: np.ndarray) -> np.ndarray:
-        errors = np.array([self._error(fock + held, density).ravel() for fock, density in zip(self.focks, self.densities)])
+    def extrapolated(self) -> np.ndarray:
+        """The combination, with what is held."""
+        errors = np.array(self.errors).reshape(len(self.errors), -1)
         n = len(errors)
         system = np.ones((n + 1, n + 1))
         system[:n, :n], system[n, n] = errors @ errors.T, 0.0
         scale = system[:n, :n].diagonal().min()
         system[:n, :n] /= scale
         weights = np.linalg.lstsq(system, np.eye(n + 1)[n], rcond=1e-14)[0][:n]
-        return sum(w * fock for w, fock in zip(weights, self.focks)) + held
+        return sum(w * fock for w, fock in zip(weights, self.focks)) + self.held
 
 
 def _orthogonaliser(overlap: np.ndarray) -> np.ndarray:
