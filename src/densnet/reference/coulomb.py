@@ -17,7 +17,7 @@ from pyscf.scf import _vhf
 NEGLIGIBLE = 1e-11
 """hartree; integrals of a pair of shells mn take no part where sqrt((mn|mn)) max_P sqrt((P|P)) stays below."""
 
-NEGLIGIBLE_SLOPE = 1e-9
+NEGLIGIBLE_SLOPE = 1e-8
 """hartree / bohr; the same with the density matrix and the fitted coefficients, for the gradient."""
 
 

@@ -19,7 +19,7 @@ from densnet.reference.selfconsistent import Field, converge
 from densnet.settings import Section
 
 
-CHEAP_GRID = (20, 110)
+CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
 
 
