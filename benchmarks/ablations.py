@@ -21,10 +21,6 @@ import numpy as np
 import torch
 from whole_density import WholePredictor, whole
 
-from densnet.cli.fitting import untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.timing import processor
-from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.dataset.points import density_error
@@ -37,6 +33,10 @@ from densnet.training import fit, objective
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import Scale
+from densnet.workflow.fitting import untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import elements_of, held_out
+from densnet.workflow.timing import processor
 
 DENSITY, POINTS, ENERGY = 1500, 500, 1200
 """Steps of the phases: Coulomb metric, real space, energy and forces on the frozen density."""
@@ -123,7 +123,7 @@ def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder:
     before = json.loads(curve.read_text().splitlines()[-1])["cpu_s"] if curve.exists() else 0.0
     began = time.process_time()
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if now.metrics:
             row = {"phase": now.phase, "step": now.step, "cpu_s": round(before + time.process_time() - began, 1), **now.metrics}
             with open(curve, "a", encoding="utf-8") as file:

@@ -19,12 +19,6 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.evaluate import calibration_rows
-from densnet.cli.fitting import train_on
-from densnet.cli.forces import force_function
-from densnet.cli.prepare import prepare
-from densnet.cli.timing import processor
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
@@ -35,6 +29,12 @@ from densnet.settings import parse
 from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
 from densnet.training import objective
 from densnet.training.settings import TrainSettings
+from densnet.workflow.evaluation import calibration_rows
+from densnet.workflow.fitting import train_on
+from densnet.workflow.forces import force_function
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
+from densnet.workflow.timing import processor
 
 LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 START = LABELS.parent.parent / "examples" / "geometries" / "ethanol.xyz"

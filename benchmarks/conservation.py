@@ -21,8 +21,6 @@ from measuring import machine, machine_line, markdown, write
 from torch import Tensor
 
 from densnet import units
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.model import shipped as shipped_models
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -30,6 +28,8 @@ from densnet.observables.response import slopes
 from densnet.reference import shipped
 from densnet.reference.geometries import read
 from densnet.simulation.run import SimulateSettings, SimulationStopped, Trajectory, read_trajectory, simulate
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 STEPS = {torch.float64: 1e-4, torch.float32: 4e-3}
 """bohr, of the central differences: where the error of the step and that of rounding are both small."""

@@ -18,13 +18,13 @@ import torch
 from chains import alkane, copies, known, untrained
 from measuring import WARM_UP, apart, peak_above_now
 
-from densnet.cli.main import keep_memory
-from densnet.cli.timing import processor
 from densnet.dataset.dataset import formula
 from densnet.density.promolecule import shipped
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
 from densnet.reference.oligomers import thiophenes
+from densnet.workflow.process import keep_memory
+from densnet.workflow.timing import processor
 
 PARTS = ("free atoms", "geometry", "layers", "head", "charges", "dipole")
 LINEAR_FROM = 98

@@ -28,9 +28,6 @@ from ablations import picked
 from measuring import machine, machine_line, markdown, write
 from projections import expanded, with_probes
 
-from densnet.cli.fitting import FITTED, untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.density_network import DensityOutput
@@ -41,6 +38,9 @@ from densnet.training import fit
 from densnet.training.examples import Example, FrozenDensity
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import energy_stage, freeze, joint_stage
+from densnet.workflow.fitting import FITTED, untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
 
 LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS = 4000

@@ -28,15 +28,15 @@ from training_speed import LABELS, Job
 from training_speed import measure as measure_training
 
 from densnet import units
-from densnet.cli import timing
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.model.graphed import Graphed
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.simulation.initial import deal, maxwell_boltzmann
 from densnet.simulation.integrators import State, Step, init, velocity_verlet
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow import timing
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 REPLICAS = {
     "cuda": {"ethanol": (1, 8, 64, 512, 4096, 16384), "resorcinol": (1, 512)},

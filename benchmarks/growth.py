@@ -28,13 +28,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, NullFormatter
 from measuring import apart, machine, machine_line, markdown, markdown_row, milliseconds, peak_above_now, write
 
-from densnet.cli.main import keep_memory
 from densnet.model import predictor as predictor_module
 from densnet.molecules import Molecules
 from densnet.reference.oligomers import thiophenes
 from densnet.report import style
 from densnet.simulation.blocks import Blocks
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow.process import keep_memory
 
 RINGS = (1, 2, 3, 4, 6, 8, 12, 24, 48, 96, 143)
 CARBONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 400)

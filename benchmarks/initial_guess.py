@@ -17,7 +17,6 @@ import pyscf
 import torch
 from pyscf import dft, gto
 
-from densnet.cli.timing import processor
 from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
@@ -27,6 +26,7 @@ from densnet.molecules import SYMBOLS, Molecules
 from densnet.properties import Properties
 from densnet.reference.fitting import fit
 from densnet.reference.scf import ScfSettings
+from densnet.workflow.timing import processor
 
 THEIRS = ("minao", "atom", "huckel", "vsap")
 

@@ -14,10 +14,10 @@ import time
 import torch
 
 from densnet import units
-from densnet.cli.timing import processor
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.simulation.run import SimulateSettings, simulate
+from densnet.workflow.timing import processor
 
 NUMBERS = [6, 6, 8, 1, 1, 1, 1, 1, 1]
 ETHANOL = [

@@ -30,6 +30,7 @@ from densnet.dataset import store
 from densnet.molecules import Molecules
 from densnet.reference.oligomers import random_thiophenes
 from densnet.units import MEV_PER_ANGSTROM
+from densnet.workflow.timing import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = {

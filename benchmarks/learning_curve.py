@@ -23,9 +23,6 @@ from ablations import SEED, picked
 from energy_inputs import constant
 from measuring import machine_line, markdown
 
-from densnet.cli.fitting import FITTED, untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
@@ -34,6 +31,9 @@ from densnet.training import fit, objective
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import energy_stage
+from densnet.workflow.fitting import FITTED, untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
 
 LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS, VALIDATION = 4000, 60

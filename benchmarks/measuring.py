@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from densnet.cli.timing import processor
+from densnet.workflow.timing import processor
 
 WARM_UP = 10
 """Calls before the first that counts."""

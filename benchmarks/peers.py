@@ -29,13 +29,13 @@ import ase.io
 import numpy as np
 from peer_environments import HERE, RUNS, Ran, program, run
 
-from densnet.cli.runfile import read_sections
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.training.checkpoint import PHASES
 from densnet.training.settings import TrainSettings
 from densnet.units import ANGSTROM, EV, EV_PER_ANGSTROM
+from densnet.workflow.settings import read_sections
+from densnet.workflow.splits import held_out
 
 LABELS = HERE.parent / "labels" / "ethanol"
 TESTS = ("heldout_300K", "heldout_500K")

@@ -23,10 +23,6 @@ import torch
 from ablations import SEED, Line, trained
 from measuring import machine_line, markdown
 
-from densnet.cli.fitting import FITTED
-from densnet.cli.harmonic import HarmonicSettings, analyse
-from densnet.cli.prepare import prepare
-from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor
@@ -35,6 +31,10 @@ from densnet.observables.vibrations import VibrationError
 from densnet.reference import shipped
 from densnet.report.harmonic import differences
 from densnet.training import objective
+from densnet.workflow.fitting import FITTED
+from densnet.workflow.harmonic import HarmonicSettings, analyse
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import elements_of, held_out
 
 LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS = 4000

@@ -32,11 +32,11 @@ from peer_environments import HERE, program, run
 from training_speed import LABELS, measured
 
 from densnet import __version__, units
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.molecules import Molecules
 from densnet.reference.oligomers import thiophenes
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 NETWORKS = {
     "nequip-S": ("nequip", "NequIP, preset S"),

@@ -27,15 +27,15 @@ import numpy as np
 import torch
 from measuring import apart, machine, machine_line, markdown, resident, write
 
-from densnet.cli.fitting import untrained
-from densnet.cli.main import keep_memory
-from densnet.cli.prepare import prepare
 from densnet.dataset import store
 from densnet.model.predictor import load
 from densnet.settings import parse
 from densnet.training import fit
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import density_stage, energy_stage, points_stage
+from densnet.workflow.fitting import untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.process import keep_memory
 
 LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol" / "start_500K.h5"
 STAGES = {"density": density_stage, "points": points_stage, "energy": energy_stage}
@@ -98,7 +98,7 @@ def measure(job: Job) -> Speed:
     plan = plan.model_copy(update={"steps": steps + 1, "validate_every": steps + 2})
     moments = []
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if not now.note:
             moments.append(clock())
         if now.step > job.steps:

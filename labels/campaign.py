@@ -1,7 +1,8 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
     python labels/campaign.py label FOLDER [WHICH [WORKERS]]   resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
-    python labels/campaign.py seal FOLDER                      a new shard <list>.<number>.h5 of every label that is in no shard yet
+    python labels/campaign.py seal FOLDER [WHICH]              a new shard <list>.<number>.h5 of every label that is in no shard yet; a new
+                                                               manifest.toml
 
 WHICH: lists whose name begins so, such as `thiophenes`; all by default. On a fresh machine `label` goes on from what is sealed here.
 """
@@ -10,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+from manifest import MANIFEST, shards_of, text
+
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.reference import campaign, geometries
 from densnet.reference.scf import ScfSettings
 
 HERE = Path(__file__).parent
-EARLIER, THIOPHENES = ScfSettings(conv_tol_grad=0), ScfSettings(memory_mb=6000)
+EARLIER, THIOPHENES = ScfSettings(conv_tol_grad=0), ScfSettings(dispersion="d4", memory_mb=6000)
 """Labels of the first molecules knew no threshold of the orbital gradient."""
 
 ROUNDS = 10
@@ -31,11 +34,15 @@ ORDER = [
         ("ethanol/training_500K", 0),
         ("ethanol/torsions", 0),
         ("ethanol/heldout_700K", 0),
+        ("ethanol/uncertain_700K", 0),
+        ("ethanol/random_700K", 0),
         ("ethanethiol/training_300-500K", 300),
         ("ethanethiol/heldout_300K", 0),
         ("ethanethiol/training_300-500K", 0),
         ("ethanol/own_300K", 0),
         ("ethanethiol/own_300K", 0),
+        ("water/training_300-600K", 0),
+        ("water/heldout_300K", 0),
         ("water/own_300K", 0),
         ("resorcinol/training_300-500K", 100),
         ("resorcinol/heldout_300K", 0),
@@ -82,11 +89,6 @@ def label(folder: Path, which: str = "", workers: int = 1) -> None:
             time.sleep(60)
 
 
-def shards_of(name: str) -> list[Path]:
-    """The sealed shards of a frame list, in the order of their numbers."""
-    return sorted((HERE / name).parent.glob(f"{Path(name).name}.*.h5"))
-
-
 def unseal(name: str, folder: Path, level: dict) -> None:
     """Put the sealed labels of a list back into ``folder`` as small files, so that a campaign on a fresh machine knows them."""
     if not shards_of(name):
@@ -102,9 +104,9 @@ def unseal(name: str, folder: Path, level: dict) -> None:
             store.save_label(path, label.properties, about)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, which: str = "") -> None:
     """What no shard holds yet becomes one more shard."""
-    for name in sorted({name for name, _, _ in ORDER}):
+    for name in sorted({name for name, _, _ in ORDER if name.startswith(which)}):
         if not (folder / name).is_dir():
             continue
         target, shards = HERE / name, shards_of(name)
@@ -114,6 +116,7 @@ def seal(folder: Path) -> None:
             path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
             store.seal(new, path, provenance=f"frames of labels/{name}.extxyz")
             print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
+    MANIFEST.write_text(text(), encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -121,4 +124,4 @@ if __name__ == "__main__":
     if verb == "label":
         label(Path(folder), *rest[:1], *map(int, rest[1:]))
     else:
-        seal(Path(folder))
+        seal(Path(folder), *rest[:1])

@@ -11,9 +11,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from densnet.cli.harmonic import HarmonicSettings, analyse, named_geometries, remembered, write_conformers, write_geometries
 from densnet.observables.conformers import gather
 from densnet.reference.campaign import LabelSettings
+from densnet.workflow.harmonic import HarmonicSettings, analyse, named_geometries, remembered, write_conformers, write_geometries
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "src" / "densnet" / "data" / "molecules"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
+from densnet.files import sha256
 
 SYMBOLS = "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar".split()
 """Chemical symbols by atomic number, as far as promolecule tables are shipped (H-Cl)."""
@@ -32,7 +34,7 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
-class MoleculeError(ValueError):
+class MoleculeError(DensnetError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 
 
@@ -52,7 +54,7 @@ class Molecules:
     count: int
 
     @classmethod
-    def single(cls, numbers, positions) -> Molecules:
+    def single(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor) -> Molecules:
         """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         if not torch.is_tensor(positions):
@@ -60,7 +62,7 @@ class Molecules:
         return cls(numbers, positions, torch.zeros_like(numbers), 1)
 
     @classmethod
-    def replicas(cls, numbers, positions) -> Molecules:
+    def replicas(cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor) -> Molecules:
         """Several geometries of one molecule: ``numbers`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
         positions = torch.as_tensor(positions)
         count, atoms = positions.shape[:2]
@@ -85,7 +87,7 @@ class Molecules:
         moved.__dict__.update({name: self.__dict__[name] for name in ("sizes", "masses") if name in self.__dict__})  # known already
         return moved
 
-    def to(self, device=None, dtype=None) -> Molecules:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
         return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count)
 
@@ -141,8 +143,8 @@ def bonding(molecule: Molecules) -> str:
     kinds = [str(number) for number in molecule.numbers.tolist()]
     for _ in kinds:
         seen = [" ".join([kind, *sorted(kinds[b] for b in around)]) for kind, around in zip(kinds, bonded)]
-        kinds = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in seen]
-    return hashlib.sha256(" ".join(sorted(kinds)).encode()).hexdigest()[:16]
+        kinds = [sha256(text)[:16] for text in seen]
+    return sha256(" ".join(sorted(kinds)))[:16]
 
 
 @dataclass(frozen=True)

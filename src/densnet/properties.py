@@ -9,10 +9,11 @@ from torch import Tensor
 
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 
-class MissingProperty(ValueError):
+class MissingProperty(DensnetError):
     """Something asks for a property that these data do not hold."""
 
 

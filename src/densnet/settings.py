@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from densnet.errors import DensnetError
 
 
-class SettingsError(ValueError):
+class SettingsError(DensnetError):
     """A setting that cannot be used; the message names the key, its value and the remedy."""
 
 
@@ -54,7 +57,7 @@ def parse(kind: type[S], values: dict[str, Any], where: str) -> S:
         raise SettingsError(_explain(kind, problem, where)) from None
 
 
-def _explain(kind: type[BaseModel], problem: dict, where: str) -> str:
+def _explain(kind: type[BaseModel], problem: ErrorDetails, where: str) -> str:
     path = [str(part) for part in problem["loc"]]
     name = ".".join([where, *path]) if where else ".".join(path)
     if problem["type"] == "extra_forbidden":

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from densnet.cli.chain import Chain
 from densnet.cli.main import build
-from densnet.cli.runfile import RunFile
 from densnet.model import compiled
+from densnet.workflow.settings import RunFile
+from densnet.workflow.stages import Chain
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -8,6 +8,7 @@ import torch
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, DatasetError, Label, formula
 from densnet.density.orbitals import Orbitals
+from densnet.errors import DensnetError
 from densnet.molecules import MoleculeError, Molecules
 from densnet.properties import MissingProperty, Properties
 from densnet.units import ANGSTROM, E_ANGSTROM, EV, EV_PER_ANGSTROM
@@ -174,7 +175,7 @@ def test_foreign_hdf5_is_read_with_positions_in_angstrom(tmp_path):
 )
 def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
     foreign(tmp_path / "foreign.h5", **changes)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(DensnetError, match=words):
         store.read(tmp_path / "foreign.h5")
 
 

@@ -13,7 +13,7 @@ from densnet.model.compiled import CompilationError, Compiled
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.library import Library, LibraryError
-from densnet.model.predictor import ModelSettings, Predictor
+from densnet.model.predictor import ModelError, ModelSettings, Predictor
 from densnet.molecules import Molecules, Neighbours
 from tests.model.random_model import scattered
 
@@ -47,7 +47,7 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
     with ThreadPoolExecutor(4) as pool:  # more threads than calls can be at work at once
         known = [again(scattered(WATER, seed=seed)).forces for seed in range(40)]
         assert all(map(torch.equal, pool.map(lambda seed: fast(scattered(WATER, seed=seed)).forces, range(40)), known))
-    with pytest.raises(ValueError, match="compiled for 1 molecules of 3 atoms together, not for 1 of 3"):
+    with pytest.raises(ModelError, match="compiled for 1 molecules of 3 atoms together, not for 1 of 3"):
         fast(scattered([1, 8, 1]))
 
 

@@ -9,11 +9,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from densnet.density.basis import DensityBasis
+from densnet.density.basis import BasisError, DensityBasis
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
-from densnet.model.predictor import FORMAT, CheckpointError, ModelSettings, Predictor, load
+from densnet.model.predictor import FORMAT, CheckpointError, ModelError, ModelSettings, Predictor, load
 from densnet.molecules import Molecules
+from densnet.settings import SettingsError
 from densnet.symmetry import random_rotation
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 
@@ -94,7 +95,7 @@ def test_newer_formats_and_foreign_tensors_are_refused(saved, tmp_path):
     with pytest.raises(CheckpointError, match=r"density_network\.embedding"):
         load(missing)
     unknown = rewritten(path, tmp_path / "unknown", lambda header, tensors: header["settings"]["density"].update(chanels=3))
-    with pytest.raises(ValueError, match="did you mean `channels`"):
+    with pytest.raises(SettingsError, match="did you mean `channels`"):
         load(unknown)
 
 
@@ -102,12 +103,12 @@ def test_another_basis_is_refused(saved, tmp_path):
     def change(header, tensors):
         header["basis"]["elements"]["H"][0][0] *= 1.5
 
-    with pytest.raises(ValueError, match="fingerprint"):
+    with pytest.raises(BasisError, match="fingerprint"):
         load(rewritten(saved[0], tmp_path / "basis", change))
 
 
 def test_unknown_element_is_named(saved):
-    with pytest.raises(ValueError, match="does not know element N"):
+    with pytest.raises(ModelError, match="does not know element N"):
         saved[1](Molecules.single([7, 1, 1, 1], torch.randn(4, 3, dtype=torch.float64)))
 
 

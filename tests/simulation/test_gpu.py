@@ -9,7 +9,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from densnet import units
-from densnet.cli.forces import force_function
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
 from densnet.reference import shipped
@@ -18,6 +17,7 @@ from densnet.simulation import initial, integrators
 from densnet.simulation.blocks import Blocks
 from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
 from densnet.simulation.watch import Watch
+from densnet.workflow.forces import force_function
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 from tests.simulation.springs import Springs, kelvin, replicas
 

@@ -5,7 +5,6 @@ import torch
 from springs import WATER, Springs
 
 from densnet import units
-from densnet.cli.simulate import keep_uncertain, keeping_uncertain
 from densnet.properties import Uncertainty
 from densnet.reference.geometries import read
 from densnet.simulation.blocks import Blocks
@@ -13,6 +12,7 @@ from densnet.simulation.initial import deal
 from densnet.simulation.novelty import worth_a_label
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
 from densnet.simulation.trajectory import TrajectoryError
+from densnet.workflow.uncertain import keep_uncertain, keeping_uncertain
 
 SETTINGS = SimulateSettings(replicas=4, thermalise_ps=0.01, duration_ps=0.1, sample_every=2, temperature=400, seed=2)
 

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from densnet import units
 from densnet.cli.main import build
-from densnet.cli.runfolder import RunError, only_one
+from densnet.errors import DensnetError
 from densnet.model import predictor
 from densnet.simulation.run import read_trajectory
 from densnet.simulation.trajectory import TrajectoryError
+from densnet.workflow.folder import RunError, only_one
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_wrong_settings_are_explained(folder, monkeypatch, arguments, words):
     (folder / "wrong.toml").write_text("[simulate]\ntemprature = 1\n")
     (folder / "gpu.toml").write_text('[simulate]\ndevice = "cuda"\n')
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(DensnetError, match=words):
         raise call(*arguments).exception
 
 

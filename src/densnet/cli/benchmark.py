@@ -48,16 +48,16 @@ def benchmark(
     from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli import timing
     from densnet.cli.console import activity, say
-    from densnet.cli.forces import force_function
-    from densnet.cli.runfolder import write_json
+    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
     from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
+    from densnet.workflow import timing
+    from densnet.workflow.forces import force_function
 
     settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
     predictor = load(model, settings.place)
@@ -94,9 +94,10 @@ def benchmark(
 
 def _shipped(model: str) -> Path:
     from densnet.reference import shipped
+    from densnet.settings import SettingsError
 
     if model not in shipped.names():
-        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+        raise SettingsError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
     return shipped.geometries(model)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.errors import DensnetError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,7 +20,7 @@ LARGEST_POTENTIAL = 1000.0
 """hartree / e: what a voxel on a nucleus holds instead of infinity."""
 
 
-class FrameError(ValueError):
+class FrameError(DensnetError):
     """A frame that the file does not have."""
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.errors import DensnetError
+
 if TYPE_CHECKING:
-    from densnet.cli.runfolder import Event
+    from densnet.workflow.folder import Event
 
 
-class LabelError(ValueError):
+class LabelError(DensnetError):
     """Nothing could be labelled; the message says where the reasons are."""
 
 
@@ -33,9 +35,9 @@ def label(
         stages_until("label", settings)
         return
     from densnet.cli.console import activity, say
-    from densnet.cli.runfile import read_sections
     from densnet.dataset import store
     from densnet.reference import campaign
+    from densnet.workflow.settings import read_sections
 
     chosen = read_sections(settings, {"label": campaign.LabelSettings})["label"]
     with activity("labelling") as progress:
@@ -50,11 +52,11 @@ def label(
 
 def stages_until(last: str, settings: Path) -> None:
     """The stages of a run up to ``last``, in the folder of the run, where `densnet run` finds them done."""
-    from densnet.cli.chain import Chain
     from densnet.cli.console import activity, say
-    from densnet.cli.runfile import read_runfile
-    from densnet.cli.runfolder import only_one, walk
     from densnet.settings import SettingsError
+    from densnet.workflow.folder import only_one, walk
+    from densnet.workflow.settings import read_runfile
+    from densnet.workflow.stages import Chain
 
     def tell(event: Event) -> None:
         words = {"skipped": "was done before", "started": "...", "resumed": "goes on ...", "replaced": "is done again", "finished": "done"}

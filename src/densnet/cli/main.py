@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import os
 import signal
 import sys
@@ -15,6 +13,7 @@ import typer
 from densnet import __version__
 from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
+from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
 from densnet.cli.label import label
 from densnet.cli.report import report
@@ -23,8 +22,10 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.errors import DensnetError
+from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
+VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark, drive)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = """Infrared spectra from machine-learned electron densities.
@@ -66,17 +67,6 @@ def explain(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def keep_memory() -> None:
-    """Let glibc keep freed memory: else each step gives megabytes back to the system and faults them in again (a tenth of its time)."""
-    library = ctypes.util.find_library("c")
-    if sys.platform == "linux" and library:
-        malloc = ctypes.CDLL(library)
-        if getattr(malloc, "mallopt", None) is not None:
-            no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)
-            malloc.mallopt(*no_mmap)
-            malloc.mallopt(*no_trim)
-
-
 def _terminate(signal_number, frame):
     raise KeyboardInterrupt
 
@@ -101,7 +91,7 @@ def main() -> None:
     keep_memory()
     try:
         build()()
-    except (ValueError, OSError) as error:
+    except (DensnetError, OSError) as error:
         if os.environ.get("DENSNET_DEBUG"):
             raise
         typer.echo(f"error: {explain(error)}", err=True)

@@ -22,12 +22,13 @@ def report(
 
 def write_report(folder: Path) -> Path:
     """The page of the run in ``folder``; raises `RunError` where there is no run."""
-    from densnet.cli.runfolder import Mark, RunError
+    from densnet.files import write_text
     from densnet.report.content import report as compose
     from densnet.report.content import spectrum_drawing
     from densnet.report.run import Run
     from densnet.report.style import save
     from densnet.settings import read_toml
+    from densnet.workflow.folder import Mark, RunError
 
     if not (folder / "settings.toml").is_file():
         raise RunError(f"{folder} is not the folder of a run (no settings.toml in it); `densnet run` makes one.")
@@ -36,10 +37,8 @@ def write_report(folder: Path) -> Path:
     settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}
     name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
     page = folder / "report.html"
-    partial = folder / ".report.html.part"
     run = Run(name, folder, marks, settings)
-    partial.write_text(compose(run), encoding="utf-8")
-    partial.replace(page)
+    write_text(page, compose(run))
     if run.spectrum is not None:
         save(spectrum_drawing(run), folder / "spectrum.png")
     return page

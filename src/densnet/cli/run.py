@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from densnet.cli.chain import Chain
-    from densnet.cli.runfile import RunFile
-    from densnet.cli.runfolder import Event
+    from densnet.workflow.folder import Event
+    from densnet.workflow.settings import RunFile
+    from densnet.workflow.stages import Chain
 
 
 def run(
@@ -32,10 +32,10 @@ def run(
     A second start skips finished stages and goes on with an interrupted one. If a setting has changed since, the stages that depend on it
     are done again; the former results are moved to the folder `replaced`, never deleted.
     """
-    from densnet.cli.chain import Chain
     from densnet.cli.console import activity, duration, say
     from densnet.cli.report import write_report
-    from densnet.cli.runfolder import only_one, pending, walk
+    from densnet.workflow.folder import only_one, pending, walk
+    from densnet.workflow.stages import Chain
 
     text, chosen, root = _settings(what, long, replicas, experiment or [])
     folder = chosen.run.folder
@@ -57,8 +57,8 @@ def _settings(what: str, long: bool | None, replicas: int | None, experiment: li
     """Text of the settings file, its content, and the folder that its paths start from."""
     import tomllib
 
-    from densnet.cli.runfile import by_name, complete, read_runfile
     from densnet.settings import SettingsError
+    from densnet.workflow.settings import by_name, complete, read_runfile
 
     path = Path(what)
     if path.is_file() or path.suffix or len(path.parts) > 1:
@@ -105,7 +105,8 @@ def _log(folder: Path, text: str) -> None:
 
 def _keep_settings(text: str, what: str, folder: Path) -> None:
     """A copy of the settings file, and the versions at work in the log."""
-    from densnet.cli.runfolder import versions
+    from densnet.files import write_text
+    from densnet.workflow.folder import versions
 
-    (folder / "settings.toml").write_text(text, encoding="utf-8")
+    write_text(folder / "settings.toml", text)
     _log(folder, f"start with {what}; " + ", ".join(f"{name} {number}" for name, number in versions().items()))

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from densnet.dataset.dataset import Dataset
-    from densnet.model.predictor import Predictor
-    from densnet.training.settings import TrainSettings
 
 
 def train(
@@ -34,14 +28,15 @@ def train(
     At the end the model learns how large its errors are (docs/uncertainty.md); `--calibrate` adds that to a model trained before.
     """
     from densnet.cli.console import activity, say
-    from densnet.cli.fitting import examples_of, train_on, untrained
-    from densnet.cli.runfile import DensitySettings, read_sections
-    from densnet.cli.runfolder import only_one
     from densnet.dataset import store
     from densnet.density.basis import DensityBasis
     from densnet.model.predictor import ModelSettings, load
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
+    from densnet.workflow.fitting import examples_of, train_on, untrained
+    from densnet.workflow.folder import only_one
+    from densnet.workflow.settings import DensitySettings, read_sections
+    from densnet.workflow.splits import elements_of, parted
 
     if calibrate:
         add_uncertainty(data, start, out, settings, device)
@@ -72,12 +67,13 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     They are parted as in its training. Raises `CalibrationError` if there are not as many as then, or if ``settings`` are given.
     """
     from densnet.cli.console import activity, say
-    from densnet.cli.fitting import with_uncertainty
     from densnet.dataset import store
     from densnet.model.predictor import load
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
     from densnet.training.uncertainty import CalibrationError
+    from densnet.workflow.fitting import with_uncertainty
+    from densnet.workflow.splits import held_out
 
     if start is None:
         raise CalibrationError("`--calibrate` needs `--start`: the model whose errors are to be known.")
@@ -98,45 +94,3 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     out.mkdir(parents=True, exist_ok=True)
     predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
-
-
-def elements_of(labels: Dataset) -> list[int]:
-    """Atomic numbers of all elements in ``labels``, ascending."""
-    return sorted({z for label in labels for z in label.properties.molecules.numbers.tolist()})
-
-
-def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell: Callable[[str], None]) -> tuple[Dataset, Dataset]:
-    """``labels`` to train on and to validate; trajectories that ``former`` knows stay on the side that they were on.
-
-    Validated on frames that it has learned from, a model would seem better than it is; ``tell`` says so if it kept no record of them.
-    """
-    from densnet.training.coverage import names
-
-    record = None if former is None else former.provenance.get("frames")
-    if record is None:
-        if former is not None:
-            tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
-        return held_out(labels, plan.validation_fraction, plan.seed)
-    keys = names(label.properties.molecules for label in labels)
-    side = dict.fromkeys(labels.trajectories, "")
-    for trajectory, key in zip(labels.trajectories, keys):
-        for known in ("validation", "training"):  # the latter has the last word
-            if key in record[known] and side[trajectory] != "training":
-                side[trajectory] = known
-    parts = {
-        name: [i for i, trajectory in enumerate(labels.trajectories) if side[trajectory] == name] for name in ("training", "validation", "")
-    }
-    old, watched, rest = (labels.select(part) for part in parts.values())
-    if not len(watched) or len(set(rest.trajectories)) > 1:
-        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed)
-    else:
-        new = rest, labels.select([])
-    return old + new[0], watched + new[1]
-
-
-def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames; see `dataset.batches.split`."""
-    from densnet.dataset.batches import split
-
-    known, apart = split(labels, (1 - fraction, fraction), seed)
-    return known, apart

@@ -9,11 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.properties import MissingProperty, Properties
 
 
-class DatasetError(ValueError):
+class DatasetError(DensnetError):
     """Data that cannot be read or used; the message names the file, what is wrong, and the remedy."""
 
 

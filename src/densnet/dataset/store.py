@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 import densnet
+from densnet import files
 from densnet.dataset import extxyz
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
@@ -71,11 +70,8 @@ def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
     record = {name: array for name, array in _arrays(properties).items() if array is not None}
     header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
+    with files.replacing(path, "wb") as file:
         np.savez(file, header=json.dumps(header), **record)
-        _settle(file)
-    os.replace(part, path)
 
 
 def _read_label(path: Path) -> Label:
@@ -118,11 +114,6 @@ def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str)
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
 
-def _settle(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
 def _check_version(version: int, path: Path) -> None:
     if version > FORMAT_VERSION:
         raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
@@ -147,15 +138,11 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
         for elements, indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w") as file:
+    with files.draft(path) as part, h5py.File(part, "w") as file:
         for number, columns in enumerate(contents):
             _write_group(file.create_group(f"molecule_{number}"), columns)
         file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, densnet=densnet.__version__, frames=len(labels))
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
 def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
@@ -181,12 +168,8 @@ def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
 
 
 def _checksum(file: h5py.File) -> str:
-    digest = hashlib.sha256()
-    for group in sorted(file):
-        for name in sorted(file[group]):
-            digest.update(f"{group}/{name}".encode())
-            digest.update(file[group][name][()].tobytes())
-    return digest.hexdigest()
+    names = ((group, name) for group in sorted(file) for name in sorted(file[group]))
+    return files.sha256_of(part for group, name in names for part in (f"{group}/{name}", file[group][name][()].tobytes()))
 
 
 def _read_shard(file: h5py.File, path: Path) -> list[Label]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,10 +16,11 @@ from torch import Tensor
 from densnet.density import gaussians
 from densnet.density.basis import DensityBasis
 from densnet.density.promolecule import shipped
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 
-class MixedDensities(ValueError):
+class MixedDensities(DensnetError):
     """Two densities that must not be mixed."""
 
 
@@ -88,7 +90,7 @@ class Density:
         ours = [gaussians.at_points(part, self.molecules, points, point_owner) for part in (nuclei, correction)]
         return ours[0] + shipped().potential(self.molecules, points, point_owner) - ours[1]
 
-    def to(self, device=None, dtype=None) -> Density:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Density:
         """The same density elsewhere or in another precision."""
         return Density(
             self.molecules.to(device, dtype), self.basis, self.coefficients.to(device, dtype), self.exponents.to(device, dtype)
@@ -139,7 +141,7 @@ def _squared_norm(radial: gaussians.Radial, one: Density, other: Density) -> Ten
         terms = [(one, one.coefficients - other.coefficients)]
     else:
         terms = [(one, one.coefficients), (other, -other.coefficients)]
-    return sum(_interaction(radial, left, right) for left in terms for right in terms)
+    return cast(Tensor, sum(_interaction(radial, left, right) for left in terms for right in terms))
 
 
 def _interaction(radial: gaussians.Radial, left: tuple[Density, Tensor], right: tuple[Density, Tensor]) -> Tensor:

@@ -7,7 +7,6 @@ the library but speed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,10 +20,11 @@ import torch
 from torch import Tensor
 
 import densnet
+from densnet import files
 from densnet.density.expansion import Density
 from densnet.model import products
 from densnet.model.library import Library, LibraryError
-from densnet.model.predictor import Predictor
+from densnet.model.predictor import ModelError, Predictor
 from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties, Uncertainty
 from densnet.settings import cores
@@ -45,7 +45,7 @@ class Compiled:
 
     The library is looked for in ``folder`` (`library_folder` unless given), made if it is not there (one to a few minutes, told by
     ``announce``), and found again by its name: a hash of model, composition, number of neighbours, torch and processor. Several threads
-    may call it at once. Raises `CompilationError`, and ValueError for other molecules than those it is made for.
+    may call it at once. Raises `CompilationError`, and `ModelError` for other molecules than those it is made for.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Compiled:
     def __call__(self, molecules: Molecules) -> Properties:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
             made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
-            raise ValueError(f"this model is compiled for {made}, not for {molecules.count} of {len(molecules.numbers)}; compile another.")
+            raise ModelError(f"this model is compiled for {made}, not for {molecules.count} of {len(molecules.numbers)}; compile another.")
         neighbours = self.predictor.neighbours_of(molecules)
         with self.lock:
             if neighbours.sender.shape[1] > self.width:
@@ -191,7 +191,7 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
             made = Path(inductor.aot_compile(graph, arguments, options=options))
             if FOREIGN in made.read_bytes():
                 raise RuntimeError("an operation that has no C interface")
-            os.replace(made, path)
+            files.publish(made, path)
     except (RuntimeError, OSError) as error:
         raise CompilationError(f"compiling the model failed ({str(error).splitlines()[0]}); run without compiling.") from error
 
@@ -214,7 +214,6 @@ def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
 
 def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
     """Hash of all that a library depends on, the source of the model among it."""
-    digest = hashlib.sha256()
     energy = predictor.energy_network
     about = {
         "settings": predictor.settings.model_dump(),
@@ -226,11 +225,8 @@ def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
         "width": width,
         "machine": [str(predictor.device), str(predictor.dtype), *surroundings()],
     }
-    digest.update(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in sorted(predictor.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    tensors = sorted(predictor.state_dict().items())
+    weights = (part for name, t in tensors for part in (name, t.detach().cpu().contiguous().numpy().tobytes()))
     package = Path(densnet.__file__).parent
-    for path in sorted([package / "symmetry.py", package / "molecules.py", *package.glob("model/*.py"), *package.glob("density/*.py")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:24]
+    source = sorted([package / "symmetry.py", package / "molecules.py", *package.glob("model/*.py"), *package.glob("density/*.py")])
+    return files.sha256(json.dumps(about, sort_keys=True), *weights, *(path.read_bytes() for path in source))[:24]

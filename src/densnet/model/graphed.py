@@ -11,7 +11,7 @@ from copy import deepcopy
 import torch
 
 from densnet.density.expansion import Density
-from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
+from densnet.model.predictor import ALL_PAIRS_UP_TO, ModelError, Predictor
 from densnet.molecules import Molecules
 from densnet.properties import Properties, Uncertainty
 
@@ -22,14 +22,14 @@ WARM_UP = 3
 class Graphed:
     """`Predictor` for batches of the composition of ``like``, on the same GPU, as a CUDA graph; a force function for one thread.
 
-    It is the predictor as it was when recorded: weights changed afterwards do not reach it. Raises ValueError for molecules of more than
+    It is the predictor as it was when recorded: weights changed afterwards do not reach it. Raises `ModelError` for molecules of more than
     `ALL_PAIRS_UP_TO` atoms, whose neighbours are found on the CPU, and for other molecules than those it is made for.
     """
 
     def __init__(self, predictor: Predictor, like: Molecules):
         largest = int(like.sizes.max())
         if largest > ALL_PAIRS_UP_TO:
-            raise ValueError(f"`compile` on a GPU is for molecules of up to {ALL_PAIRS_UP_TO} atoms, not {largest}; run without it.")
+            raise ModelError(f"`compile` on a GPU is for molecules of up to {ALL_PAIRS_UP_TO} atoms, not {largest}; run without it.")
         self.like = like.at(like.positions.clone())
         self.compared = like.numbers
         self.predictor = deepcopy(predictor).requires_grad_(False)  # its own, because the graph reads the constants that it remembers
@@ -64,4 +64,4 @@ class Graphed:
     def _refuse_others(self, molecules: Molecules) -> None:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
             made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
-            raise ValueError(f"this model is recorded for {made}, not for {molecules.count} of {len(molecules.numbers)}; record another.")
+            raise ModelError(f"this model is recorded for {made}, not for {molecules.count} of {len(molecules.numbers)}; record another.")

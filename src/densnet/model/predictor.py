@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import densnet
-from densnet import units
+from densnet import files, units
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.errors import DensnetError
 from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
@@ -52,8 +52,12 @@ class Topology(NamedTuple):
     constants: dict[tuple[int, str], Tensor]
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DensnetError):
     """A model file that cannot be used; the message says why and what to do."""
+
+
+class ModelError(DensnetError):
+    """Molecules that a model is not made for; the message says for which it is."""
 
 
 class ModelSettings(Section):
@@ -190,7 +194,7 @@ class Predictor(nn.Module):
             number = int(molecules.numbers[element < 0][0])
             symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
             trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
-            raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
+            raise ModelError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
         small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
         every = all_pairs(molecules).by_receiver(len(element)) if small else None
         new = Topology(molecules.numbers, molecules.owner, element, every, {})
@@ -230,16 +234,7 @@ class Predictor(nn.Module):
             "uncertainty": None if self.uncertainty is None else self.uncertainty.header(),
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        try:
-            with open(part, "wb") as file:
-                file.write(save(tensors, {"densnet": json.dumps(header)}))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_bytes(path, save(tensors, {"densnet": json.dumps(header)}))
 
 
 def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:

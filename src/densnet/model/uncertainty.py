@@ -20,6 +20,7 @@ import torch
 import torch.autograd.forward_ad as forward
 from torch import Tensor, nn
 
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.properties import Uncertainty
 
@@ -27,7 +28,7 @@ KINDS = ("energy", "forces", "dipole")
 """What has an uncertainty."""
 
 
-class UncertaintyMissing(ValueError):
+class UncertaintyMissing(DensnetError):
     """A model that knows nothing of its errors is asked for them."""
 
 

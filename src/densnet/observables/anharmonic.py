@@ -24,7 +24,7 @@ with a dark overtone stays where the deperturbed fundamental is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -35,6 +35,7 @@ from densnet import units
 from densnet.molecules import Molecules
 from densnet.observables.response import ForceFunction
 from densnet.observables.vibrations import Modes, VibrationError, principal_axes
+from densnet.progress import Progress, silent
 
 SOFTEST = 400.0
 """cm^-1: a mode of a lower harmonic wavenumber takes no part."""
@@ -111,7 +112,7 @@ class Anharmonic:
 
 def vpt2(
     force_function: ForceFunction, modes: Modes, *, softest: float = SOFTEST, step: float = 0.03,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Anharmonic:  # fmt: skip
     """Fundamentals of a minimum. Modes below ``softest`` (cm^-1) take no part; ``step`` as in `force_constants`.
 
@@ -137,7 +138,7 @@ def vpt2(
 
 def force_constants(
     force_function: ForceFunction, modes: Modes, step: float = 0.03, chunk: int = 64,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> ForceConstants:  # fmt: skip
     """Cubic and semi-diagonal quartic force constants of real ``modes``, from forces at ``+-step`` in q along one or two of them.
 

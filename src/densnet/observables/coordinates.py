@@ -97,8 +97,8 @@ def _bends(symbols: list[str], centre: int, hydrogens: list[int], others: list[i
         corners = [angle(h, centre, x) for x in others for h in hydrogens]
         yield f"{group} scissor", [(1.0, angle(*_around(hydrogens, centre)))]
         yield _named_bend(symbols, others[0], centre, others[1])
-        for kind, factors in (("rock", (1, -1, 1, -1)), ("wag", (1, 1, -1, -1)), ("twist", (1, -1, -1, 1))):
-            yield f"{group} {kind}", list(zip(map(float, factors), corners))
+        for kind, factors in (("rock", [1.0, -1, 1, -1]), ("wag", [1.0, 1, -1, -1]), ("twist", [1.0, -1, -1, 1])):
+            yield f"{group} {kind}", list(zip(factors, corners))
     elif flat:
         yield from _flat_bends(symbols, centre, hydrogens, others)
     else:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.observables.response import ForceFunction, slopes
 
 
-class VibrationError(ValueError):
+class VibrationError(DensnetError):
     """A relaxation, Hessian or free energy that cannot be had; the message names the value and the remedy."""
 
 
@@ -159,7 +160,7 @@ def free_energy(modes: Modes, energy: float, temperature: float) -> float:
     return float(energy + vibration - 0.5 * kt * torch.log(2.0 * kt * moments).sum())
 
 
-def populations(free_energies: Sequence[float], temperature: float, degeneracies: Sequence[int] | None = None) -> Tensor:
+def populations(free_energies: Sequence[float], temperature: float, degeneracies: Sequence[float] | None = None) -> Tensor:
     """[conformers] ``g_c exp(-F_c / kT) / sum``, from `free_energy` (hartree); ``degeneracies`` g: e.g. 2 for a gauche pair."""
     values = torch.as_tensor(free_energies, dtype=torch.float64)
     counts = torch.ones_like(values) if degeneracies is None else torch.as_tensor(degeneracies, dtype=torch.float64)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +15,13 @@ import torch
 from pydantic import Field
 
 import densnet
+from densnet import files
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.reference import geometries, scf, workers
-from densnet.reference.geometries import Frame, Progress
+from densnet.reference.geometries import Frame
 from densnet.reference.scf import NotConverged, ScfSettings
 from densnet.settings import Section
 
@@ -33,7 +33,7 @@ Save = Callable[[Path, Properties, dict], None]
 """Writes one label to a path, all or nothing; the dictionary says where the frame is from and at which level it was labelled."""
 
 
-class CampaignError(ValueError):
+class CampaignError(DensnetError):
     """A campaign that cannot start or go on; the message says why and what to do."""
 
 
@@ -54,7 +54,7 @@ class Tally:
     aside: int
 
 
-def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress | None = None) -> Tally:
+def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress = silent) -> Tally:
     """Label the frames of ``frames_file`` by ``settings`` into ``folder``; see `run`."""
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
@@ -69,7 +69,7 @@ def run(
     *,
     level: dict,
     processes: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Tally:
     """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
 
@@ -87,8 +87,7 @@ def run(
         jobs = [_job(i, names[i], frame) for i, frame in enumerate(frames) if i not in labelled | aside]
         before = len(frames) - len(jobs)
         new = 0
-        if progress:
-            progress(before, len(frames))
+        progress(before, len(frames))
         work = partial(_label, calculate, save, folder / "frames", level)
         for done, (job, problem) in enumerate(workers.results(jobs, work, processes), start=1):
             if problem is None:
@@ -96,9 +95,8 @@ def run(
             else:
                 temperature = job[1]["temperature"] if math.isfinite(job[1]["temperature"]) else None
                 about = {**job[1], "temperature": temperature, "reason": _reason(job[1]["index"], problem), "level": level}
-                _write_json(folder / "aside" / f"{job[0]}.json", about)
-            if progress:
-                progress(before + done, len(frames))
+                files.write_json(folder / "aside" / f"{job[0]}.json", about)
+            progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
@@ -130,10 +128,8 @@ def _reason(index: int, problem: Exception) -> str:
 
 def identity(molecule: Molecules, level: dict) -> str:
     """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit) or the level."""
-    digest = hashlib.sha256(molecule.numbers.numpy().tobytes())
-    digest.update(np.ascontiguousarray(molecule.positions.double().numpy()).tobytes())
-    digest.update(json.dumps(level, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+    arrays = (molecule.numbers.numpy(), molecule.positions.double().numpy())
+    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True))[:16]
 
 
 @contextmanager
@@ -142,23 +138,20 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         for part in ("frames", "aside"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")
+        (folder / "lock").touch()
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder or check its permissions.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.") from None
+    refusal = CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.")
+    with files.locked(folder / "lock", refusal):
         yield
 
 
 def _check_header(folder: Path, level: dict) -> None:
     file = folder / "campaign.json"
     if not file.exists():
-        _write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})
+        files.write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})
         return
-    there = json.loads(file.read_text())
+    there = files.read_json(file)
     if there["format_version"] > FORMAT_VERSION:
         raise CampaignError(f"{file} has format {there['format_version']}, this densnet knows {FORMAT_VERSION}; please upgrade densnet.")
     for key in level:
@@ -182,12 +175,3 @@ def _known(folder: Path, todo: dict[int, str]) -> set[int]:
         if index in todo:
             known.add(index)
     return known
-
-
-def _write_json(path: Path, content: dict) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)

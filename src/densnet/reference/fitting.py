@@ -21,6 +21,7 @@ from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals, Shells, orbital_basis, radial_norm
 from densnet.density.promolecule import shipped
+from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS, Molecules
 
 RIDGE = 1e-5
@@ -30,7 +31,7 @@ _BLOCK_BYTES = 1 << 26
 """Three-centre integrals held at a time."""
 
 
-class FitError(ValueError):
+class FitError(DensnetError):
     """A fit that cannot be done."""
 
 

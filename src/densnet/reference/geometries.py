@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import gcd, lcm
@@ -21,18 +20,19 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 import densnet
+from densnet.errors import DensnetError
+from densnet.files import write_text
 from densnet.molecules import SYMBOLS, Molecules, check_geometry
+from densnet.progress import Progress, silent
 from densnet.reference import workers
 from densnet.settings import Section
 from densnet.units import ANGSTROM
 
 FORMAT = "densnet-frames"
 FORMAT_VERSION = 1
-Progress = Callable[[int, int], None]
-"""Told of every step done: how many, of how many."""
 
 
-class GeometryError(ValueError):
+class GeometryError(DensnetError):
     """Geometries that cannot be read or sampled; the message names the file, the frame and the remedy."""
 
 
@@ -79,7 +79,7 @@ class Frame:
     name: str = ""
 
 
-def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress | None = None) -> list[Frame]:
+def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress = silent) -> list[Frame]:
     """Frames by ``settings`` in random order, written to ``out`` (extxyz, Angstrom) and given back.
 
     The order is a seeded permutation over all trajectories, so any prefix of the list is a fair sample.
@@ -94,7 +94,7 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
     return kept
 
 
-def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress | None) -> list[Frame]:
+def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress) -> list[Frame]:
     share, rest = divmod(settings.frames, settings.trajectories)
     jobs = []
     for k in range(settings.trajectories):
@@ -108,8 +108,7 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
             raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
         molecules = [Molecules.single(job.numbers, positions * ANGSTROM) for positions in found]
         collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
-        if progress:
-            progress(sum(map(len, collected.values())), settings.frames)
+        progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
 
 
@@ -240,9 +239,4 @@ def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
             lines.append(f"{SYMBOLS[number]:2s} " + " ".join(f"{x:15.10f}" for x in position))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_name(path.name + ".part")
-    with open(partial_file, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial_file, path)
+    write_text(path, "\n".join(lines) + "\n")

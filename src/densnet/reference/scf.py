@@ -10,6 +10,7 @@ from pyscf import dft, grad, gto, scf
 from pyscf.data.elements import ELEMENTS
 
 from densnet.density.orbitals import Orbitals, shipped_orbital_bases
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.becke import Grid
@@ -23,7 +24,7 @@ CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
 
 
-class NotConverged(ValueError):
+class NotConverged(DensnetError):
     """The SCF did not reach its threshold; the message says how far it came."""
 
 

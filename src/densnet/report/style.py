@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from densnet.files import sha256
 
 INK, FAINT = "#1b1f24", "#d5dae0"
 BLUE, RED, GREEN, VIOLET, ORANGE = "#0b6fb8", "#d1510f", "#0f8a63", "#a9527f", "#b9800a"
@@ -79,7 +80,7 @@ def svg(figure: Figure) -> str:
 
 def _short_hash(text: str) -> str:
     """A short, reproducible name for ``text``."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return sha256(text)[:8]
 
 
 def _unique_ids(text: str, prefix: str) -> str:

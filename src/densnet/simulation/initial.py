@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 LINEAR = 1e-3
 """A molecule is linear if its smallest moment of inertia is below this fraction of the largest."""
 
 
-class StartError(ValueError):
+class StartError(DensnetError):
     """Geometries that cannot start a simulation together; the message names them."""
 
 

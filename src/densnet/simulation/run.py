@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import exp
@@ -18,7 +17,9 @@ from pydantic import Field, model_validator
 from torch import Generator
 
 from densnet import units
+from densnet.files import sha256
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.settings import Section, SettingsError, cores
 from densnet.simulation import initial, integrators
 from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
@@ -36,9 +37,6 @@ BLOCK, COMPILED_BLOCK = 192, 72
 
 GPU_BLOCK = 40_000
 """Atoms in a block on a GPU, which wants large ones: at 0.3 MB an atom (shipped ethanol, measured on the CPU) some 12 GB."""
-
-Progress = Callable[[int, int], None]
-"""Told now and then how many steps are done, of how many (thermalisation included)."""
 
 
 class SimulateSettings(Section):
@@ -119,7 +117,7 @@ def simulate(
     start: Molecules,
     settings: SimulateSettings,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     provenance: dict | None = None,
     announce: Announce = lambda text: None,
 ) -> Path:
@@ -168,7 +166,7 @@ class _Loop:
     """Steps a state, watching and sampling every `sample_every`, writing a restart every `checkpoint_every` steps."""
 
     def __init__(
-        self, record: Record, watches: tuple[Watch, Novelty], generator: Generator, settings: SimulateSettings, progress: Progress | None
+        self, record: Record, watches: tuple[Watch, Novelty], generator: Generator, settings: SimulateSettings, progress: Progress
     ):
         self.record, self.generator, self.settings, self.progress = record, generator, settings, progress
         self.watch, self.novelty = watches
@@ -199,9 +197,8 @@ class _Loop:
         return state
 
     def _tell(self, state: State) -> None:
-        if self.progress:
-            before, after = self.settings.steps
-            self.progress(before + state.step, before + after)
+        before, after = self.settings.steps
+        self.progress(before + state.step, before + after)
 
 
 def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> State:
@@ -253,7 +250,7 @@ def _header(start: Molecules, settings: SimulateSettings, provenance: dict | Non
         "settings": settings.model_dump(mode="json"),
         "provenance": provenance or {},
         "numbers": start.split()[0].numbers.tolist(),
-        "start": hashlib.sha256(start.positions.detach().cpu().double().numpy().tobytes()).hexdigest(),
+        "start": sha256(start.positions.detach().cpu().double().numpy().tobytes()),
     }
 
 

@@ -10,7 +10,6 @@ A kill between two writes loses at most the steps since the last restart; blocks
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from safetensors.torch import save
 from torch import Generator, Tensor
 
 import densnet
-from densnet import units
+from densnet import files, units
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.simulation.integrators import State
 
@@ -49,7 +49,7 @@ ANY_TIME = ("checkpoint_every", "device", "threads", "block", "compile", "when_n
 """Settings that may differ when a run is continued: they do not touch what is recorded, but by rounding."""
 
 
-class TrajectoryError(ValueError):
+class TrajectoryError(DensnetError):
     """A folder or file that cannot be read or continued; the message names it and the remedy."""
 
 
@@ -160,7 +160,7 @@ class Record:
         """Writes the samples at hand as one more block, which a later `resume` does not count unless a checkpoint follows."""
         if self._samples:
             (self.folder / "blocks").mkdir(exist_ok=True)
-            _write(self.folder / "blocks" / f"{self.blocks:06d}.safetensors", save(self._block()))
+            files.write_bytes(self.folder / "blocks" / f"{self.blocks:06d}.safetensors", save(self._block()))
             self.blocks, self._samples = self.blocks + 1, []
 
     def checkpoint(self, state: State, generator: Generator) -> None:
@@ -176,7 +176,7 @@ class Record:
         } | ({} if state.dipole is None else {"dipole": state.dipole})
         note = json.dumps({**self.header, "blocks": self.blocks, "step": state.step})
         values = {name: value.cpu().contiguous() for name, value in values.items()}
-        _write(self.folder / "restart.safetensors", save(values, {"header": note}))
+        files.write_bytes(self.folder / "restart.safetensors", save(values, {"header": note}))
 
     def _block(self) -> dict[str, Tensor]:
         """The samples at hand as [samples, replicas, ...] tensors in atomic units, motion in float32."""
@@ -204,10 +204,9 @@ class Record:
         blocks = [self.folder / "blocks" / f"{index:06d}.safetensors" for index in range(self.blocks)]
         if not blocks:
             return None
-        target, draft = self.folder / "trajectory.h5", self.folder / "trajectory.h5.part"
-        with h5py.File(draft, "w") as file:
+        target = self.folder / "trajectory.h5"
+        with files.draft(target) as part, h5py.File(part, "w") as file:
             _write_h5md(file, blocks, {**self.header, "complete": complete}, masses)
-        _publish(draft, target)
         if complete:
             shutil.rmtree(self.folder / "blocks")
         return target
@@ -353,24 +352,3 @@ def _open_h5(path: Path) -> h5py.File:
         raise TrajectoryError(f"{path} does not exist; an interrupted simulation is finished by the command that started it.") from None
     except OSError as error:
         raise TrajectoryError(f"{path} is not a readable HDF5 file ({error}); delete it and run `densnet simulate` again.") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes ``path`` so that a kill leaves the old file or the new one, never half of one."""
-    draft = path.with_suffix(".part")
-    draft.write_bytes(content)
-    _publish(draft, path)
-
-
-def _publish(draft: Path, target: Path) -> None:
-    _sync(draft)
-    draft.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

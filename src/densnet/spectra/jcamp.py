@@ -10,7 +10,8 @@ from pathlib import Path
 import jcamp
 import numpy as np
 
-from densnet.spectra.spectrum import Spectrum, SpectrumError, from_measurement, write_atomically
+from densnet.files import write_text
+from densnet.spectra.spectrum import Spectrum, SpectrumError, from_measurement
 
 _LARGEST = 10**9
 """Ordinates are integers up to this, times YFACTOR: nine digits, within the 32 bits that old readers hold."""
@@ -51,7 +52,7 @@ def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
     lines = [f"##{key}={value}" for key, value in values.items() if value != ""] + ["##XYDATA=(X++(Y..Y))"]
     for start in range(0, len(axis), 5):
         lines.append(f"{axis[start]:.9g} " + " ".join(str(y) for y in ordinates[start : start + 5]))
-    write_atomically(path, "\n".join([*lines, "##END=", ""]))
+    write_text(path, "\n".join([*lines, "##END=", ""]))
 
 
 def _line(value: object) -> str:

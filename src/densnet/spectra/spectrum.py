@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import find_peaks
 
+from densnet.errors import DensnetError
+
 ABSOLUTE = "km/mol per cm^-1"
 """Unit of an absolute molar spectrum: its integral over a band is that band's intensity in km/mol."""
 
 
-class SpectrumError(ValueError):
+class SpectrumError(DensnetError):
     """A spectrum that cannot be made or used; the message names the value and the remedy."""
 
 
@@ -290,17 +290,3 @@ def from_measurement(x: ArrayLike, x_unit: str, y: ArrayLike, y_unit: str, heade
         unit = ABSOLUTE
     x, first = np.unique(x, return_index=True)
     return Spectrum(x, y[first], unit, header=header)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a kill leaves the old one or the new one, never half of it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet.files import write_text
 from densnet.spectra.jcamp import read_jcamp
-from densnet.spectra.spectrum import MICROMETERS, Band, Spectrum, SpectrumError, from_measurement, write_atomically
+from densnet.spectra.spectrum import MICROMETERS, Band, Spectrum, SpectrumError, from_measurement
 
 _FIRST_LINE = "# densnet spectrum, format 1"
 
@@ -31,7 +32,7 @@ def write_csv(path: Path, spectrum: Spectrum) -> None:
     lines = [_FIRST_LINE, *(f"# {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in header.items())]
     lines.append("wavenumber_cm-1,intensity" + (",standard_error" if known else ""))
     lines += [",".join(repr(float(v)) for v in row) for row in zip(*columns)]
-    write_atomically(path, "\n".join([*lines, ""]))
+    write_text(path, "\n".join([*lines, ""]))
 
 
 def read_csv(path: Path) -> Spectrum:
@@ -54,7 +55,7 @@ def write_bands(path: Path, bands: Iterable[Band], header: dict[str, str | float
     for band in bands:
         places = f"{band.lower:.2f},{band.upper:.2f},{band.centroid:.2f},{band.maximum:.2f}"
         lines.append(f"{places},{band.integral:.6g}," + ("" if band.error is None else f"{band.error:.3g}"))
-    write_atomically(path, "\n".join([*lines, ""]))
+    write_text(path, "\n".join([*lines, ""]))
 
 
 def read_experiment(path: Path) -> Spectrum:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from densnet.density.expansion import Density
 from densnet.density.grids import molecular_grid, shell
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.training.examples import Batch
 
@@ -89,12 +90,14 @@ class Agreement:
     def of(cls, deviations: np.ndarray, errors: np.ndarray) -> Agreement:
         """From ``deviations`` [n] and the components of the ``errors`` [n, components]."""
         ratios = errors / deviations[:, None]
-        ranks = [np.argsort(np.argsort(values)) for values in (deviations, np.linalg.norm(errors, axis=1))]
+        ranks = [np.argsort(np.argsort(values)).astype(float) for values in (deviations, np.linalg.norm(errors, axis=1))]
         return cls(
-            *(float(np.sqrt((x**2).mean())) for x in (errors, deviations)),
-            *(float((np.abs(ratios) < limit).mean()) for limit in (1, 2)),
-            float(np.sqrt((ratios**2).mean())),
-            float(np.corrcoef(*ranks)[0, 1]) if len(errors) > 1 else None,
+            rms_error=float(np.sqrt((errors**2).mean())),
+            rms_deviation=float(np.sqrt((deviations**2).mean())),
+            within_one=float((np.abs(ratios) < 1).mean()),
+            within_two=float((np.abs(ratios) < 2).mean()),
+            rms_ratio=float(np.sqrt((ratios**2).mean())),
+            rank_correlation=float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if len(errors) > 1 else None,
         )
 
 
@@ -158,11 +161,11 @@ class Evaluation:
 
 def evaluate(
     predict: Callable[[Molecules], Properties],
-    frames: Iterable[Properties],
+    frames: Sequence[Properties],
     *,
     density_frames: int | None = None,
     exact: Exact | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Compare ``predict`` with labelled single-molecule ``frames``, one by one.
 
@@ -180,7 +183,7 @@ def evaluate(
             if (reference := getattr(frame, name)) is not None:
                 pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
-                if (known := predicted.uncertainty and getattr(predicted.uncertainty, name)) is not None:
+                if (known := getattr(predicted.uncertainty, name, None)) is not None:
                     expected[name].append(known.double().cpu().numpy())
         if frame.orbitals is not None and (density_frames is None or dense < density_frames):
             error: DensityError = density_error(predicted.density, frame.orbitals[0], molecular_grid(frame.molecules))
@@ -190,7 +193,7 @@ def evaluate(
                     columns[name].append(pair)
             dense += 1
         count += 1
-        progress(count)
+        progress(count, len(frames))
     whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
     return Evaluation(count, **whole, uncertainty=expectation)
 

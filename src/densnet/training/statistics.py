@@ -13,6 +13,7 @@ from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import all_pairs
 from densnet.properties import Properties
+from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Example
 
 
@@ -62,7 +63,7 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
     for row, number in enumerate(basis.elements):
         own = coefficients[numbers == number]
         if not len(own):
-            raise ValueError(
+            raise TrainingError(
                 f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data."
             )
         mean[row] = own[:, basis.block(0)].mean(0)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from densnet.cli.runfile import complete
 from densnet.settings import SettingsError
 from densnet.spectra.infrared import InfraredSettings, Sampling, SpectrumError, from_series
 from densnet.units import FEMTOSECOND
+from densnet.workflow.settings import complete
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import zipfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +15,16 @@ from densnet.dataset.points import Points, sample
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals
+from densnet.errors import DensnetError
+from densnet.files import replacing, sha256
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import MissingProperty, Properties
 from densnet.reference import fitting, workers
 from densnet.training.examples import Example
 
 
-class PreparationError(ValueError):
+class PreparationError(DensnetError):
     """Frames that could not be prepared; the message says why."""
 
 
@@ -33,7 +33,7 @@ Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
 
 def prepare(
     labels: Dataset, basis: DensityBasis, folder: Path, *, points: int, processes: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None, fits: int | None = None,
+    progress: Progress = silent, fits: int | None = None,
 ) -> list[Example]:  # fmt: skip
     """An `Example` for each label; fitted coefficients and ``points`` sampled points are kept in ``folder`` as one npz a frame.
 
@@ -94,10 +94,7 @@ def _job(index: int, orbitals: Orbitals) -> Job:
 
 
 def _identity(job: Job, basis: DensityBasis, points: int) -> str:
-    digest = hashlib.sha256(f"{basis.fingerprint} {points} {job[4]}".encode())
-    for array in job[1:4]:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    return sha256(f"{basis.fingerprint} {points} {job[4]}", *(array.tobytes() for array in job[1:4]))[:16]
 
 
 def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
@@ -105,7 +102,7 @@ def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[st
     (index, numbers, positions, coefficients, name), fitted = job
     molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
-    seed = int.from_bytes(hashlib.sha256(positions.tobytes()).digest()[:6])
+    seed = int(sha256(positions.tobytes())[:12], 16)
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
     arrays = {"points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
     if fitted:
@@ -119,12 +116,8 @@ def _whole(file: Path) -> bool:
 
 
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    part = file.with_suffix(f".{os.getpid()}.part")  # two trainings may share a folder
-    with open(part, "wb") as handle:
+    with replacing(file, "wb") as handle:
         np.savez(handle, **arrays)
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(file)
 
 
 def _known(properties: Properties, basis: DensityBasis, file: Path) -> tuple[Properties, Points]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,31 +12,16 @@ import numpy as np
 import torch
 
 from densnet import units
-from densnet.cli.ensemble import account, origins, weighted_spectrum
-from densnet.cli.evaluate import evaluate_on, overlap, write_evaluation
-from densnet.cli.fitting import examples_of, train_on, untrained
-from densnet.cli.forces import force_function
-from densnet.cli.harmonic import (
-    ForceFunction,
-    analyse,
-    cold_run,
-    fundamentals,
-    named_geometries,
-    remembered,
-    write_conformers,
-    write_slices,
-)
-from densnet.cli.runfile import RunFile
-from densnet.cli.runfolder import Stage, write_json
-from densnet.cli.simulate import keeping_uncertain
-from densnet.cli.train import elements_of, held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
+from densnet.errors import DensnetError
+from densnet.files import content_hash, read_json, write_json
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.observables.conformers import Conformer, Ensemble, gather
+from densnet.progress import Progress
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
@@ -50,11 +33,27 @@ from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
 from densnet.training.examples import Example
+from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
+from densnet.workflow.fitting import examples_of, train_on, untrained
+from densnet.workflow.folder import Stage
+from densnet.workflow.forces import force_function
+from densnet.workflow.harmonic import (
+    ForceFunction,
+    analyse,
+    cold_run,
+    fundamentals,
+    named_geometries,
+    remembered,
+    write_conformers,
+    write_slices,
+)
+from densnet.workflow.settings import RunFile
+from densnet.workflow.splits import elements_of, held_out
+from densnet.workflow.uncertain import keeping_uncertain
 
-Progress = Callable[..., None]
 
-
-class ChainError(ValueError):
+class ChainError(DensnetError):
     """A stage whose input does not suffice; the message says what to change."""
 
 
@@ -158,7 +157,7 @@ class Chain:
         known, held = self.split()
         frames = [label.properties for label in held]
         limit = self.settings.evaluate.density_frames
-        found = evaluate_on(self.model(), frames, limit, lambda done: self.progress(done, len(frames)))
+        found = evaluate_on(self.model(), frames, limit, self.progress)
         write_evaluation(place, found, overlap(held, known))
 
     def conformers(self, place: Path) -> None:
@@ -194,7 +193,7 @@ class Chain:
     def simulate(self, place: Path) -> None:
         """``trajectory.h5``; the conserved energy in ``drift.npz`` and ``drift.json``; ``uncertain.extxyz`` where the model is unsure."""
         settings = self.settings.simulate
-        provenance = {"model": hashlib.sha256(self.model_file.read_bytes()).hexdigest()}
+        provenance = {"model": content_hash(self.model_file)}
         start = Molecules.concatenate([molecule for _, molecule in self.named()])
         origins(self.ensemble(), settings.replicas)  # refuses too few replicas
         model, say = load(self.model_file, settings.place), lambda text: self.progress(0, None, text)
@@ -269,7 +268,7 @@ class Chain:
 
     def ensemble(self) -> Ensemble:
         """The conformers of the model."""
-        return Ensemble.from_dict(json.loads((self.folder / "conformers" / "conformers.json").read_text(encoding="utf-8")))
+        return Ensemble.from_dict(read_json(self.folder / "conformers" / "conformers.json"))
 
     def known_reference(self) -> Path | None:
         """For a given model: the shipped harmonic analysis of that molecule at the reference level, if there is one."""

@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from densnet import units
-from densnet.cli.harmonic import (
+from densnet.molecules import SYMBOLS, Molecules, hill
+from densnet.observables.conformers import Ensemble, superpositions
+from densnet.properties import Properties
+from densnet.report.harmonic import band_rows, bands_around
+from densnet.spectra.infrared import from_modes
+from densnet.workflow.harmonic import (
     AnharmonicSettings,
     ColdSettings,
     HarmonicSettings,
@@ -18,11 +23,6 @@ from densnet.cli.harmonic import (
     named_geometries,
     write_geometries,
 )
-from densnet.molecules import SYMBOLS, Molecules, hill
-from densnet.observables.conformers import Ensemble, superpositions
-from densnet.properties import Properties
-from densnet.report.harmonic import band_rows, bands_around
-from densnet.spectra.infrared import from_modes
 
 WATER = Molecules.single([8, 1, 1], torch.tensor([[0.0, 0.0, 0.22], [0.0, 1.43, -0.88], [0.0, -1.43, -0.88]], dtype=torch.float64))
 REST = torch.tensor([1.803, 1.803, 2.86], dtype=torch.float64)

@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from densnet.cli.console import say
-from densnet.cli.runfolder import Mark, RunError, Stage, keys, only_one, pending, walk, write_json
 from densnet.simulation.run import SimulateSettings
 from densnet.simulation.trajectory import ANY_TIME
+from densnet.workflow.folder import Mark, RunError, Stage, keys, only_one, pending, walk
 
 
 class Workshop:
@@ -119,11 +119,6 @@ def test_settings_of_a_simulation_that_may_change_when_it_goes_on_are_no_part_of
         return keys([Stage("simulate", "dynamics", {"simulate": settings}, print)])
 
     assert key(before) == key(before | other) != key(before | {"temperature": 1.0})
-
-
-def test_numbers_that_are_none_are_null(tmp_path):
-    write_json(tmp_path / "a.json", {"a": [1.0, float("nan")], "b": {"c": float("inf"), "d": (True, None, 3)}})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.0, None], "b": {"c": None, "d": [True, None, 3]}}
 
 
 def test_brackets_and_colons_in_a_path_stay(capsys):

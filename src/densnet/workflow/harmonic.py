@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,14 @@ from torch import Tensor
 
 import densnet
 from densnet import units
-from densnet.cli.runfolder import write_json
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
+from densnet.files import sha256, write_json, write_text
 from densnet.molecules import SYMBOLS, Molecules, hill
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise
 from densnet.observables.vibrations import Modes, VibrationError
+from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.reference import campaign, geometries, scf
 from densnet.reference.campaign import LabelSettings
@@ -31,7 +31,6 @@ from densnet.simulation import integrators
 from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
 from densnet.spectra.spectrum import Spectrum
 
-Progress = Callable[[int, int], None]
 ForceFunction = Callable[[Molecules], Properties]
 
 
@@ -78,7 +77,7 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
                 place.mkdir(parents=True, exist_ok=True)
                 store.save_label(place / "label.npz", calculate(singles[0]), about)
         else:
-            place = folder / f"displaced-{hashlib.sha256(''.join(names).encode()).hexdigest()[:8]}"
+            place = folder / f"displaced-{sha256(*names)[:8]}"
             frames = [Frame(single, 0, float("nan")) for single in singles]
             tally = campaign.run(frames, calculate, store.save_label, place, level=level, processes=settings.workers, progress=progress)
             if tally.aside:
@@ -93,7 +92,7 @@ def analyse(force_function: ForceFunction, name: str, start: Molecules, settings
     return characterise(force_function, start, name, tolerance=settings.tolerance, step=settings.step)
 
 
-def fundamentals(force_function: ForceFunction, found: Ensemble, settings: AnharmonicSettings, progress: Callable[..., None]) -> dict:
+def fundamentals(force_function: ForceFunction, found: Ensemble, settings: AnharmonicSettings, progress: Progress) -> dict:
     """Plain data: under ``conformers`` what `vpt2` says of each, or under ``skipped`` why it says nothing."""
     size = len(found.conformers[0].molecule.numbers)
     if size > settings.atoms:
@@ -131,7 +130,7 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
             positions = conformer.molecule.positions / units.ANGSTROM * torch.tensor([1.0, 1.0, sign], dtype=torch.float64)
             rows = [f"{s:2s}" + "".join(f"{x:14.8f}" for x in row) for s, row in zip(symbols, positions.tolist())]
             lines += [str(len(symbols)), f'conformer="{conformer.name}" comment="{comment}, Angstrom"', *rows]
-    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    write_text(path, "\n".join([*lines, ""]))
 
 
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:

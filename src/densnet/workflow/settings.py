@@ -11,7 +11,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from densnet import units
-from densnet.cli.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 from densnet.model.compiled import compiler_found
 from densnet.model.predictor import ModelSettings
 from densnet.model.shipped import find as find_model
@@ -25,6 +24,7 @@ from densnet.spectra.infrared import InfraredSettings, suffices
 from densnet.spectra.spectrum import SpectrumError
 from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
+from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 
 
 class RunSettings(Section):

@@ -11,11 +11,8 @@ made from. A finished stage that fits is skipped, an unfinished one that fits go
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import secrets
@@ -25,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from densnet import __version__
+from densnet import __version__, files
+from densnet.errors import DensnetError
 from densnet.simulation.trajectory import ANY_TIME
 
 FORMAT = 1
@@ -34,7 +32,7 @@ SPEED_ONLY = {"workers", "memory_mb", *ANY_TIME}
 """Settings that change how fast a result comes, or what is told of it, but not the result: they are no part of a key."""
 
 
-class RunError(ValueError):
+class RunError(DensnetError):
     """A run folder that cannot be used; the message names it and the remedy."""
 
 
@@ -79,35 +77,17 @@ class Mark:
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = files.read_json(path)
             if content["format"] > FORMAT:
                 raise RunError(f"{path} was written by a newer densnet; please upgrade densnet or use another folder.")
             return cls(**content)
-        except (json.JSONDecodeError, TypeError, KeyError, UnicodeDecodeError) as error:
+        except (files.FileError, TypeError, KeyError) as error:
             raise RunError(f"{path} is damaged ({error}); move the folder {folder} away to do this stage again.") from None
 
     def write(self, folder: Path) -> None:
         """Atomically, so that a kill leaves the old mark or the new one."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "mark.json", self.__dict__)
-
-
-def write_json(path: Path, content: object) -> None:
-    """JSON that a kill leaves old or new, never half; a number that is none (nan, inf) becomes null."""
-    partial = path.with_name(f".{path.name}.part")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(_finite(content), file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _finite(content: object) -> object:
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+        files.write_json(folder / "mark.json", self.__dict__)
 
 
 def versions() -> dict[str, str]:
@@ -120,9 +100,9 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     """Name -> key of every stage, in order: sha256 of name, settings, content of input files and keys of what it needs."""
     found: dict[str, str] = {}
     for stage in stages:
-        content = [hashlib.sha256(path.read_bytes()).hexdigest() for path in stage.files]
+        content = [files.content_hash(path) for path in stage.files]
         text = json.dumps([stage.name, _deciding(stage.settings), content, [found[n] for n in stage.needs]], sort_keys=True)
-        found[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        found[stage.name] = files.sha256(text)[:16]
     return found
 
 
@@ -217,9 +197,5 @@ def _set_aside(folder: Path, name: str) -> Path:
 def only_one(folder: Path, command: str = "densnet run") -> Iterator[None]:
     """Holds the folder against a second ``command`` at the same time; raises `RunError` if there is one."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another `{command}` is working in {folder}; wait for it, or choose another folder.") from None
+    with files.locked(folder / ".lock", RunError(f"another `{command}` is working in {folder}; wait for it, or choose another folder.")):
         yield

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from densnet import units
-from densnet.cli import ensemble
-from densnet.cli.ensemble import account, origins, weighted_spectrum
 from densnet.observables import conformers
 from densnet.observables.conformers import Conformer, Ensemble
 from densnet.reference import geometries
 from densnet.simulation.trajectory import Trajectory
 from densnet.spectra.infrared import InfraredSettings
 from densnet.spectra.spectrum import SpectrumError
+from densnet.workflow import ensemble
+from densnet.workflow.ensemble import account, origins, weighted_spectrum
 
 SETTINGS = InfraredSettings(depth=500.0, maximum=3000.0, step=5.0)
 STEP = 2.0 * units.FEMTOSECOND

@@ -18,9 +18,10 @@ from densnet import units
 from densnet.density import promolecule
 from densnet.model.predictor import Predictor
 from densnet.molecules import Molecules
+from densnet.progress import Progress
 from densnet.simulation import initial
 from densnet.simulation.integrators import ForceFunction, State, Step, init, velocity_verlet
-from densnet.simulation.run import Progress, SimulateSettings
+from densnet.simulation.run import SimulateSettings
 from densnet.simulation.trajectory import Record
 
 WARM_UP = 10

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from densnet.cli.prepare import prepare
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import Molecules
+from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.training import fit
 from densnet.training.checkpoint import PHASES
@@ -20,6 +19,7 @@ from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.statistics import initialise
 from densnet.training.uncertainty import assess
+from densnet.workflow.preparation import prepare
 
 SIDES = ("training", "validation")
 
@@ -28,7 +28,7 @@ FITTED = 64
 
 
 def examples_of(
-    parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Callable
+    parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Progress
 ) -> list[list[Example]]:
     """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them."""
     fits = (None, None) if plan.density.steps else (FITTED, 0)
@@ -41,14 +41,14 @@ def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis
     return initialise(examples, model, basis)
 
 
-def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Callable) -> Predictor:
+def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
     """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
     torch.set_num_threads(1)  # of each operation: molecules are small
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
 
@@ -67,7 +67,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
     return with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
 
 
-def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Callable) -> Predictor:
+def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress) -> Predictor:
     """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others."""
     predictor.uncertainty = assess(predictor, training, validation, lambda done, total: progress(done, total, "uncertainty"))
     return predictor

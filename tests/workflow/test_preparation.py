@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from densnet.cli.prepare import prepare
 from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import ModelSettings
 from densnet.training.statistics import initialise
+from densnet.workflow.preparation import prepare
 
 WATER = Path(__file__).resolve().parents[2] / "labels" / "water" / "heldout_300K.001.h5"
 

@@ -1,0 +1,73 @@
+"""Errors of a model on labelled frames, and how well it expected them: what `evaluate` prints and a run keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from densnet import units
+from densnet.dataset.batches import nearest
+from densnet.dataset.dataset import Dataset
+from densnet.files import write_json
+from densnet.model.predictor import Predictor
+from densnet.model.uncertainty import UncertaintyMissing
+from densnet.progress import Progress
+from densnet.properties import Properties
+from densnet.reference import electrostatics
+from densnet.report.figures import draw_calibration
+from densnet.training.objective import Evaluation, Exact, evaluate
+
+UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
+
+
+_SIZES = {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
+
+
+def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
+    """How near test frames are to the nearest training frame of their composition, Angstrom; None where there is none."""
+    distances = nearest(test, training) / units.ANGSTROM
+    found = {"nearest_training_frame_A": distances.median(), "nearest_training_frame_least_A": distances.min()}
+    return {key: float(value) if value.isfinite() else None for key, value in found.items()}
+
+
+def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Progress) -> Evaluation:
+    """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
+    exact = Exact(electrostatics.quadrupole, electrostatics.potential)
+    predict = predictor if predictor.uncertainty is None else predictor.with_force_uncertainty
+    return evaluate(predict, frames, density_frames=density_frames, exact=exact, progress=progress)
+
+
+def calibration_rows(found: Evaluation) -> dict[str, dict[str, float | None]]:
+    """By kind of error: rms error and expected deviation of a component in `UNITS`, the rest as in `Agreement`; empty if not expected."""
+    return {
+        name: {**vars(row), "rms_error": row.rms_error / size, "rms_deviation": row.rms_deviation / size}
+        for (name, row), size in ((item, _SIZES[item[0]]) for item in found.calibration().items())
+    }
+
+
+def draw(found: Evaluation, path: Path) -> None:
+    """A picture of found against expected errors. Raises `UncertaintyMissing` if none were expected."""
+    kinds = []
+    for name, size in _SIZES.items():
+        if (deviation := found.uncertainty[name]).size and (pairs := getattr(found, name)).size:
+            kinds.append((name, UNITS[name], deviation / size, np.diff(pairs, axis=-1).reshape(len(deviation), -1) / size))
+    if not kinds:
+        raise UncertaintyMissing("nothing to plot: the model knows nothing of its errors, or the data hold no labels.")
+    draw_calibration(path, kinds)
+
+
+def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
+    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D),
+    and NAME_deviation, what the model expected (of forces an entry an atom).
+    """
+    pairs = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
+    arrays = {}
+    for name, (values, unit) in pairs.items():
+        if values.size:
+            origin = values[..., 0].mean() if name == "energy" else 0.0
+            arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
+        if found.uncertainty[name].size:
+            arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
+    np.savez(folder / "evaluation.npz", **arrays)
+    write_json(folder / "evaluation.json", {**found.summary(), **extra, "calibration": calibration_rows(found)})
