@@ -40,6 +40,7 @@ DOORS = {
     "matplotlib": ("report/",),
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
+    "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/", "dataset/"),
     "jcamp": ("spectra/",),
     "typer": ("cli/",),

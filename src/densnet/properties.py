@@ -45,6 +45,14 @@ class Uncertainty:
 
 
 @dataclass(frozen=True)
+class Dispersion:
+    """The part of energy and forces that is London dispersion: ``energy`` [molecules] float64 hartree, ``forces`` [atoms, 3] hartree/bohr."""
+
+    energy: Tensor
+    forces: Tensor
+
+
+@dataclass(frozen=True)
 class Properties:
     """What a calculation or a model says of `molecules`; None where it says nothing.
 
@@ -54,6 +62,7 @@ class Properties:
     density                        the correction to the promolecule, in a `DensityBasis`
     orbitals                       one `Orbitals` a molecule: the exact density of a label
     uncertainty                    what a model expects of its own errors
+    dispersion                     of a label: the part of its energy and forces that can be told apart
     """
 
     molecules: Molecules
@@ -63,6 +72,7 @@ class Properties:
     density: Density | None = None
     orbitals: tuple[Orbitals, ...] | None = None
     uncertainty: Uncertainty | None = None
+    dispersion: Dispersion | None = None
 
     def require(self, *names: str) -> Properties:
         """Itself, if every one of ``names`` is known; `MissingProperty` otherwise."""
@@ -107,6 +117,14 @@ class Properties:
         known = [p.uncertainty for p in batch if p.uncertainty is not None]
         uncertainty = Uncertainty.concatenate(known) if len(known) == len(batch) else None
         return cls(molecules, joined("energy"), joined("forces"), joined("dipole"), density, orbitals, uncertainty)
+
+    def with_dispersion(self, dispersion: Dispersion | None) -> Properties:
+        """Energy and forces with this part in place of the one they had; None for without any. Energy and forces must be known."""
+        energy, forces = self.energy, self.forces
+        for part, sign in ((self.dispersion, -1), (dispersion, 1)):
+            if part is not None:
+                energy, forces = energy + sign * part.energy, forces + sign * part.forces
+        return replace(self, energy=energy, forces=forces, dispersion=dispersion)
 
     def detach(self) -> Properties:
         """A copy cut off from the graph of derivatives (energies, forces, dipoles)."""

@@ -16,7 +16,7 @@ from densnet.dataset import extxyz
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules, check_geometry
-from densnet.properties import Properties
+from densnet.properties import Dispersion, Properties
 from densnet.units import ANGSTROM
 
 FORMAT = "densnet-dataset"
@@ -27,13 +27,18 @@ UNITS = {
     "energy": "hartree",
     "forces": "hartree/bohr",
     "dipole": "e bohr, about the origin",
+    "dispersion_energy": "hartree, part of the energy",
+    "dispersion_forces": "hartree/bohr, part of the forces",
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "trajectory": "number of the trajectory",
     "temperature": "K",
     "identity": "hash of elements, positions and level",
     "order": "place of the frame in the file's sequence",
 }
-"""Atomic units: what is read is to the last bit what was calculated, except orbitals, which are float32."""
+"""Atomic units: what is read is to the last bit what was calculated, except orbitals, which are float32, or float16 if so sealed."""
+
+QUANTITIES = ("positions", "energy", "forces", "dipole", "dispersion_energy", "dispersion_forces", "occupied_orbitals")
+"""Of a label, one row a frame."""
 
 
 def read(*paths: Path) -> Dataset:
@@ -96,6 +101,8 @@ def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
         "energy": None if properties.energy is None else plain(properties.energy.double())[0],
         "forces": plain(properties.forces),
         "dipole": None if properties.dipole is None else plain(properties.dipole)[0],
+        "dispersion_energy": None if properties.dispersion is None else plain(properties.dispersion.energy)[0],
+        "dispersion_forces": None if properties.dispersion is None else plain(properties.dispersion.forces),
         "occupied_orbitals": plain(orbitals),
     }
 
@@ -103,13 +110,14 @@ def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
     molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
     values = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-    orbitals = values.get("occupied_orbitals")
+    orbitals, part = values.get("occupied_orbitals"), values.get("dispersion_energy")
     properties = Properties(
         molecule,
         energy=None if "energy" not in values else values["energy"].double()[None],
         forces=values.get("forces"),
         dipole=None if "dipole" not in values else values["dipole"][None],
-        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals, basis=level["basis"]),),
+        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals.float(), basis=level["basis"]),),
+        dispersion=None if part is None else Dispersion(part.double()[None], values["dispersion_forces"]),
     )
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
@@ -122,10 +130,10 @@ def _check_version(version: int, path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------------- shards
 
 
-def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
+def seal(labels: Dataset, path: Path, provenance: str = "", *, half: bool = False) -> None:
     """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements, compressed, with a checksum.
 
-    ``provenance`` is a sentence on where the frames are from. Labels that differ in what they hold are refused with `DatasetError`.
+    ``provenance`` is a sentence on where the frames are from; ``half`` keeps the orbitals as float16. Labels that differ in what they hold are refused with `DatasetError`.
     """
     if not len(labels):
         raise DatasetError(f"there are no labels to seal into {path}.")
@@ -134,7 +142,7 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
         groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
     path = Path(path)
     contents = [
-        _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
+        _columns([labels[i] for i in indices], path, half=half) | {"numbers": np.array(elements), "order": np.array(indices)}
         for elements, indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,15 +153,17 @@ def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
 
 
-def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
+def _columns(labels: list[Label], path: Path, *, half: bool) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", "energy", "forces", "dipole", "occupied_orbitals"):
+    for name in QUANTITIES:
         known = [row[name] for row in rows if row[name] is not None]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
         if known:
             columns[name] = np.stack(known)
+    if half and "occupied_orbitals" in columns:
+        columns["occupied_orbitals"] = columns["occupied_orbitals"].astype(np.float16)
     columns["trajectory"] = np.array([label.trajectory for label in labels])
     columns["temperature"] = np.array([label.temperature for label in labels])
     columns["identity"] = np.array([label.identity.encode() for label in labels], dtype="S16")

@@ -14,6 +14,8 @@ import scipy.linalg
 from pyscf import df, gto
 from pyscf.scf import _vhf
 
+from densnet.reference.densitymatrix import DensityMatrix
+
 NEGLIGIBLE = 1e-11
 """hartree; integrals of a pair of shells mn take no part where sqrt((mn|mn)) max_P sqrt((P|P)) stays below."""
 
@@ -66,24 +68,25 @@ class Coulomb:
         fitted = scipy.linalg.cho_solve(self.metric, projected)
         return 0.5 * projected @ fitted, fitted
 
-    def potential(self, density: np.ndarray) -> tuple[float, np.ndarray]:
-        """E_J in hartree and J [AO, AO] of the symmetric ``density`` matrix."""
-        energy, fitted = self._fitted(density)
-        matrix = np.zeros_like(density)
+    def potential(self, density: DensityMatrix) -> tuple[float, np.ndarray]:
+        """E_J in hartree and J [AO, AO] of the ``density`` matrix."""
+        energy, fitted = self._fitted(density.matrix)
+        matrix = np.zeros_like(density.matrix)
         for m, n, values in self._kept or self._integrals():
             matrix[np.ix_(n, m)] = (fitted @ values.reshape(len(fitted), -1)).reshape(len(n), len(m))
         lower = np.tril(matrix.T)
         return energy, lower + np.tril(lower, -1).T
 
-    def gradient(self, density: np.ndarray) -> np.ndarray:
+    def gradient(self, density: DensityMatrix) -> np.ndarray:
         """dE_J/dR [atoms, 3] at a fixed ``density`` matrix; that of the P follows from translation: all three centres moved, nothing changes."""
-        _, fitted = self._fitted(density)
+        matrix = density.matrix
+        _, fitted = self._fitted(matrix)
         starts, functions = self._starts[:-1], np.diff(self._starts)
-        largest = np.maximum.reduceat(np.maximum.reduceat(abs(density), starts, axis=0), starts, axis=1)
+        largest = np.maximum.reduceat(np.maximum.reduceat(abs(matrix), starts, axis=0), starts, axis=1)
         partners = self.bounds * largest * self.largest * abs(fitted).max() > NEGLIGIBLE_SLOPE
-        moved, aux_moved = np.zeros((3, len(density))), np.zeros((3, len(fitted)))
+        moved, aux_moved = np.zeros((3, len(matrix))), np.zeros((3, len(fitted)))
         for m, n, values in self._shell_by_shell("int3c2e_ip1_sph", partners):
-            slopes = np.einsum("xpnm,nm->xpm", values.transpose(0, 3, 2, 1), density[np.ix_(n, m)])
+            slopes = np.einsum("xpnm,nm->xpm", values.transpose(0, 3, 2, 1), matrix[np.ix_(n, m)])
             moved[:, m] = fitted @ slopes
             aux_moved += slopes.sum(2) * fitted
         metric = (self.auxiliary.intor("int2c2e_ip1") @ fitted) * fitted

@@ -15,6 +15,7 @@ import numpy as np
 from pyscf import dft, gto
 
 from densnet.reference.becke import Grid
+from densnet.reference.densitymatrix import DensityMatrix
 
 POINTS = 1024
 """Grid points at a time, at most."""
@@ -74,15 +75,12 @@ class ExchangeCorrelation:
         energy, potential = self.libxc.eval_xc_eff(self.functional, rho, deriv=1, xctype=self.kind)[:2]
         return rho[0], energy, weights * potential
 
-    def potential(self, density_matrix: np.ndarray) -> tuple[float, np.ndarray]:
-        """E_xc in hartree and its derivative [AO, AO] by the (symmetric) ``density_matrix``."""
-        occupations, vectors = np.linalg.eigh(density_matrix)
-        occupied = abs(occupations) > 1e-13
-        occupations, orbitals = occupations[occupied], np.ascontiguousarray(vectors[:, occupied])
-        total, matrix = 0.0, np.zeros_like(density_matrix, dtype=float)
+    def potential(self, density: DensityMatrix) -> tuple[float, np.ndarray]:
+        """E_xc in hartree and its derivative [AO, AO] by the ``density`` matrix."""
+        total, matrix = 0.0, np.zeros_like(density.matrix)
         for block in self._kept or self._blocks(1):
             weights = self.grid.weights[block.points]
-            rho, energy, potential = self._local(orbitals[block.number].T @ block.ao, occupations, weights)
+            rho, energy, potential = self._local(density.orbitals[block.number].T @ block.ao, density.occupations, weights)
             total += (weights * rho) @ energy
             potential[0] /= 2
             part = block.ao[0] @ np.einsum("cir,cr->ir", block.ao, potential[:4]).T
@@ -91,16 +89,15 @@ class ExchangeCorrelation:
             matrix[np.ix_(block.number, block.number)] += part
         return total, matrix + matrix.T
 
-    def gradient(self, orbitals: np.ndarray) -> np.ndarray:
-        """dE_xc/dR [atoms, 3] at fixed doubly occupied ``orbitals`` [AO, occupied]; grid points and weights move with their atoms."""
+    def gradient(self, density: DensityMatrix) -> np.ndarray:
+        """dE_xc/dR [atoms, 3] at a fixed ``density`` matrix; grid points and weights move with their atoms."""
         gradient = np.zeros((self.molecule.natm, 3))
         of_ao = np.repeat(self.reach.atom, self.reach.functions)
-        occupations = np.full(orbitals.shape[1], 2.0)
         for block in self._blocks(2):
-            own = orbitals[block.number]
+            own = density.orbitals[block.number]
             psi = own.T @ block.ao[:4]
-            rho, energy, potential = self._local(psi, occupations, self.grid.weights[block.points])
-            moved = _slopes(block.ao, 4 * own @ psi, potential)
+            rho, energy, potential = self._local(psi, density.occupations, self.grid.weights[block.points])
+            moved = _slopes(block.ao, 2 * (own * density.occupations) @ psi, potential)
             gradient += self.grid.weight_gradient(block.points, self.grid.weights[block.points] * rho * energy)
             np.add.at(gradient, self.grid.parents[block.points], moved.sum(1).T)
             np.subtract.at(gradient, of_ao[block.number], moved.sum(2).T)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from pydantic import Field as Setting
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from pyscf import dft, grad, gto, scf
 from pyscf.data.elements import ELEMENTS
 
@@ -15,10 +17,12 @@ from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.reference.becke import Grid
 from densnet.reference.coulomb import Coulomb
+from densnet.reference.densitymatrix import DensityMatrix
+from densnet.reference.dispersion import d4, has_parameters
+from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.reference.selfconsistent import Field, converge
 from densnet.settings import Section
-
 
 CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
@@ -29,11 +33,13 @@ class NotConverged(DensnetError):
 
 
 class ScfSettings(Section):
-    """Level of theory of the labels: a generalised-gradient functional, Coulomb by density fitting, all electrons, closed shell."""
+    """Level of theory of the labels: Kohn-Sham, Coulomb and exact exchange by density fitting, all electrons, closed shell."""
 
-    xc: str = Setting("PBE", description="functional, a GGA by its PySCF name")
+    xc: str = Setting("PBE", description="functional by its PySCF name: a GGA, meta-GGA, or hybrid of these, range-separated or not")
+    dispersion: Literal["none", "d4"] = Setting("none", description="added to energy and forces, and kept apart in the labels")
     basis: str = Setting("aug-cc-pvdz", description="orbital basis")
     coulomb_basis: str = Setting("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
+    exchange_basis: str = Setting("def2-universal-jkfit", description="auxiliary basis of the fitted exact exchange of hybrids")
     radial_points: int = Setting(40, ge=20, description="radial grid points of every element")
     angular_points: int = Setting(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
     conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
@@ -43,16 +49,22 @@ class ScfSettings(Section):
 
     @field_validator("xc")
     @classmethod
-    def _is_gga(cls, name: str) -> str:
+    def _is_semilocal_or_hybrid(cls, name: str) -> str:
         try:
             kind = dft.libxc.xc_type(name)
         except KeyError:
             kind = "unknown"
-        if kind != "GGA" or dft.libxc.is_hybrid_xc(name) or dft.libxc.is_nlc(name):
+        if kind not in ("GGA", "MGGA") or dft.libxc.is_nlc(name) or dft.libxc.needs_laplacian(name):
             raise ValueError(
-                "must be a pure GGA functional such as PBE or BLYP; hybrids, meta-GGAs and nonlocal ones are not supported"
+                "must be a GGA, a meta-GGA or a hybrid of these, such as PBE, r2SCAN, B3LYP or wB97X; local and nonlocal ones are not supported"
             )
         return name
+
+    @model_validator(mode="after")
+    def _dispersion_is_known(self):
+        if self.dispersion == "d4" and not has_parameters(self.xc):
+            raise ValueError(f"`dispersion` = 'd4' has no parameters for `xc` = {self.xc!r}; set it to 'none', or choose another functional")
+        return self
 
     @field_validator("basis")
     @classmethod
@@ -63,8 +75,15 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        left_out = {"max_cycle", "memory_mb"} | ({"conv_tol_grad"} if self.conv_tol_grad == 0 else set())
-        return {**self.model_dump(exclude=left_out), "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+        numerics = {"max_cycle", "memory_mb"}
+        unused = {"conv_tol_grad": self.conv_tol_grad == 0, "dispersion": self.dispersion == "none", "exchange_basis": not self.hybrid}
+        kept = self.model_dump(exclude=numerics | {name for name, left_out in unused.items() if left_out})
+        return {**kept, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the functional has exact exchange."""
+        return bool(dft.libxc.is_hybrid_xc(self.xc))
 
     @property
     def gradient_threshold(self) -> float:
@@ -82,29 +101,31 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     check_geometry(molecule.numbers, molecule.positions, "this molecule")
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
     mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
-    coulomb = Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb)
+    exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb)
     cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
     fine = ExchangeCorrelation(mol, Grid.around(mol, settings.radial_points, settings.angular_points), settings.xc, 0.3 * settings.memory_mb)
     core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
-    field = Field(core, overlap, mol.nelectron // 2, coulomb.potential, cheap.potential, fine.potential)
-    state = converge(field, scf.hf.init_guess_by_minao(mol), settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
-    energy = state.energy + mol.energy_nuc()
+    smooth = (coulomb.potential, exchange.potential) if settings.hybrid else (coulomb.potential,)
+    field = Field(core, overlap, mol.nelectron // 2, smooth, cheap.potential, fine.potential)
+    start = DensityMatrix.of_matrix(scf.hf.init_guess_by_minao(mol))
+    state = converge(field, start, settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
+    energy, density = state.energy + mol.energy_nuc(), state.density
     if not state.converged:
         raise NotConverged(
             f"the SCF did not converge to {settings.conv_tol:g} hartree and an orbital gradient of {settings.gradient_threshold:.1e} in "
             f"{settings.max_cycle} cycles (energy {energy:.6f} hartree, gradient {state.gradient:.1e}); raise `max_cycle`, or look at the geometry."
         )
-    occupied = state.orbitals
-    density = 2 * occupied @ occupied.T
-    gradient = _one_electron_gradient(mol, density, state.fock) + coulomb.gradient(density) + fine.gradient(occupied)
-    dipole = -np.einsum("xmn,mn->x", mol.intor("int1e_r"), density) + mol.atom_charges() @ mol.atom_coords()
-    return Properties(
+    gradient = _one_electron_gradient(mol, density.matrix, state.fock)
+    gradient += coulomb.gradient(density) + exchange.gradient(density) + fine.gradient(density)
+    dipole = -np.einsum("xmn,mn->x", mol.intor("int1e_r"), density.matrix) + mol.atom_charges() @ mol.atom_coords()
+    label = Properties(
         molecule,
         energy=torch.tensor([energy], dtype=torch.float64),
         forces=torch.from_numpy(-gradient),
         dipole=torch.from_numpy(dipole)[None],
-        orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
+        orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(density.orbitals.copy()), basis=settings.basis),),
     )
+    return label if settings.dispersion == "none" else label.with_dispersion(d4(molecule, settings.xc))
 
 
 def _one_electron_gradient(mol: gto.Mole, density: np.ndarray, fock: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from densnet.reference.densitymatrix import DensityMatrix
+
 REMEMBERED = 10
 """Fock matrices of the DIIS."""
 
@@ -22,7 +24,7 @@ FIRST_LOOK = 3e-2
 CONTRACTION = 0.02
 """By how much the cheap cycles lower the orbital gradient between two looks at the fine grid."""
 
-Functional = Callable[[np.ndarray], tuple[float, np.ndarray]]
+Functional = Callable[[DensityMatrix], tuple[float, np.ndarray]]
 """Energy and potential [AO, AO] of a density matrix."""
 
 
@@ -30,24 +32,24 @@ Functional = Callable[[np.ndarray], tuple[float, np.ndarray]]
 class Field:
     """What is to be made self-consistent, for so many doubly occupied orbitals (``pairs``).
 
-    ``core`` and ``overlap`` [AO, AO]; ``smooth`` (Coulomb, exact exchange) is evaluated once a cycle, and so is ``cheap``; ``fine``, which
+    ``core`` and ``overlap`` [AO, AO]; ``smooth`` (Coulomb, exact exchange) are evaluated once a cycle, and so is ``cheap``; ``fine``, which
     decides, from time to time.
     """
 
     core: np.ndarray
     overlap: np.ndarray
     pairs: int
-    smooth: Functional
+    smooth: tuple[Functional, ...]
     cheap: Functional
     fine: Functional
 
 
 @dataclass(frozen=True)
 class State:
-    """Doubly occupied ``orbitals`` [AO, pairs], the ``fock`` matrix and ``energy`` that they give on the fine grid; the norm of the
+    """The ``density`` matrix of doubly occupied orbitals, the ``fock`` matrix and ``energy`` that it gives on the fine grid; the norm of the
     orbital ``gradient`` (2 F_vo, as PySCF counts it), and in how many ``cycles`` and ``looks`` at the fine grid; ``converged`` or not."""
 
-    orbitals: np.ndarray
+    density: DensityMatrix
     fock: np.ndarray
     energy: float
     gradient: float
@@ -56,28 +58,31 @@ class State:
     converged: bool
 
 
-def converge(field: Field, density: np.ndarray, tolerance: float, gradient_tolerance: float, cycles: int) -> State:
-    """From a start ``density`` matrix until energy (last change) and orbital gradient meet their tolerances, both on the fine grid."""
+def converge(field: Field, density: DensityMatrix, tolerance: float, gradient_tolerance: float, cycles: int) -> State:
+    """From a start ``density`` until energy (last change) and orbital gradient meet their tolerances, both on the fine grid."""
     to_orthogonal = _orthogonaliser(field.overlap)
     diis = _Diis(field.overlap, to_orthogonal)
-    orbitals, origin, last, threshold, looks = None, 0.0, np.inf, FIRST_LOOK, 0
+    origin, last, threshold, looks = 0.0, np.inf, FIRST_LOOK, 0
     for cycle in range(1, cycles + 1):
-        (smooth_energy, smooth), (cheap_energy, cheap) = field.smooth(density), field.cheap(density)
-        common = smooth_energy + (density * field.core).sum()
-        energy = common + cheap_energy + origin + (diis.held * density).sum()
-        diis.take(field.core + smooth + cheap, density)
-        if diis.gradient < threshold and orbitals is not None:
+        common, fock = (density.matrix * field.core).sum(), field.core
+        for functional in field.smooth:
+            part, potential = functional(density)
+            common, fock = common + part, fock + potential
+        cheap_energy, cheap = field.cheap(density)
+        energy = common + cheap_energy + origin + (diis.held * density.matrix).sum()
+        diis.take(fock + cheap, density.matrix)
+        if diis.gradient < threshold and cycle > 1:
             looks += 1
             fine_energy, fine = field.fine(density)
             diis.hold(fine - cheap)
-            origin, energy = fine_energy - cheap_energy - (diis.held * density).sum(), common + fine_energy
+            origin, energy = fine_energy - cheap_energy - (diis.held * density.matrix).sum(), common + fine_energy
             threshold = max(CONTRACTION * diis.gradient, gradient_tolerance / 2)
             if diis.gradient < gradient_tolerance and abs(energy - last) < tolerance:
-                return State(orbitals, field.core + smooth + fine, energy, diis.gradient, cycle, looks, True)
+                return State(density, fock + fine, energy, diis.gradient, cycle, looks, True)
         last = energy
-        orbitals = to_orthogonal @ _lowest(to_orthogonal.T @ diis.extrapolated() @ to_orthogonal, field.pairs)
-        density = 2 * orbitals @ orbitals.T
-    return State(orbitals, diis.focks[-1] + diis.held, energy, diis.gradient, cycles, looks, False)
+        lowest = scipy.linalg.eigh(to_orthogonal.T @ diis.extrapolated() @ to_orthogonal, subset_by_index=(0, field.pairs - 1))[1]
+        density = DensityMatrix.of_pairs(to_orthogonal @ lowest)
+    return State(density, diis.focks[-1] + diis.held, energy, diis.gradient, cycles, looks, False)
 
 
 class _Diis:
@@ -112,19 +117,12 @@ class _Diis:
     def extrapolated(self) -> np.ndarray:
         """The combination, with what is held."""
         errors = np.array(self.errors).reshape(len(self.errors), -1)
-        n = len(errors)
-        system = np.ones((n + 1, n + 1))
-        system[:n, :n], system[n, n] = errors @ errors.T, 0.0
-        scale = system[:n, :n].diagonal().min()
-        system[:n, :n] /= scale
-        weights = np.linalg.lstsq(system, np.eye(n + 1)[n], rcond=1e-14)[0][:n]
-        return sum(w * fock for w, fock in zip(weights, self.focks)) + self.held
+        lengths = np.linalg.norm(errors, axis=1)
+        directions = errors / lengths[:, None]
+        weights = np.linalg.lstsq(directions @ directions.T, 1 / lengths, rcond=1e-12)[0] / lengths
+        return sum(w * fock for w, fock in zip(weights / weights.sum(), self.focks)) + self.held
 
 
 def _orthogonaliser(overlap: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(overlap)
     return vectors / np.sqrt(values)
-
-
-def _lowest(fock: np.ndarray, count: int) -> np.ndarray:
-    return scipy.linalg.eigh(fock, subset_by_index=(0, count - 1))[1]

@@ -34,6 +34,7 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_experiment, write_bands, write_csv
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, origins, weighted_spectrum
+from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.folder import Stage
@@ -279,7 +280,7 @@ class Chain:
 
     def split(self) -> tuple[Dataset, Dataset]:
         """Labels to train on, labels held out."""
-        labels, run = store.read(self.folder / "label" / "dataset.h5"), self.settings.run
+        labels, run = with_dispersion(store.read(self.folder / "label" / "dataset.h5"), self.settings.train.dispersion), self.settings.run
         eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
         if not any(eligible):
             raise ChainError(

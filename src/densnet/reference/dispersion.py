@@ -1,0 +1,31 @@
+"""London dispersion by D4: E. Caldeweyher et al., J. Chem. Phys. 150, 154122 (2019), by the authors' library `dftd4`, three-body terms included.
+
+It depends on the geometry alone, so that labels made without it can be given it afterwards.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from densnet.molecules import Molecules
+from densnet.properties import Dispersion
+
+
+def d4(molecule: Molecules, functional: str) -> Dispersion:
+    """Energy (hartree) and forces (hartree/bohr) of a single ``molecule`` with the damping that was fitted for ``functional``."""
+    from dftd4.interface import DampingParam, DispersionModel
+
+    model = DispersionModel(molecule.numbers.numpy(), molecule.positions.double().numpy())
+    found = model.get_dispersion(DampingParam(method=functional.lower()), grad=True)
+    return Dispersion(torch.tensor([float(found["energy"])], dtype=torch.float64), torch.from_numpy(-found["gradient"]))
+
+
+def has_parameters(functional: str) -> bool:
+    """Whether D4 was fitted for ``functional``."""
+    from dftd4.interface import DampingParam
+
+    try:
+        DampingParam(method=functional.lower())
+    except RuntimeError:
+        return False
+    return True
