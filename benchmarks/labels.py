@@ -1,8 +1,8 @@
 """What a label costs, before and after: the engine of an older commit beside this one on the same frames, and how far they differ.
 
-    python benchmarks/labels.py [--frames 4] [--chains 4] [--before 8137713] [--skip-before] [--out runs/labels]
+    python benchmarks/labels.py [--frames 4] [--only water ethanol ...] [--chains 2 3 4] [--before 8137713] [--skip-before] [--out runs/labels]
 
-`--frames` of each of five molecules (held-out lists of labels/), then one chain of each length up to `--chains` rings at random torsions. The
+`--frames` of each of five molecules (held-out lists of labels/), then one chain of each number of rings in `--chains`, torsions at random. The
 older engine is taken out of the git history into a temporary folder and converged to 1e-12 hartree for the comparison of the five molecules,
 which must agree to 1e-6 hartree and 0.1 meV/A; its time is that of its own defaults. One core, CPU time, the engines in turn. Writes OUT.json.
 """
@@ -80,25 +80,25 @@ def checkout(commit: str, folder: Path) -> Path:
     return folder / "src"
 
 
-def frames(count: int) -> dict[str, list[Molecules]]:
+def frames(names: list[str], count: int) -> dict[str, list[Molecules]]:
     """So many of each molecule, evenly over its list."""
     found = {}
-    for name, path in LISTS.items():
-        labels = [label.properties.molecules for label in store.read(ROOT / "labels" / path)]
+    for name in names:
+        labels = [label.properties.molecules for label in store.read(ROOT / "labels" / LISTS[name])]
         own = [m for m in labels if len(m.numbers) == len(labels[0].numbers)]
         found[name] = [own[k] for k in np.linspace(0, len(own) - 1, count).round().astype(int)]
     return found
 
 
-def compare(name: str, molecules: list[Molecules], before: Engine | None, after: Engine, *, tight: bool) -> dict:
+def compare(name: str, molecules: list[Molecules], before: Engine | None, after: Engine, settings: dict, *, tight: bool) -> dict:
     """Means of the times; largest differences of energies (hartree), forces (meV/A) and dipoles (e bohr) to the tightly converged ones."""
     rows = []
     for molecule in molecules:
-        new = after.label(molecule, {})
+        new = after.label(molecule, settings)
         row = {"after": new["seconds"]}
         if before is not None:
-            old = before.label(molecule, {})
-            exact = before.label(molecule, {"conv_tol": 1e-12}) if tight else old
+            old = before.label(molecule, settings)
+            exact = before.label(molecule, {**settings, "conv_tol": 1e-12}) if tight else old
             row |= {"before": old["seconds"], "energy": abs(new["energy"] - exact["energy"])}
             row |= {"forces": abs(new["forces"] - exact["forces"]).max() / MEV_PER_ANGSTROM, "dipole": abs(new["dipole"] - exact["dipole"]).max()}
             row |= {"forces_before": abs(old["forces"] - exact["forces"]).max() / MEV_PER_ANGSTROM}
@@ -120,7 +120,9 @@ def main() -> None:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=4, help="of each molecule")
-    parser.add_argument("--chains", type=int, default=4, help="rings of the longest chain")
+    parser.add_argument("--only", nargs="*", default=list(LISTS), choices=list(LISTS), help="of the five molecules")
+    parser.add_argument("--chains", nargs="*", type=int, default=[2, 3, 4], help="numbers of rings")
+    parser.add_argument("--basis", default="aug-cc-pvdz", help="orbital basis of the chains")
     parser.add_argument("--before", default="8137713", help="commit of the older engine")
     parser.add_argument("--skip-before", action="store_true", help="measure this engine alone")
     parser.add_argument("--out", type=Path, default=Path("runs/labels"))
@@ -130,10 +132,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         before = None if chosen.skip_before else Engine(checkout(chosen.before, Path(folder)))
         after = Engine(ROOT / "src")
-        found = [compare(name, molecules, before, after, tight=True) for name, molecules in frames(chosen.frames).items()]
-        for rings in range(2, chosen.chains + 1):
+        found = [compare(name, molecules, before, after, {}, tight=True) for name, molecules in frames(chosen.only, chosen.frames).items()]
+        for rings in chosen.chains:
             chain = random_thiophenes(rings, np.random.default_rng(rings))
-            found.append(compare(f"{rings} thiophenes", [chain], before, after, tight=False))
+            found.append(compare(f"{rings} thiophenes", [chain], before, after, {"basis": chosen.basis, "memory_mb": 6000}, tight=False))
         for engine in (before, after):
             if engine is not None:
                 engine.process.kill()

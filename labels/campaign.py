@@ -107,14 +107,14 @@ def unseal(name: str, folder: Path, level: dict) -> None:
 def seal(folder: Path, which: str = "") -> None:
     """What no shard holds yet becomes one more shard."""
     for name in sorted({name for name, _, _ in ORDER if name.startswith(which)}):
-        if not (folder / name).is_dir():
+        if not any((folder / name / "frames").glob("*.npz")):
             continue
         target, shards = HERE / name, shards_of(name)
         sealed = {label.identity for label in store.read(*shards)}
         new = Dataset(label for label in store.read(folder / name) if label.identity not in sealed)
         if len(new):
             path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
-            store.seal(new, path, provenance=f"frames of labels/{name}.extxyz")
+            store.seal(new, path, provenance=f"frames of labels/{name}.extxyz", compact=name.startswith("thiophenes"))
             print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
     MANIFEST.write_text(text(), encoding="utf-8")
 

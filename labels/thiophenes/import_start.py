@@ -1,4 +1,4 @@
-"""78 frames of one and two rings, labelled elsewhere at the same level, as a shard of ours: python labels/thiophenes/import_start.py SOURCE.h5
+"""78 frames of one and two rings, labelled elsewhere at the same level, as a shard of ours with D4: python labels/thiophenes/import_start.py SOURCE.h5
 
 The source does not state the threshold of its orbital gradient; that it is ours (1e-5) was checked on its frames: energies to 6e-9 hartree,
 forces to 0.07 meV/A.
@@ -11,7 +11,9 @@ from pathlib import Path
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.reference.campaign import identity
+from densnet.reference.geometries import Frame, write
 from densnet.reference.scf import ScfSettings
+from densnet.workflow.dispersion import with_dispersion
 
 if __name__ == "__main__":
     source, level = store.read(Path(sys.argv[1])), ScfSettings().level()
@@ -19,5 +21,8 @@ if __name__ == "__main__":
         sys.exit(f"{sys.argv[1]} is of another level: {source.level}")
     labels = [replace(label, level=level, identity=identity(label.properties.molecules, level)) for label in source]
     target = Path(__file__).parent / "start.h5"
-    store.seal(Dataset(labels), target, "GFN2-xTB Langevin at 300, 400 and 500 K from random torsions, one frame a trajectory, 1 fs")
+    about = "GFN2-xTB Langevin at 300, 400 and 500 K from random torsions, one frame a trajectory, 1 fs"
+    store.seal(with_dispersion(Dataset(labels), "d4"), target, about, compact=True)
+    frames = [Frame(label.properties.molecules, label.trajectory, label.temperature) for label in labels]
+    write(target.with_suffix(".extxyz"), frames, {"made by": "labels/thiophenes/import_start.py", "taken from": "labels/thiophenes/start.h5"})
     print(f"{target}: {len(labels)} labels")

@@ -28,6 +28,7 @@ class ExactExchange:
         """E_K in hartree and its derivative [AO, AO]."""
         matrix = np.zeros_like(density.matrix)
         tagged = lib.tag_array(density.matrix, mo_coeff=density.orbitals, mo_occ=density.occupations)
+        tagged = tagged if (density.occupations > 0).all() else density.matrix  # PySCF leaves out negative occupations
         for share, omega in self.parts:
             matrix -= share / 2 * self.field.get_jk(self.molecule, tagged, with_j=False, omega=omega)[1]
         return (matrix * density.matrix).sum() / 2, matrix
