@@ -22,6 +22,9 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
+coverage: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov=densnet --cov-report=term:skip-covered
+
 test-oldest: tests/oldest.txt
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/pip install --quiet -r tests/oldest.txt
@@ -32,4 +35,4 @@ docs: .venv/ready
 	$(BIN)/pip install --quiet -e '.[docs]'
 	$(BIN)/mkdocs build
 
-.PHONY: setup demo test lint types test-oldest docs
+.PHONY: setup demo test lint types coverage test-oldest docs

@@ -50,8 +50,8 @@ def untrained(molecules: Molecules, like: str = DEFAULT) -> Predictor:
     torch.manual_seed(1)
     elements = molecules.numbers.unique().tolist()
     if like == DEFAULT:
-        predictor = Predictor(ModelSettings(), DensityBasis.built_in("optimised", elements), NEIGHBOURS)
+        predictor = Predictor.of(ModelSettings(), DensityBasis.built_in("optimised", elements), NEIGHBOURS)
     else:
         former = load(like)
-        predictor = Predictor(former.settings, DensityBasis.built_in(former.basis.name, elements), former.neighbours)
+        predictor = Predictor.of(former.settings, DensityBasis.built_in(former.basis.name, elements), former.neighbours)
     return predictor.float().eval().requires_grad_(False)

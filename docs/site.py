@@ -13,7 +13,7 @@ FROM_ROOT = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "cha
 def linked(text: str) -> str:
     """``docs/page.md`` in running text as a link to that page; code blocks stay as they are."""
     blocks = re.split(r"(^```.*?^```$|^    .*$)", text, flags=re.M | re.S)
-    name = re.compile(r"(?<![\[`/\w])(?<!\]\()docs/(\w+)\.md")
+    name = re.compile(r"(?<![\[`/\w])(?<!\]\()docs/([\w-]+)\.md")
     return "".join(block if number % 2 else name.sub(r"[docs/\1.md](\1.md)", block) for number, block in enumerate(blocks))
 
 

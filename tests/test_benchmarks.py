@@ -10,7 +10,7 @@ from electrostatics import terms
 from growth import crossing, exponent, measure, pairs
 from projections import expanded
 from pyscf import dft, gto
-from speed import table
+from speed import report
 from torsions import profiles
 
 from benchmarks.whole_density import WholeDensity, whole
@@ -57,7 +57,7 @@ def test_chains_are_molecules(molecule, name):
 
 
 def test_a_torsion_is_the_angle_that_was_held():
-    labels = store.read(torsions.LABELS)
+    labels = store.read(torsions.TORSIONS)
     found = profiles(lambda molecules: labels_of(labels, molecules), labels)
     assert found[300].angles == pytest.approx(np.arange(0, 181, 15), abs=0.01)
     assert found[301].angles == pytest.approx(np.arange(60, 121, 5), abs=0.01)
@@ -117,7 +117,7 @@ def test_table_of_speeds_says_what_is_missing():
         "third": {"label": "third", "problem": "not installable here"},
     }
     found = {"programs": programs, "machine": {"hardware": "this", "torch": "2"}, "load": [0.1, 1.0], "calls": 50}
-    text = table(found)
+    text = report(found)
     assert "| ours | 12 | 1 | 2 | 123 | 0.5 | - |" in text and "| other, compiled | - | 1.5 | 2.5 | 9 | - | - |" in text
     assert text.endswith("- third: not installable here")
 

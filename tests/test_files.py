@@ -5,6 +5,8 @@ import hashlib
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -91,3 +93,16 @@ def test_a_lock_goes_with_its_process(tmp_path):
         other.join()
     with files.locked(tmp_path / "lock", Busy("free by now")):
         pass
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
+    """By the limit on the size of a file, since a disk to fill is not at hand."""
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\nfrom densnet.files import write_text\n"
+        "from densnet.cli.main import explain\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: write_text(Path(sys.argv[1]), 10**5 * 'x')\n"
+        "except OSError as error: print(explain(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "big.txt"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{tmp_path / 'big.txt'}: File too large.\n" and os.listdir(tmp_path) == [], done.stderr

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
-    "errors": 0, "progress": 0, "files": 1, "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
+    "errors": 0, "progress": 0, "threads": 0,
+    "files": 1, "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3, "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
     "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "workflow": 8, "cli": 9, "__init__": 9,
 }  # fmt: skip
@@ -31,8 +32,7 @@ ARROWS = {
     "report": {"spectra", "observables", "model"},
     "interfaces": {"spectra", "observables", "model", "reference"},
 }
-"""Which stages a stage may see besides the nouns below; runs (workflow), verbs (cli) and the public face (densnet/__init__) see every
-stage,
+"""Which stages a stage may see besides the nouns below; runs (workflow), verbs (cli) and the public face (__init__) see every stage,
 other stages see none."""
 
 DOORS = {
@@ -41,8 +41,8 @@ DOORS = {
     "h5py": ("dataset/store.py", "simulation/trajectory.py"),
     "tblite": ("reference/", "interfaces/"),
     "dftd4": ("reference/",),
-    "ase": ("reference/", "interfaces/", "dataset/"),
-    "jcamp": ("spectra/",),
+    "ase": ("reference/", "interfaces/"),
+    "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pickle": (),
@@ -225,6 +225,13 @@ def one_writer(source: Source) -> Iterator[str]:
             yield f"line {call.lineno}: `{_callee(call)}`; files.py writes, locks and hashes"
 
 
+def no_setting_of_the_process(source: Source) -> Iterator[str]:
+    changing = re.compile(r"^torch\.(set_num_threads|set_default_\w+|use_deterministic_algorithms|set_float32_\w+)$|^np\.random\.seed$")
+    for node in source.walk(ast.Attribute):
+        if source.name != "threads.py" and changing.search(ast.unparse(node)):
+            yield f"line {node.lineno}: `{ast.unparse(node)}` is the whole process's; threads.py changes it for a while"
+
+
 def _imports(source: Source) -> Iterator[tuple[int, str]]:
     """(line, dotted module) of everything imported, wherever in the file."""
     for node in source.walk(ast.Import, ast.ImportFrom):
@@ -277,6 +284,8 @@ OFFENDERS: list[tuple[Callable[[Source], Iterator[str]], str, str]] = [
     (docstrings, "model/x.py", '"""Doc."""\ndef f(): pass\n'),
     (docstrings, "model/x.py", '"""Doc."""\nclass C:\n    """Doc."""\n    def f(self): pass\n'),
     (no_unsafe_files, "model/x.py", "torch.load('x')\n"),
+    (no_setting_of_the_process, "model/x.py", "def f():\n    torch.set_num_threads(1)\n"),
+    (no_setting_of_the_process, "model/x.py", "pool = Pool(initializer=torch.set_num_threads)\n"),
     (one_base_of_errors, "model/x.py", "class E(ValueError): pass\n"),
     (one_writer, "model/x.py", "os.replace(a, b)\n"),
     (one_writer, "model/x.py", "path.write_text(x)\n"),

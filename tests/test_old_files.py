@@ -13,8 +13,11 @@ from densnet.molecules import Molecules
 from densnet.reference import campaign, geometries
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, read_trajectory
+from densnet.spectra.infrared import Sampling
+from densnet.spectra.spectrum import SpectrumError
 
 FIRST = Path(__file__).parent / "fixtures" / "first"
+SAME = 8  # samples before the first rescaling after the interruption
 WATER = Molecules.single([8, 1, 1], [[0.0, 0.0, 0.1], [0.0, 1.45, -0.98], [0.0, -1.45, -0.98]])
 SETTINGS = SimulateSettings(
     replicas=2, thermalise_ps=0.005, duration_ps=0.02, checkpoint_every=20, ensemble="svr", temperature=100.0, stretch_limit=5.0,
@@ -73,11 +76,24 @@ def test_a_finished_trajectory_of_format_1_is_read_and_not_made_again(tmp_path):
 
 
 def test_an_interrupted_simulation_of_format_1_goes_on(tmp_path):
+    """Its thermostat rescales half a step earlier now, so that it goes on in the same way only until then."""
     shutil.copytree(FIRST / "interrupted", tmp_path / "run")
     simulate(load(FIRST / "model.safetensors"), WATER, SETTINGS, tmp_path / "run")
     found, whole = read_trajectory(tmp_path / "run"), read_trajectory(FIRST / "finished")
-    assert torch.allclose(found.positions, whole.positions, rtol=0, atol=1e-4)
-    assert torch.allclose(found.novelty, whole.novelty, rtol=1e-2)
+    assert found.header["complete"] and found.positions.shape == whole.positions.shape and found.positions.isfinite().all()
+    assert torch.allclose(found.positions[:, :SAME], whole.positions[:, :SAME], rtol=0, atol=1e-4)
+    assert torch.allclose(found.novelty[:, :SAME], whole.novelty[:, :SAME], rtol=1e-2)
+
+
+def test_temperatures_of_format_1_are_not_used(tmp_path):
+    """They are those of velocities on the step; what was recorded before an interruption and after it must not be mixed."""
+    for kind in ("finished", "interrupted"):
+        shutil.copytree(FIRST / kind, tmp_path / kind)
+        simulate(load(FIRST / "model.safetensors"), WATER, SETTINGS, tmp_path / kind)
+        found = read_trajectory(tmp_path / kind)
+        assert found.temperature.isnan().all() and "not known (set: 100 K)" in str(found.realised)
+        with pytest.raises(SpectrumError, match="simulate again"):
+            Sampling(found.sample_step, found.time_step, found.temperature.mean(1).numpy())
 
 
 def test_a_run_folder_of_format_1_is_known(tmp_path, monkeypatch, capsys):

@@ -41,7 +41,7 @@ def draft(path: Path) -> Iterator[Path]:
         yield part
         publish(part, path)
     except OSError as error:
-        if error.filename == str(part):
+        if error.filename in (None, str(part)):  # a full disk is told by a file's number alone
             error.filename = str(path)
         raise
     finally:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,10 +22,45 @@ class SettingsError(DensnetError):
     """A setting that cannot be used; the message names the key, its value and the remedy."""
 
 
+class _Incidental:
+    """Marks a field, see `Incidental`."""
+
+
+T = TypeVar("T")
+Incidental = Annotated[T, _Incidental()]
+"""Type of a setting that changes how fast a result comes, or what is told of it, but not the result (rounding apart)."""
+
+
 class Section(BaseModel):
-    """Frozen settings of one stage; every field has a unit in its description."""
+    """Frozen settings of one stage; every field has a unit in its description, and says in its type if it is `Incidental`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def incidental(cls) -> set[str]:
+        """Names of the settings that do not decide the result."""
+        return {name for name, about in cls.model_fields.items() if any(isinstance(mark, _Incidental) for mark in about.metadata)}
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the result, as plain data."""
+        plain, left_out = self.model_dump(mode="json"), self.incidental()
+        return {name: deciding(getattr(self, name), value) for name, value in plain.items() if name not in left_out}
+
+
+def plain(settings: object) -> Any:
+    """Sections, or mappings of them, as plain data."""
+    if isinstance(settings, Mapping):
+        return {name: plain(value) for name, value in settings.items()}
+    return settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+
+
+def deciding(settings: object, otherwise: object = None) -> Any:
+    """Of sections, or mappings of them, what decides the result, as plain data; what is neither stays, or is ``otherwise``."""
+    if isinstance(settings, Section):
+        return settings.deciding()
+    if isinstance(settings, Mapping):
+        return {name: deciding(value, value) for name, value in settings.items()}
+    return otherwise
 
 
 S = TypeVar("S", bound=Section)
@@ -41,7 +77,7 @@ def cores() -> int:
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; a syntax error is reported with the file's name and line."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(f"settings file {path} does not exist.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -38,7 +38,7 @@ def anew(monkeypatch):
         graphed = Graphed(predictor, like)
 
         def replay():
-            for target, value in zip(properties(graphed.found), properties(graphed.predictor(graphed.like)), strict=True):
+            for target, value in zip(properties(graphed.found), properties(graphed.energy(graphed.like)), strict=True):
                 target.copy_(value)
 
         graphed.graph.replay = replay

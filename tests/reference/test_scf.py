@@ -107,9 +107,9 @@ def test_without_a_gradient_threshold_the_level_is_that_of_older_labels():
 
 def test_dispersion_is_added_and_kept_apart(label):
     both = calculate(WATER, COARSE.model_copy(update={"dispersion": "d4"}))
-    assert both.dispersion.energy.item() == pytest.approx(-2.6e-4, abs=1e-4)
+    assert both.dispersion_energy.item() == pytest.approx(-2.6e-4, abs=1e-4)
     alone = both.with_dispersion(None)
-    assert alone.dispersion is None and alone.energy.item() == pytest.approx(label.energy.item(), abs=1e-12)
+    assert alone.dispersion_energy is None and alone.energy.item() == pytest.approx(label.energy.item(), abs=1e-12)
     assert torch.allclose(alone.forces, label.forces, atol=1e-10)
     assert not torch.allclose(both.forces, label.forces, atol=1e-7)
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from densnet import units
 from densnet.cli.spectrum import spectrum
 from densnet.settings import SettingsError
-from densnet.spectra.jcamp import read_jcamp
+from densnet.simulation.temperature import Realised
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Gaussian, Sticks
 from densnet.spectra.tables import read_csv, write_csv
 
@@ -29,13 +30,17 @@ def run():
         time_step=0.01 * units.FEMTOSECOND,
         sample_step=units.FEMTOSECOND,
         temperature=torch.as_tensor(np.repeat(heat, 4, axis=1)),
+        numbers=torch.tensor([6, 8]),
+        positions=torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 0.0, 2.2]]]]).expand(6, 1, 2, 3),
+        times=t,
+        realised=Realised(300.0, 300.0, 30.5),
     )
 
 
 @pytest.fixture
 def verb(monkeypatch, run):
     """Runs the verb on that trajectory, whatever path it is given."""
-    monkeypatch.setattr("densnet.simulation.trajectory.read_trajectory", lambda path, motion: run)
+    monkeypatch.setattr("densnet.simulation.trajectory.read_trajectory", lambda path, motion=True, every=1: run)
     app = typer.Typer()
     app.command()(spectrum)
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])
@@ -45,12 +50,17 @@ def test_files_and_numbers(verb, tmp_path):
     write_csv(tmp_path / "measured.csv", Sticks(np.array([1602.0]), np.array([500.0])).broaden(AXIS, Gaussian(8.0)))
     result = verb("x.h5", "--output", tmp_path / "out", "--experiment", tmp_path / "measured.csv")
     assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["bands.csv", "infrared.csv", "infrared.jdx", "infrared.png"]
+    names = ["bands.csv", "infrared-absorbance.jdx", "infrared.csv", "infrared.jdx", "infrared.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
     found = read_csv(tmp_path / "out" / "infrared.csv")
     assert found.band(1500, 1700).integral == pytest.approx(974.880, rel=2e-3)
     assert found.header["replicas"] == 6 and found.error is not None
-    assert read_jcamp(tmp_path / "out" / "infrared.jdx").intensity == pytest.approx(found.intensity, abs=1e-8 * found.intensity.max())
-    assert "SIS 0.9" in result.output and "sigma 10" in result.output and "1600" in result.output
+    assert "6 replicas, temperature 300.0 +- 30.5 K (set: 300 K)" in result.output
+    assert read_measured(tmp_path / "out" / "infrared.jdx").intensity == pytest.approx(found.intensity, abs=1e-8 * found.intensity.max())
+    again = read_measured(tmp_path / "out" / "infrared-absorbance.jdx")  # on the molar scale again, less its baseline
+    assert again.integral(1500, 1700) == pytest.approx(found.integral(1500, 1700), rel=1e-3) and "1000 Pa, 0.1 m" in again.header["molar"]
+    assert "SIS 0.9" in result.output and "read in km/mol per cm^-1" in result.output
+    assert "sigma 10" in result.output and "1600" in result.output
 
 
 def test_help_and_bad_settings(verb, tmp_path):

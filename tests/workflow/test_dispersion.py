@@ -27,7 +27,7 @@ def test_added_and_taken_off_again(water):
         assert torch.equal(after.properties.forces, before.properties.forces + known.forces)
         assert after.identity == before.identity and after.properties.orbitals is before.properties.orbitals
     back = with_dispersion(added, "none")
-    assert back.level == water.level and all(label.properties.dispersion is None for label in back)
+    assert back.level == water.level and all(label.properties.dispersion_energy is None for label in back)
     assert torch.allclose(back.properties().forces, water.properties().forces, rtol=0, atol=1e-14)
 
 
@@ -48,5 +48,5 @@ def test_an_unknown_word_or_an_unknown_functional_is_refused(water):
 def test_committed_chains_hold_dft_and_d4_apart():
     (label, *_) = store.read(LABELS / "thiophenes" / "rings1_heldout.001.h5")
     known = d4(label.properties.molecules, "PBE")
-    assert torch.allclose(label.properties.dispersion.energy, known.energy, atol=1e-10)
-    assert torch.allclose(label.properties.dispersion.forces, known.forces, atol=1e-10)
+    assert torch.allclose(label.properties.dispersion_energy, known.energy, atol=1e-10)
+    assert torch.allclose(label.properties.dispersion_forces, known.forces, atol=1e-10)

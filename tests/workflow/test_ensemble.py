@@ -47,7 +47,8 @@ def trajectory(found: Ensemble, replicas: int, seed: int = 0) -> Trajectory:
     places = torch.stack([c.molecule.positions for c in found.conformers])[torch.from_numpy(start)][:, None].repeat(1, len(time), 1, 1)
     numbers = found.conformers[0].molecule.numbers
     still = torch.zeros_like(flat)
-    return Trajectory(numbers, numbers, places, None, torch.from_numpy(dipole), still, still, still, flat, 0.0, STEP, {})
+    about = {"settings": {"temperature": TEMPERATURE}}
+    return Trajectory(numbers, numbers, places, None, torch.from_numpy(dipole), still, still, still, flat, 0.0, STEP, about)
 
 
 def test_weighted_sum_and_its_error(found):
@@ -55,6 +56,8 @@ def test_weighted_sum_and_its_error(found):
     np.testing.assert_allclose(whole.intensity, trans.intensity / 3 + 2 * gauche.intensity / 3, rtol=1e-12)
     np.testing.assert_allclose(whole.error**2, (trans.error / 3) ** 2 + (2 * gauche.error / 3) ** 2, rtol=1e-12)
     assert trans.band(800, 1200).integral > 100 * abs(gauche.band(800, 1200).integral)
+    assert [s.header["set temperature_K"] for s in (whole, trans, gauche)] == [TEMPERATURE] * 3
+    assert whole.header["temperature_K"] == TEMPERATURE and whole.header["temperature error_K"] == 0
     assert whole.header["replicas"] == 60 and whole.header["effective replicas"] == pytest.approx(60)
 
 

@@ -56,6 +56,7 @@ def benchmark(
     from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
+    from densnet.threads import one_thread
     from densnet.workflow import timing
     from densnet.workflow.forces import force_function
 
@@ -65,7 +66,7 @@ def benchmark(
     start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas).to(settings.place)
     forces = force_function(predictor, start, settings, say)
     clock = timing.clock(settings.cores, device)
-    with activity("measuring") as progress:
+    with activity("measuring") as progress, one_thread():
         times = timing.measure(predictor, forces, start, steps, clock, progress)
     whole = times.pop("step")
     found = {

@@ -43,7 +43,8 @@ def evaluate(
     Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
     makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
     If the model knows of its errors (docs/uncertainty.md), a second table compares the errors it expected with those found.
-    What the data do not hold is left out (null in the JSON file).
+    What the data do not hold is left out (null in the JSON file); each figure says over how many frames it is. Labels that look like those
+    of another unit, sign or level of theory are told.
     """
     from rich.console import Console
     from rich.table import Table
@@ -53,21 +54,26 @@ def evaluate(
     from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.workflow.dispersion import with_dispersion
-    from densnet.workflow.evaluation import UNITS, calibration_rows, draw, evaluate_on, overlap
+    from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
 
     predictor = load(model)
     labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
+    console = Console(markup=False, emoji=False)
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, progress)
     found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")
+    table.add_column("frames", justify="right")
     for key, value in found.items():
-        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
-    console = Console(markup=False, emoji=False)
+        over = next((number for name, number in done.labelled.items() if key.startswith(name.rstrip("s"))), len(frames))
+        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}", "" if key == "frames" else str(over))
     console.print(table)
+    for warning in doubts(labels, done):
+        console.print(f"note: {warning}", soft_wrap=True, highlight=False)
+    found["frames_with"] = done.labelled
     if agreement := calibration_rows(done):
         console.print(_calibration_table(agreement, UNITS))
         found["calibration"] = agreement

@@ -63,7 +63,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         if isinstance(error, PermissionError):
             return f"no permission to use {error.filename}; choose another folder or change its rights."
-        return f"{error.filename}: {error.strerror}."
+        return f"{error.filename}: {error.strerror or error.args[0]}."
     return " ".join(str(error).split())
 
 

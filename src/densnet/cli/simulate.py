@@ -53,7 +53,7 @@ def simulate(
         report = partial(_advance, bar, task)
         path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
-    console.print(f"{found.potential.shape[0]} replicas, mean temperature {float(found.temperature.mean()):.0f} K")
+    console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
 

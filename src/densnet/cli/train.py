@@ -11,11 +11,11 @@ import typer
 def train(
     data: Annotated[list[Path], typer.Argument(help="Labels: shards (.h5) or folders of `densnet label`, or HDF5 with occupied orbitals.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and what is needed to go on.")] = Path("model"),
-    settings: Annotated[Path | None, typer.Option(help="TOML file; its sections [density], [model] and [train] are used.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="TOML file; its sections \\[density], \\[model] and \\[train] are used.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, [model] is not used.")
+        str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, \\[model] is not used.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of [train] device.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of \\[train] device.")] = None,
     *,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Train nothing: only find out what --start knows of its errors, from the labels it had.")
@@ -23,7 +23,7 @@ def train(
 ) -> None:
     """Train the density network and the energy network on labelled frames.
 
-    Part of the trajectories ([train] validation_fraction) watches over the training. Ctrl-C loses nothing but the steps since the last
+    Part of the trajectories (`train.validation_fraction`) watches over the training. Ctrl-C loses nothing but the steps since the last
     validation: the same command goes on. Judge the result with `densnet evaluate` on labels that were not given here.
     At the end the model learns how large its errors are (docs/uncertainty.md); `--calibrate` adds that to a model trained before.
     """

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from densnet.errors import DensnetError
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import SYMBOLS
 from densnet.properties import MissingProperty, Properties
+
+LABELLED = {name: quantity for name, quantity in Properties.table().items() if "." not in name}
+"""What a label may hold besides its orbitals."""
 
 
 class DatasetError(DensnetError):
@@ -28,6 +31,7 @@ class Label:
     identity     hash of geometry and level, "" if unknown
     source       the file it was read from
     level        level of theory and settings, empty if unknown
+    unread       what else the file says of the frame, by its names there
     """
 
     properties: Properties
@@ -36,6 +40,12 @@ class Label:
     identity: str
     source: str
     level: dict
+    unread: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Which properties are labelled."""
+        return tuple(name for name in (*LABELLED, "orbitals") if getattr(self.properties, name) is not None)
 
 
 class Dataset(Sequence[Label]):
@@ -76,24 +86,13 @@ class Dataset(Sequence[Label]):
             if lacking := [label for label in chosen if getattr(label.properties, name) is None]:
                 where = f"{len(lacking)} of {len(chosen)} frames hold no {name}, the first in {lacking[0].source}"
                 raise MissingProperty(f"{where}; this step needs it: add it there, or leave these frames out.")
-        parts = [label.properties for label in chosen]
-        return Properties(
-            Molecules.concatenate([part.molecules for part in parts]),
-            energy=_joined([part.energy for part in parts]),
-            forces=_joined([part.forces for part in parts]),
-            dipole=_joined([part.dipole for part in parts]),
-            orbitals=None if any(part.orbitals is None for part in parts) else tuple(part.orbitals[0] for part in parts),
-        )
+        return Properties.concatenate([label.properties for label in chosen])
 
 
 def formula(numbers: Tensor) -> str:
     """Hill-like formula with the elements by atomic number, such as "H6C2O"."""
     counts = torch.bincount(numbers)
     return "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in enumerate(counts.tolist()) if n)
-
-
-def _joined(tensors: list[Tensor | None]) -> Tensor | None:
-    return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
 
 
 OPTIONAL = {"conv_tol_grad"}

@@ -43,7 +43,7 @@ class Density:
         return cls(molecules, basis, coefficients, basis.exponents(molecules.numbers).to(coefficients.dtype))
 
     def electrons(self) -> Tensor:
-        """[molecules] electrons in the correction; zero for a neutral molecule."""
+        """[molecules] electrons in the correction: minus the charge of the molecule."""
         return self.molecules.total(self.charges())
 
     def charges(self) -> Tensor:
@@ -51,9 +51,10 @@ class Density:
         return gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)[0]
 
     def dipole(self) -> Tensor:
-        """[molecules, 3] dipole of the molecule, e bohr, from - to +; about the origin, which matters only if `electrons` is not zero."""
+        """[molecules, 3] dipole of the molecule, e bohr, from - to +, about its centre of mass, which matters only if it has a charge."""
         charge, first = gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)
-        return -self.molecules.total(first + charge[:, None] * self.molecules.positions.to(charge.dtype))
+        found = -self.molecules.total(first + charge[:, None] * self.molecules.positions.to(charge.dtype))
+        return self.molecules.about_the_centre_of_mass(found)
 
     def quadrupole(self) -> Tensor:
         """[molecules, 3, 3] traceless quadrupole of the molecule about its centre of mass, e bohr^2.

@@ -81,7 +81,7 @@ class Driver:
         predictor, like = load(model, torch.device(device)), read(Path(geometry))[0].molecule
         self.beads, self.count = Beads(predictor, like), beads
         if beads:
-            replicas = Molecules.replicas(like.numbers, like.positions.expand(beads, -1, -1))
+            replicas = like.copies(like.positions.expand(beads, -1, -1))
             self.compiled = Beads(Compiled(predictor, replicas), like)
 
     def __call__(self, cell: NDArray | list[NDArray], pos: NDArray | list[NDArray]) -> list:

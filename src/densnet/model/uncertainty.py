@@ -115,7 +115,7 @@ def _slopes_of_one(features: Callable[[Molecules], Tensor], molecule: Molecules)
     found = []
     with torch.no_grad():
         for some in directions.split(COPIES):
-            copies = Molecules.replicas(molecule.numbers, positions.repeat(len(some), 1, 1))
+            copies = molecule.copies(positions.repeat(len(some), 1, 1))
             with forward.dual_level():
                 moved = copies.at(forward.make_dual(copies.positions, some.flatten(0, 1)))
                 found.append(forward.unpack_dual(features(moved)).tangent)

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.molecules import LINEAR
 from densnet.observables.response import ForceFunction
 from densnet.observables.vibrations import Modes, VibrationError, principal_axes
 from densnet.progress import Progress, silent
@@ -154,7 +154,7 @@ def force_constants(
     slopes = []
     for part in (steps[first] + steps[second]).split(chunk):
         geometries = modes.molecule.positions.double() + torch.einsum("pk,kax->pax", part, moves)
-        forces = force_function(Molecules.replicas(modes.molecule.numbers, geometries)).forces.detach().double()
+        forces = force_function(modes.molecule.copies(geometries)).forces.detach().double()
         slopes.append(-torch.einsum("pax,kax->pk", forces.reshape(geometries.shape), moves))
         progress(sum(map(len, slopes)), len(first))
     table = torch.zeros(2 * count + 1, 2 * count + 1, count, dtype=torch.float64)
@@ -177,7 +177,7 @@ def coriolis(modes: Modes) -> tuple[Tensor, Tensor]:
     l are the mass-weighted vectors of the modes. B is zero about the axis of a linear molecule.
     """
     moments, axes = principal_axes(modes.molecule)
-    turning = moments > 1e-6 * moments.max()
+    turning = moments > LINEAR * moments.max()
     constants = torch.where(turning, 0.5 / moments.where(turning, torch.ones_like(moments)), 0.0)
     vectors = modes.vectors.double()
     zeta = torch.linalg.cross(vectors[:, None], vectors[None]).sum(2) @ axes

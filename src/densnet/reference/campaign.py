@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,8 @@ from densnet.properties import Properties
 from densnet.reference import geometries, scf, workers
 from densnet.reference.geometries import Frame
 from densnet.reference.scf import NotConverged, ScfSettings
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
+from densnet.threads import one_thread
 
 FORMAT = "densnet-campaign"
 FORMAT_VERSION = 1
@@ -41,7 +42,7 @@ class LabelSettings(Section):
     """How frames are labelled."""
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
-    workers: int = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
     frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
 
 
@@ -54,11 +55,20 @@ class Tally:
     aside: int
 
 
-def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress = silent) -> Tally:
-    """Label the frames of ``frames_file`` by ``settings`` into ``folder``; see `run`."""
+def label(
+    settings: LabelSettings,
+    frames_file: Path,
+    folder: Path,
+    save: Save,
+    *,
+    execute: Executor | None = None,
+    progress: Progress = silent,
+) -> Tally:
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes; see `run`."""
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
-    return run(frames, calculate, save, folder, level=settings.scf.level(), processes=settings.workers, progress=progress)
+    with workers.Processes(settings.workers) as local:
+        return run(frames, calculate, save, folder, level=settings.scf.level(), execute=execute or local, progress=progress)
 
 
 def run(
@@ -68,7 +78,7 @@ def run(
     folder: Path,
     *,
     level: dict,
-    processes: int = 0,
+    execute: Executor | None = None,
     progress: Progress = silent,
 ) -> Tally:
     """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
@@ -76,7 +86,8 @@ def run(
     The identity is a hash of elements, positions and ``level``: labels of other geometries or of another level are refused, never
     mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed twice, is set aside in
     ``aside/INDEX-IDENTITY.json`` with the reason, and not tried again until that file is deleted.
-    ``calculate`` and ``save`` are importable functions, or partials of such; ``processes`` work side by side (0 = all cores).
+    ``calculate`` and ``save`` are importable functions, or partials of such; ``execute`` is any
+    `concurrent.futures.Executor` whose workers reach ``folder``, a cluster's for instance; None: local processes, one a core.
     Raises `CampaignError`; OSError where the folder cannot be written.
     """
     folder = Path(folder)
@@ -89,30 +100,32 @@ def run(
         new = 0
         progress(before, len(frames))
         work = partial(_label, calculate, save, folder / "frames", level)
-        for done, (job, problem) in enumerate(workers.results(jobs, work, processes), start=1):
-            if problem is None:
-                new += 1
-            else:
-                temperature = job[1]["temperature"] if math.isfinite(job[1]["temperature"]) else None
-                about = {**job[1], "temperature": temperature, "reason": _reason(job[1]["index"], problem), "level": level}
-                files.write_json(folder / "aside" / f"{job[0]}.json", about)
-            progress(before + done, len(frames))
+        with workers.Processes() as local:
+            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+                if problem is None:
+                    new += 1
+                else:
+                    about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                    files.write_json(folder / "aside" / f"{job[0]}.json", about)
+                progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
-_Job = tuple[str, dict, np.ndarray, np.ndarray]
-"""Stem of the file, what is known of the frame, its elements and positions: plain arrays, since tensors travel by shared memory."""
+_Job = tuple[str, dict, np.ndarray, np.ndarray, int]
+"""Stem of the file, what is known of the frame, its elements, positions and charge: plain arrays, since tensors travel by shared memory."""
 
 
 def _job(index: int, name: str, frame: Frame) -> _Job:
     about = {"index": index, "identity": name, "trajectory": frame.trajectory, "temperature": frame.temperature}
-    return f"{index:06d}-{name}", about, frame.molecule.numbers.numpy(), frame.molecule.positions.numpy()
+    molecule = frame.molecule
+    return f"{index:06d}-{name}", about, molecule.numbers.numpy(), molecule.positions.numpy(), int(molecule.net_charge)
 
 
 def _label(calculate: Calculate, save: Save, folder: Path, level: dict, job: _Job) -> None:
-    torch.set_num_threads(1)
-    stem, about, numbers, positions = job
-    save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
+    stem, about, numbers, positions, charge = job
+    molecule = Molecules.single(numbers, torch.from_numpy(positions), charge=charge)
+    with one_thread():
+        save(folder / f"{stem}.npz", calculate(molecule), {**about, "level": level})
 
 
 def _reason(index: int, problem: Exception) -> str:
@@ -127,13 +140,14 @@ def _reason(index: int, problem: Exception) -> str:
 
 
 def identity(molecule: Molecules, level: dict) -> str:
-    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit) or the level.
+    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit), the charge or the level.
 
     Dispersion is left out: the geometry decides it, and it can be added to a label or taken off.
     """
     level = {key: value for key, value in level.items() if key != "dispersion"}
     arrays = (molecule.numbers.numpy(), molecule.positions.double().numpy())
-    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True))[:16]
+    charge = "" if molecule.charge is None else f"charge {int(molecule.charge)}"
+    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True), charge)[:16]
 
 
 @contextmanager

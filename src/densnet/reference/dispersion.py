@@ -8,16 +8,17 @@ from __future__ import annotations
 import torch
 
 from densnet.molecules import Molecules
-from densnet.properties import Dispersion
+from densnet.properties import Properties
 
 
-def d4(molecule: Molecules, functional: str) -> Dispersion:
+def d4(molecule: Molecules, functional: str) -> Properties:
     """Energy (hartree) and forces (hartree/bohr) of a single ``molecule`` with the damping that was fitted for ``functional``."""
     from dftd4.interface import DampingParam, DispersionModel
 
-    model = DispersionModel(molecule.numbers.numpy(), molecule.positions.double().numpy())
+    model = DispersionModel(molecule.numbers.numpy(), molecule.positions.double().numpy(), charge=float(molecule.net_charge))
     found = model.get_dispersion(DampingParam(method=functional.lower()), grad=True)
-    return Dispersion(torch.tensor([float(found["energy"])], dtype=torch.float64), torch.from_numpy(-found["gradient"]))
+    energy, forces = torch.tensor([float(found["energy"])], dtype=torch.float64), torch.from_numpy(-found["gradient"])
+    return Properties(molecule, energy=energy, forces=forces)
 
 
 def has_parameters(functional: str) -> bool:

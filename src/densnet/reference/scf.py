@@ -22,7 +22,7 @@ from densnet.reference.dispersion import d4, has_parameters
 from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.reference.selfconsistent import Field, converge
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
 
 CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
@@ -45,7 +45,7 @@ class ScfSettings(Section):
     conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
     conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="hartree, norm of the orbital gradient; 0: none, as in older labels")
     max_cycle: int = Setting(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: int = Setting(2000, ge=500, description="MB for one calculation; more is slower for nobody, less recomputes AO values")
+    memory_mb: Incidental[int] = Setting(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
 
     @field_validator("xc")
     @classmethod
@@ -75,10 +75,10 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        numerics = {"max_cycle", "memory_mb"}
         unused = {"conv_tol_grad": self.conv_tol_grad == 0, "dispersion": self.dispersion == "none", "exchange_basis": not self.hybrid}
-        kept = self.model_dump(exclude=numerics | {name for name, left_out in unused.items() if left_out})
-        return {**kept, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+        left_out = {"max_cycle"} | {name for name, is_so in unused.items() if is_so}  # the first decides whether, not what
+        deciding = {name: value for name, value in self.deciding().items() if name not in left_out}
+        return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
 
     @property
     def hybrid(self) -> bool:
@@ -92,15 +92,17 @@ class ScfSettings(Section):
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
-    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the origin) and occupied orbitals of a single ``molecule``.
+    """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the centre of mass) and occupied orbitals of a single ``molecule``.
 
     The forces hold the response of the grid, so that they sum to zero. The SCF starts from superposed atoms, never from
     another frame: a label does not depend on the order of the work.
-    Raises `NotConverged`, and `MoleculeError` for what is not a neutral closed shell.
+    Raises `NotConverged`, and `MoleculeError` for what is not a closed shell.
     """
-    check_geometry(molecule.numbers, molecule.positions, "this molecule")
+    check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
-    mol = gto.M(atom=atoms, unit="Bohr", basis=settings.basis, verbose=0, max_memory=settings.memory_mb)
+    mol = gto.M(
+        atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
+    )
     exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb)
     cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
     fine = ExchangeCorrelation(mol, Grid.around(mol, settings.radial_points, settings.angular_points), settings.xc, 0.3 * settings.memory_mb)
@@ -122,7 +124,7 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
         molecule,
         energy=torch.tensor([energy], dtype=torch.float64),
         forces=torch.from_numpy(-gradient),
-        dipole=torch.from_numpy(dipole)[None],
+        dipole=molecule.about_the_centre_of_mass(torch.from_numpy(dipole)[None]),
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(density.orbitals.copy()), basis=settings.basis),),
     )
     return label if settings.dispersion == "none" else label.with_dispersion(d4(molecule, settings.xc))

@@ -13,9 +13,9 @@ import numpy as np
 
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Conformer, Ensemble, counterpart
-from densnet.spectra.gas import molar
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_csv, read_experiment
+from densnet.spectra.tables import read_csv
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Run:
         """The user's measured curves by file name, on the molar scale where that is known."""
         names = list(self.json("spectrum/comparison.json") or {})
         paths = sorted((self.folder / "spectrum").glob("experiment-*"), key=lambda path: int(path.stem.split("-")[1]))
-        return [(name, molar(read_experiment(path))) for name, path in zip(names, paths)]
+        return [(name, read_measured(path)) for name, path in zip(names, paths)]
 
     @cached_property
     def parts(self) -> list[Spectrum]:

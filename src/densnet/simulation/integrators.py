@@ -2,13 +2,17 @@
 
 `init` makes a `State`; `velocity_verlet`, `langevin` and `velocity_rescaling` each return a `Step`, a function State -> State.
 A state is never changed in place and lives in float64, whatever the precision of the forces.
+
+What a time step does to averages: positions are sampled as they should be, but velocities on the step, in a well of angular frequency w,
+with ``<m v^2> = k_B T (1 - (w dt / 2)^2)``. At half steps it is k_B T, so thermostats act on the velocities there, and a temperature is
+that of `half_step_kinetic_energy`.
 Masses are in electron masses, times in hbar / hartree, temperatures as k_B T in hartree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -56,6 +60,10 @@ class State:
         """[molecules] hartree, potential + kinetic - bath: constant but for the error of the time step."""
         return self.energy + self.kinetic - self.bath
 
+    def half_step_kinetic(self, timestep: float) -> Tensor:
+        """[molecules] hartree, `half_step_kinetic_energy` around this moment."""
+        return half_step_kinetic_energy(self.molecules, self.masses, self.velocities, self.forces, timestep)
+
 
 Step = Callable[[State], State]
 
@@ -63,6 +71,15 @@ Step = Callable[[State], State]
 def kinetic_energy(molecules: Molecules, masses: Tensor, velocities: Tensor) -> Tensor:
     """[molecules] hartree, sum of m v^2 / 2; ``masses`` [atoms, 1], ``velocities`` [atoms, 3]."""
     return molecules.total((velocities.square() * masses) @ velocities.new_full((3,), 0.5))  # a product: a sum over 3 columns is slow
+
+
+def half_step_kinetic_energy(molecules: Molecules, masses: Tensor, velocities: Tensor, forces: Tensor, timestep: float) -> Tensor:
+    """[molecules] hartree, the mean of the kinetic energies half a step before and after: sum of m (v^2 + (F dt / 2m)^2) / 2.
+
+    Its canonical mean is k_B T / 2 a degree of freedom, exactly in a harmonic well, whatever the time step.
+    """
+    kick = forces * (timestep / (2 * masses))
+    return kinetic_energy(molecules, masses, velocities) + kinetic_energy(molecules, masses, kick)
 
 
 def init(force_function: ForceFunction, molecules: Molecules, velocities: Tensor, step: int = 0) -> State:
@@ -96,21 +113,29 @@ def langevin(
     The middle O step is exact: v <- c v + sqrt((1 - c^2) k_B T / m) N(0, 1), c = exp(-friction dt), for every one of the 3N momenta.
     ``temperature`` k_B T in hartree; ``friction`` in hartree / hbar (1/ps is ``1 / units.PICOSECOND``).
     """
-    kick = timestep / (2 * masses)
     damping = float(torch.tensor(-friction * timestep, dtype=torch.float64).exp())
     spread = ((1 - damping**2) * temperature / masses).sqrt()
 
-    def step(state: State) -> State:
-        velocities = torch.addcmul(state.velocities, state.forces, kick)
-        molecules = _drift(state.molecules, velocities, timestep / 2)
-        before = kinetic_energy(molecules, masses, velocities)
+    def knock(molecules: Molecules, velocities: Tensor) -> Tensor:
         noise = torch.randn(velocities.shape, dtype=velocities.dtype, device=velocities.device, generator=generator)
-        velocities = torch.addcmul(velocities * damping, noise, spread)
-        bath = state.bath + kinetic_energy(molecules, masses, velocities) - before
+        return torch.addcmul(velocities * damping, noise, spread)
+
+    return _middle(force_function, masses, timestep, knock)
+
+
+def _middle(force_function: ForceFunction, masses: Tensor, timestep: float, thermostat: Callable[[Molecules, Tensor], Tensor]) -> Step:
+    """Velocity Verlet with a ``thermostat`` in the middle of the drift, where velocities are canonical; the bath gets the heat."""
+    kick = timestep / (2 * masses)
+
+    def step(state: State) -> State:
+        before = torch.addcmul(state.velocities, state.forces, kick)
+        molecules = _drift(state.molecules, before, timestep / 2)
+        velocities = thermostat(molecules, before)
+        bath = state.bath + kinetic_energy(molecules, masses, velocities) - kinetic_energy(molecules, masses, before)
         molecules = _drift(molecules, velocities, timestep / 2)
         energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
         velocities = torch.addcmul(velocities, forces, kick)
-        return State(molecules, masses, velocities, energy, forces, dipole, bath, state.step + 1, uncertainty)
+        return State(molecules, state.masses, velocities, energy, forces, dipole, bath, state.step + 1, uncertainty)
 
     return step
 
@@ -146,25 +171,16 @@ class Rescaling:
 
 
 def velocity_rescaling(force_function: ForceFunction, masses: Tensor, timestep: float, rescaling: Rescaling, every: int = 1) -> Step:
-    """Velocity Verlet and, after each ``every`` steps, one global `Rescaling` a molecule: canonical, and gentle on line shapes.
+    """Velocity Verlet and, in the middle of each ``every``-th step, one global `Rescaling` a molecule: canonical, gentle on line shapes.
 
     The memory of ``rescaling`` is that over ``every`` steps. Momentum and angular momentum that are zero stay zero.
     """
-    newton = velocity_verlet(force_function, masses, timestep)
 
-    def step(state: State) -> State:
-        state = newton(state)
-        if state.step % every:
-            return state
-        kinetic = state.kinetic
-        factors = rescaling.factors(kinetic)
-        return replace(
-            state,
-            velocities=state.velocities * factors[state.molecules.owner, None],
-            bath=state.bath + kinetic * (factors.square() - 1),
-        )
+    def rescale(molecules: Molecules, velocities: Tensor) -> Tensor:
+        return velocities * rescaling.factors(kinetic_energy(molecules, masses, velocities))[molecules.owner, None]
 
-    return step
+    newton, rescaled = velocity_verlet(force_function, masses, timestep), _middle(force_function, masses, timestep, rescale)
+    return lambda state: newton(state) if (state.step + 1) % every else rescaled(state)
 
 
 def _drift(molecules: Molecules, velocities: Tensor, time: float) -> Molecules:

@@ -20,12 +20,13 @@ from densnet import units
 from densnet.files import sha256
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
-from densnet.settings import Section, SettingsError, cores
+from densnet.settings import Incidental, Section, SettingsError, cores
 from densnet.simulation import initial, integrators
 from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
 from densnet.simulation.novelty import Announce, Novelty
 from densnet.simulation.trajectory import Record, Trajectory, read_trajectory
 from densnet.simulation.watch import SimulationStopped, Watch
+from densnet.threads import one_thread
 
 __all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajectory", "simulate"]
 
@@ -35,12 +36,21 @@ RESCALE_EVERY = 10
 BLOCK, COMPILED_BLOCK = 192, 72
 """Atoms in a block: with fewer, operators cost more than arithmetic; with more, features leave the cache and threads share less."""
 
+AT_REST = 0.2 * units.EV / units.ANGSTROM
+"""Force at a minimum, at most: of another level of theory it has less; thermal ones are of 1 eV/Angstrom."""
+
+RELAXED, RELAXATION = 2e-5, 4000
+"""Force (hartree / bohr) at a minimum by which it is seen whether a molecule is linear, and most steps on the way there."""
+
 GPU_BLOCK = 40_000
 """Atoms in a block on a GPU, which wants large ones: at 0.3 MB an atom (shipped ethanol, measured on the CPU) some 12 GB."""
 
 
 class SimulateSettings(Section):
-    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`."""
+    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`.
+
+    A start geometry is taken for a minimum: vibrations begin with twice the kinetic energy of `temperature`, see `initial.thermal`.
+    """
 
     temperature: float = Field(300.0, gt=0, description="K")
     replicas: int = Field(32, gt=0, description="independent trajectories, run as one batch")
@@ -52,13 +62,15 @@ class SimulateSettings(Section):
     friction: float = Field(1.0, gt=0, description="1/ps, friction of production with ensemble = 'langevin'")
     time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
     sample_every: int = Field(4, gt=0, description="steps between samples")
-    checkpoint_every: int = Field(2000, gt=0, description="steps between restarts")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
-    threads: int = Field(0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one")
-    block: int = Field(
+    checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
+    threads: Incidental[int] = Field(
+        0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one"
+    )
+    block: Incidental[int] = Field(
         0, ge=0, description="replicas computed at once, at most: blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
     )
-    compile: bool = Field(
+    compile: Incidental[bool] = Field(
         False,
         description="prepare the model for this molecule first: machine code (a few minutes, once; needs g++; kept for the next run); with "
         "device = 'cuda' a recording of all its kernels, launched at once (seconds, every run; up to 24 atoms)",
@@ -70,9 +82,11 @@ class SimulateSettings(Section):
     novelty_limit: float = Field(
         2.0, gt=0, description="a sample is marked if its expected error exceeds so many times what validation frames reach"
     )
-    when_novel: Literal["mark", "stop"] = Field("mark", description="beyond that: warn once and mark the samples, or stop the run")
-    novel_frames: int = Field(40, ge=0, description="most marked frames that are written to be labelled")
-    novel_spacing_fs: float = Field(50.0, ge=0, description="fs between two such frames of a replica")
+    when_novel: Incidental[Literal["mark", "stop"]] = Field(
+        "mark", description="beyond that: warn once and mark the samples, or stop the run"
+    )
+    novel_frames: Incidental[int] = Field(40, ge=0, description="most marked frames that are written to be labelled")
+    novel_spacing_fs: Incidental[float] = Field(50.0, ge=0, description="fs between two such frames of a replica")
 
     @model_validator(mode="after")
     def _rotation_stays_removed(self):
@@ -112,6 +126,7 @@ class SimulateSettings(Section):
         return tuple(round(1000 * ps / self.timestep_fs) for ps in (self.thermalise_ps, self.duration_ps))
 
 
+@one_thread()
 def simulate(
     force_function: ForceFunction,
     start: Molecules,
@@ -130,19 +145,23 @@ def simulate(
     """
     replicas = initial.deal(start, settings.replicas).to(settings.place)
     generator = Generator(replicas.positions.device).manual_seed(settings.seed)
+    rest = _rest(force_function, replicas, settings)
     free = settings.ensemble == "langevin"
-    freedom = initial.degrees_of_freedom(replicas, translation=free, rotation=not settings.remove_rotation)
+    freedom = initial.degrees_of_freedom(rest, translation=free, rotation=not settings.remove_rotation)
     record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1))
     if record.finished:
         return record.folder / "trajectory.h5"
-    state = record.resume(replicas, generator) or _begin(force_function, replicas, settings, generator)
+    state = record.resume(replicas, generator)
+    if state is None:
+        state = _begin(force_function, replicas, settings, generator)
+        _at_rest(state, settings, announce)
     novelty = Novelty(settings.novelty_limit, settings.timestep, announce, stop=settings.when_novel == "stop")
     loop = _Loop(record, (_watch(replicas, settings), novelty), generator, settings, progress)
     try:
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
                 state = loop.advance(state, _thermalise(force_function, replicas, settings, generator), 0)
-                state = _settle(state, replicas, settings)
+                state = _settle(state, rest, settings)
                 record.sample(state)
             produce = _produce(force_function, replicas, settings, generator, freedom)
             state = loop.advance(state, produce, settings.steps[1])
@@ -202,18 +221,45 @@ class _Loop:
 
 
 def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> State:
-    velocities = initial.maxwell_boltzmann(replicas, settings.temperature * units.KELVIN, generator)
+    velocities = initial.thermal(replicas, settings.temperature * units.KELVIN, generator)
     return integrators.init(force_function, replicas, velocities, step=-settings.steps[0])
 
 
-def _settle(state: State, start: Molecules, settings: SimulateSettings) -> State:
+def _at_rest(state: State, settings: SimulateSettings, announce: Announce) -> None:
+    """Tells of a start that is no minimum and whose energy the thermalisation does not take away."""
+    left, force = exp(-settings.thermalise_friction * settings.thermalise_ps), float(state.forces.abs().max())
+    if force > AT_REST and left > exp(-5):
+        announce(
+            f"a start geometry is no minimum (a force of {force * units.ANGSTROM / units.EV:.2f} eV/Angstrom), and `thermalise_friction` x "
+            f"`thermalise_ps` = {settings.thermalise_friction * settings.thermalise_ps:.2g} leaves {100 * left:.0f} % of its energy in the "
+            "vibrations; relax it, or make the product 5 or more."
+        )
+
+
+def _rest(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings) -> Molecules:
+    """The replicas where it is seen whether they are linear: at the minimum, if their start leaves it open and rotation is removed.
+
+    Velocity Verlet from rest that stops a molecule whenever it goes uphill.
+    """
+    if not (settings.remove_rotation and initial.nearly_linear(replicas).any()):
+        return replicas
+    state = integrators.init(force_function, replicas, torch.zeros_like(replicas.positions))
+    step = integrators.velocity_verlet(force_function, replicas.masses[:, None], settings.timestep)
+    while state.forces.abs().max() > RELAXED and state.step < RELAXATION:
+        state = step(state)
+        downhill = replicas.total((state.forces * state.velocities).sum(1)) > 0
+        state = replace(state, velocities=state.velocities * downhill[replicas.owner, None])
+    return state.molecules
+
+
+def _settle(state: State, rest: Molecules, settings: SimulateSettings) -> State:
     """Ready for production: overall motion removed where the ensemble conserves it, conserved energy counted from here.
 
-    Whether a molecule is linear is seen at its ``start``, before heat has bent it.
+    Whether a molecule is linear is seen at ``rest``, before heat has bent it.
     """
     velocities = state.velocities
     if settings.remove_rotation:
-        velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(start))
+        velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(rest))
     elif settings.ensemble != "langevin":
         velocities = initial.without_translation(state.molecules, velocities)
     state = replace(state, velocities=velocities)
@@ -246,11 +292,12 @@ def _watch(replicas: Molecules, settings: SimulateSettings) -> Watch:
 
 def _header(start: Molecules, settings: SimulateSettings, provenance: dict | None) -> dict:
     """What makes a run this run: compared before a folder is continued."""
+    begins = [start.positions.detach().cpu().double()] + ([] if start.isotopes is None else [start.isotopes.cpu()])
     return {
         "settings": settings.model_dump(mode="json"),
         "provenance": provenance or {},
         "numbers": start.split()[0].numbers.tolist(),
-        "start": sha256(start.positions.detach().cpu().double().numpy().tobytes()),
+        "start": sha256(*(part.numpy().tobytes() for part in begins)),
     }
 
 

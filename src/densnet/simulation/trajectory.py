@@ -23,11 +23,10 @@ from torch import Generator, Tensor
 
 import densnet
 from densnet import files, units
-from densnet.errors import DensnetError
 from densnet.molecules import Molecules
+from densnet.simulation.header import ANY_TIME, FORMAT, HALF_STEPS, TrajectoryError, check_format, number
 from densnet.simulation.integrators import State
-
-FORMAT = 1
+from densnet.simulation.temperature import Realised
 
 _UNITS = {
     "position": ("Angstrom", units.ANGSTROM),
@@ -45,14 +44,6 @@ _UNITS = {
 """Unit of each quantity in the file, and its size in atomic units."""
 
 
-ANY_TIME = ("checkpoint_every", "device", "threads", "block", "compile", "when_novel", "novel_frames", "novel_spacing_fs")
-"""Settings that may differ when a run is continued: they do not touch what is recorded, but by rounding."""
-
-
-class TrajectoryError(DensnetError):
-    """A folder or file that cannot be read or continued; the message names it and the remedy."""
-
-
 @dataclass(frozen=True)
 class Trajectory:
     """Replicas of one molecule, sampled at equal intervals from step 0 of production; atomic units, temperatures in K.
@@ -61,9 +52,10 @@ class Trajectory:
     positions    [replicas, samples, atoms, 3] bohr; None if not asked for
     velocities   [replicas, samples, atoms, 3] bohr hartree / hbar; None if not asked for
     dipole       [replicas, samples, 3] e bohr; None if the force function knew none
-    potential, kinetic [replicas, samples] hartree
+    potential, kinetic [replicas, samples] hartree, on the step
     conserved    [replicas, samples] hartree, potential + kinetic - heat from the thermostat, zero at step 0
-    temperature  [replicas, samples] K, from the degrees of freedom that move
+    temperature  [replicas, samples] K, from the degrees of freedom that move, of the mean kinetic energy half a step before and after;
+                 NaN in trajectories of an older densnet, which measured it on the step
     energy_uncertainty, dipole_uncertainty [replicas, samples] hartree, e bohr (of a component): errors that the model expects;
     novelty      [replicas, samples] as in `Uncertainty`; marked [replicas, samples] bool, where it exceeds `novelty_limit`;
                  these four are None if the force function knew nothing of its errors
@@ -102,6 +94,17 @@ class Trajectory:
     def settings(self) -> dict:
         """The settings of the run."""
         return self.header["settings"]
+
+    @property
+    def realised(self) -> Realised:
+        """The temperature that was set, and what it came to."""
+        means = self.temperature.mean(1)
+        error = float(means.std()) / len(means) ** 0.5 if len(means) > 1 else None
+        return Realised(self.settings["temperature"], float(means.mean()), error)
+
+    def number(self, replica: int) -> int:
+        """What tells this ``replica`` from every other trajectory, see `header.number`."""
+        return number(self.header, replica)
 
     @property
     def drift(self) -> Tensor:
@@ -143,6 +146,7 @@ class Record:
             return None
         found, values = _load(path)
         self._same(found)
+        self.header = {**self.header, "format": found["format"]}  # what is recorded from here on is no newer than what was before
         self.blocks = found["blocks"]
         device = start.positions.device
         if values["generator"].shape != generator.get_state().shape:
@@ -182,13 +186,14 @@ class Record:
         """The samples at hand as [samples, replicas, ...] tensors in atomic units, motion in float32."""
         states, replicas = self._samples, self._samples[0].molecules.count
         kinetic = torch.stack([s.kinetic for s in states])
+        timestep = self.header["settings"]["timestep_fs"] * units.FEMTOSECOND
         columns = {
             "position": torch.stack([s.molecules.positions for s in states]).unflatten(1, (replicas, -1)).float(),
             "velocity": torch.stack([s.velocities for s in states]).unflatten(1, (replicas, -1)).float(),
             "potential_energy": torch.stack([s.energy for s in states]),
             "kinetic_energy": kinetic,
             "conserved_energy": torch.stack([s.energy - s.bath for s in states]) + kinetic,
-            "temperature": 2 * kinetic / self.freedom,
+            "temperature": 2 * torch.stack([s.half_step_kinetic(timestep) for s in states]) / self.freedom,
         }
         if states[0].dipole is not None:
             columns["dipole"] = torch.stack([s.dipole for s in states])
@@ -213,8 +218,7 @@ class Record:
 
     def _same(self, found: dict) -> None:
         """`TrajectoryError` unless ``found`` is the header of the same run (the package's version may differ)."""
-        if found["format"] > FORMAT:
-            raise TrajectoryError(f"{self.folder} was written by a newer densnet ({found['densnet']}); please upgrade densnet.")
+        check_format(found, self.folder)
         old, new = found["settings"], self.header["settings"]
         compared = [key for key in new if key not in ANY_TIME and old.get(key) != new[key]]
         changed = [f"`{key}` was {old.get(key)!r}, is now {new[key]!r}" for key in compared]
@@ -255,7 +259,7 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1) -> Traje
         potential=found["potential_energy"].T,
         kinetic=found["kinetic_energy"].T,
         conserved=found["conserved_energy"].T,
-        temperature=found["temperature"].T / units.KELVIN,
+        temperature=found["temperature"].T / units.KELVIN * (1 if header["format"] >= HALF_STEPS else torch.nan),
         time_step=time_step,
         sample_step=time_step * header["settings"]["sample_every"] * every,
         header=header,
@@ -268,8 +272,7 @@ def _header(file: h5py.File, path: Path) -> dict:
     if "densnet" not in file:
         raise TrajectoryError(f"{path} is not a trajectory of densnet; name the folder or the trajectory.h5 of `densnet simulate`.")
     header = json.loads(file["densnet"].attrs["header"])
-    if header["format"] > FORMAT:
-        raise TrajectoryError(f"{path} was written by a newer densnet ({header['densnet']}); please upgrade densnet.")
+    check_format(header, path)
     return header
 
 

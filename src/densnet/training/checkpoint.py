@@ -26,9 +26,6 @@ from densnet.training.settings import TrainSettings
 
 PHASES = ("density", "points", "energy", "joint")
 
-SPEED_ONLY = {"device", "threads", "compile"}
-"""Settings that may differ when a training goes on: they change its speed, and rounding."""
-
 
 class TrainingError(DensnetError):
     """A training that cannot begin or go on; the message says what to change."""
@@ -45,7 +42,7 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
         "validation": len(frames[1]),
         "model": {**predictor.settings.model_dump(mode="json"), "basis": predictor.basis.fingerprint},
         "start": _hash(predictor.state_dict().values()) if predictor.provenance else None,
-        "train": {k: v for k, v in settings.model_dump(mode="json").items() if k not in SPEED_ONLY},
+        "train": settings.deciding(),
     }
     path = folder / "training.json"
     if begun := [phase for phase in PHASES if any(folder.glob(f"train-{phase}.[sd]*"))]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from densnet.model.compiled import compiler_found
 from densnet.model.library import LibraryError
 from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
+from densnet.threads import one_thread
 from densnet.training import checkpoint
 from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Example
@@ -43,6 +44,7 @@ class Moment:
 Report = Callable[[Moment], None]
 
 
+@one_thread()
 def train(
     predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings, folder: Path,
     report: Report = lambda moment: None,

@@ -58,7 +58,7 @@ class Compiled:
             announce("compiling")
             build(graph, arguments, path)
         self.library = Library(path, runners=parts)
-        self.pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(parts)
 
     def __call__(self, batch: Batch) -> tuple[Losses, list[Tensor | None]]:
         found = list(self.pool.map(lambda part: self.library(*self._arguments(part)), self._cut(batch)))

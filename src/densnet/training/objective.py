@@ -107,8 +107,9 @@ class Evaluation:
 
     energy [frames, 2], forces [components, 2], dipole [frames, 3, 2], quadrupole [frames, 3, 3, 2], potential [points, 2]: (reference,
     predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error. An entry is empty where
-    the data hold no such label. ``uncertainty``: of energy [frames], forces [atoms] and dipole [frames] the standard deviation of a
-    component that the model expected, atomic units; empty where the model knows nothing of its errors.
+    the data hold no such label; ``labelled`` says over how many frames each is. ``uncertainty``: of energy [frames], forces [atoms] and
+    dipole [frames] the standard deviation of a component that the model expected, atomic units; empty where the model knows nothing of
+    its errors.
     """
 
     frames: int
@@ -119,6 +120,7 @@ class Evaluation:
     quadrupole: np.ndarray
     potential: np.ndarray
     uncertainty: dict[str, np.ndarray]
+    labelled: dict[str, int]
 
     def summary(self) -> dict[str, float | int | None]:
         """Errors in the units of the keys; None where there is no label.
@@ -176,6 +178,7 @@ def evaluate(
     empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2), "quadrupole": (0, 3, 3, 2), "potential": (0, 2)}
     expected: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in ("energy", "forces", "dipole")}
     columns: dict[str, list[np.ndarray]] = {name: [np.zeros(shape)] for name, shape in empty.items()}
+    labelled = dict.fromkeys(empty, 0)
     count = dense = 0
     for frame in frames:
         predicted = predict(frame.molecules)
@@ -183,6 +186,7 @@ def evaluate(
             if (reference := getattr(frame, name)) is not None:
                 pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
+                labelled[name] += 1
                 if (known := getattr(predicted.uncertainty, name, None)) is not None:
                     expected[name].append(known.double().cpu().numpy())
         if frame.orbitals is not None and (density_frames is None or dense < density_frames):
@@ -191,11 +195,12 @@ def evaluate(
             if exact is not None:
                 for name, pair in _surroundings(predicted.density, frame.orbitals[0], exact).items():
                     columns[name].append(pair)
+                    labelled[name] += 1
             dense += 1
         count += 1
         progress(count, len(frames))
     whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
-    return Evaluation(count, **whole, uncertainty=expectation)
+    return Evaluation(count, **whole, uncertainty=expectation, labelled={**labelled, "density": dense})
 
 
 def _surroundings(density: Density, orbitals: Orbitals, exact: Exact) -> dict[str, np.ndarray]:

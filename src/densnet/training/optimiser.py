@@ -28,7 +28,7 @@ class Soap(torch.optim.Optimizer):
         largest: int = 400, threads: int = 1,
     ):  # fmt: skip
         super().__init__(list(weights), {"lr": lr, "betas": betas, "floor": floor, "renew": renew, "largest": largest})
-        self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if threads > 1 else None
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # takes no closure

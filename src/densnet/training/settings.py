@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from densnet.settings import Section, SettingsError, cores
+from densnet.settings import Incidental, Section, SettingsError, cores
 
 
 class StageSettings(Section):
@@ -41,9 +41,9 @@ class TrainSettings(Section):
         "as labelled", description="what is learned: energies and forces as they were labelled, without dispersion, or with D4, added where it lacks"
     )
     seed: int = Field(1, ge=0, description="of weights and batches")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks and batches are; cuda: one GPU")
-    threads: int = Field(0, ge=0, description="cores at work on one step; 0 = all")
-    compile: bool = Field(
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where networks and batches are; cuda: one GPU")
+    threads: Incidental[int] = Field(0, ge=0, description="cores at work on one step; 0 = all")
+    compile: Incidental[bool] = Field(
         True,
         description="where that pays, 1000 steps or more, train as machine code (a C++ compiler is needed), on a GPU as a recording of all "
         "kernels; of batches that all hold the same molecules, the density phase excepted",

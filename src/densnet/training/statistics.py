@@ -24,7 +24,8 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     Its energy is the reference energies alone: learning starts from no force, not from a large random one.
     """
     labels = Properties.concatenate([e.properties for e in training])
-    predictor = Predictor(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM))
+    charges = None if labels.molecules.charge is None else {"charges": labels.molecules.charge.unique().tolist()}
+    predictor = Predictor.of(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM), charges)
     fitted = [e.properties for e in training if e.properties.density is not None]
     natural = natural_functions(Properties.concatenate(fitted), basis)
     predictor.density_network.set_statistics(natural)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from densnet import units
+from densnet.molecules import Molecules, isotopologue
 from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import nearest_conformer
 from densnet.observables.vibrations import free_energy
 from densnet.simulation.trajectory import Trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import InfraredSettings, Sampling, from_series, highest_wavenumber
 from densnet.spectra.spectrum import Replicas, Spectrum, SpectrumError, mixture
 
 KJ_PER_MOL = 1 / 2625.4996
@@ -38,20 +40,28 @@ def origins(found: Ensemble, replicas: int) -> NDArray:
 def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: InfraredSettings) -> tuple[Spectrum, list[Spectrum]]:
     """``sum_c w_c A_c`` and the A_c: A_c from the replicas that start in c, w_c from free energies at ``temperature`` (K).
 
-    The error is the scatter of the replicas within each conformer, carried through the weights: ``sqrt(sum_c w_c^2 s_c^2 / n_c)``.
+    Each A_c is divided by the mean temperature of its replicas, all of which obey one thermostat. The error is the scatter of the replicas
+    within each conformer, carried through the weights: ``sqrt(sum_c w_c^2 s_c^2 / n_c)``.
     """
     start, means = origins(found, len(run.dipole)), run.temperature.mean(1).numpy()
-    parts = []
+    highest, parts = max(highest_wavenumber(c.molecule) for c in found.conformers), []
     for index in range(len(found.conformers)):
         mine = start == index
-        sampling = Sampling(run.sample_step, run.time_step, means[mine])
-        parts.append(from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings))
+        sampling = Sampling(run.sample_step, run.time_step, means[mine], highest)
+        part = from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings)
+        parts.append(replace(part, header={**part.header, "set temperature_K": run.realised.asked}))
     if len(parts) == 1:
         return parts[0], parts
     whole = mixture(parts, found.weights(temperature).numpy())
     counted = {"replicas": len(start), "effective replicas": round(float(1 / (whole.replicas.weights**2).sum()), 2)}
-    counted["temperature_K"] = round(float(means.mean()), 3)
-    return Spectrum(whole.axis, whole.intensity, whole.unit, whole.error, {**whole.header, **counted}, whole.replicas), parts
+    counted |= {"temperature_K": round(run.realised.mean, 3), "temperature error_K": round(run.realised.error, 3)}
+    return replace(whole, header={**whole.header, **counted}), parts
+
+
+def named_isotopes(spectrum: Spectrum, run: Trajectory) -> Spectrum:
+    """``spectrum`` of a ``run``, whose header names the isotopologue ("D2O") where it is not the most abundant one."""
+    name = isotopologue(Molecules.single(run.numbers, torch.zeros(len(run.numbers), 3), run.masses))
+    return replace(spectrum, header={**spectrum.header, "isotopologue": name}) if name else spectrum
 
 
 def account(run: Trajectory, found: Ensemble, temperature: float) -> dict:

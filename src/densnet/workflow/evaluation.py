@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import numpy as np
 from densnet import units
 from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
-from densnet.files import write_json
+from densnet.files import replacing, write_json
 from densnet.model.predictor import Predictor
 from densnet.model.uncertainty import UncertaintyMissing
 from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.reference import electrostatics
 from densnet.report.figures import draw_calibration
+from densnet.training.label_units import doubts_of
 from densnet.training.objective import Evaluation, Exact, evaluate
 
 UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
@@ -29,6 +31,23 @@ def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
     distances = nearest(test, training) / units.ANGSTROM
     found = {"nearest_training_frame_A": distances.median(), "nearest_training_frame_least_A": distances.min()}
     return {key: float(value) if value.isfinite() else None for key, value in found.items()}
+
+
+ALIKE = {"energy": "energ", "forces": "forc|grad", "dipole": "dip|mu$"}
+"""What a key that holds a label under another name has in it."""
+
+
+def doubts(labels: Dataset, found: Evaluation) -> list[str]:
+    """Sentences: labels that the file seems to hold under other names, labels that only some frames hold, and those of `label_units`."""
+    unread = sorted({key for label in labels for key in label.unread})
+    told = []
+    for name, words in ALIKE.items():
+        number, other = found.labelled[name], [key for key in unread if re.search(words, key, re.I)]
+        if number == 0 and other:
+            told.append(f"no frame has {name} by that name, but {', '.join(other)}; rename it to REF_{name} for it to be compared.")
+        elif 0 < number < found.frames:
+            told.append(f"{number} of {found.frames} frames hold {name}; the error is over these.")
+    return told + doubts_of(found)
 
 
 def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Progress) -> Evaluation:
@@ -69,5 +88,7 @@ def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
             arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
         if found.uncertainty[name].size:
             arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
-    np.savez(folder / "evaluation.npz", **arrays)
-    write_json(folder / "evaluation.json", {**found.summary(), **extra, "calibration": calibration_rows(found)})
+    with replacing(folder / "evaluation.npz", "wb") as file:
+        np.savez(file, **arrays)
+    about = {"frames_with": found.labelled, "calibration": calibration_rows(found)}
+    write_json(folder / "evaluation.json", {**found.summary(), **extra, **about})

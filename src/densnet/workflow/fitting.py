@@ -12,6 +12,7 @@ from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import Molecules
 from densnet.progress import Progress
 from densnet.properties import Properties
+from densnet.threads import one_thread
 from densnet.training import fit
 from densnet.training.checkpoint import PHASES
 from densnet.training.coverage import coverage, names
@@ -37,13 +38,14 @@ def examples_of(
 
 def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis, seed: int) -> Predictor:
     """A new model with the constants of these ``examples`` and weights drawn by ``seed``."""
-    torch.manual_seed(seed)
-    return initialise(examples, model, basis)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return initialise(examples, model, basis)
 
 
+@one_thread()  # each operation: molecules are small
 def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
     """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
-    torch.set_num_threads(1)  # of each operation: molecules are small
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
@@ -52,7 +54,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         metrics.update(now.metrics)
         progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
 
-    former = predictor.provenance.get("frames", {})
+    charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
     now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
@@ -61,6 +63,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         "training": plan.model_dump(mode="json"),
         "coverage": coverage(example.properties.molecules for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
+        **({} if charges is None else {"charges": charges}),
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)

@@ -24,12 +24,9 @@ from pathlib import Path
 
 from densnet import __version__, files
 from densnet.errors import DensnetError
-from densnet.simulation.trajectory import ANY_TIME
+from densnet.settings import deciding, plain
 
 FORMAT = 1
-
-SPEED_ONLY = {"workers", "memory_mb", *ANY_TIME}
-"""Settings that change how fast a result comes, or what is told of it, but not the result: they are no part of a key."""
 
 
 class RunError(DensnetError):
@@ -40,7 +37,8 @@ class RunError(DensnetError):
 class Stage:
     """One step of a run.
 
-    settings  what decides its result, as plain data, by section; ``needs`` names the stages whose results it reads
+    settings  sections, or plain data, by name; what decides the result is part of the key
+    needs     names of the stages whose results it reads
     files     input files of the user's; their content is part of the key
     work      does it, in the folder it is given, resuming whatever it finds there
     """
@@ -101,15 +99,9 @@ def keys(stages: Sequence[Stage]) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in stages:
         content = [files.content_hash(path) for path in stage.files]
-        text = json.dumps([stage.name, _deciding(stage.settings), content, [found[n] for n in stage.needs]], sort_keys=True)
+        text = json.dumps([stage.name, deciding(stage.settings), content, [found[n] for n in stage.needs]], sort_keys=True)
         found[stage.name] = files.sha256(text)[:16]
     return found
-
-
-def _deciding(settings: object) -> object:
-    if isinstance(settings, Mapping):
-        return {k: _deciding(v) for k, v in settings.items() if k not in SPEED_ONLY}
-    return settings
 
 
 @dataclass(frozen=True)
@@ -136,7 +128,7 @@ def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -
             tell(Event("skipped", stage, mark.seconds))
         else:
             tell(Event("resumed" if mark else "started", stage))
-            mark = mark or Mark(found[stage.name], json.loads(json.dumps(stage.settings)), needs)
+            mark = mark or Mark(found[stage.name], _as_read(plain(stage.settings)), needs)
             mark.versions = versions()
             _timed(stage, place, mark)
             tell(Event("finished", stage, mark.seconds))
@@ -172,10 +164,16 @@ def _timed(stage: Stage, place: Path, mark: Mark) -> None:
 
 def _difference(mark: Mark, stage: Stage) -> str:
     """Which settings changed since the mark was made, in words."""
-    old, new = dict(_leaves(mark.settings)), dict(_leaves(json.loads(json.dumps(stage.settings))))
-    other = [k for k in {**old, **new} if old.get(k) != new.get(k) and k.split(".")[-1] not in SPEED_ONLY]
+    old, new = dict(_leaves(mark.settings)), dict(_leaves(_as_read(plain(stage.settings))))
+    incidental = new.keys() - dict(_leaves(_as_read(deciding(stage.settings))))
+    other = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in incidental]
     changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in other]
     return ", ".join(changed) if changed else "what it is made from has changed"
+
+
+def _as_read(settings: Mapping) -> dict:
+    """As they come back from a mark's JSON."""
+    return json.loads(json.dumps(settings))
 
 
 def _leaves(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from densnet.model.compiled import Compiled
 from densnet.model.graphed import Graphed
 from densnet.model.predictor import Predictor
@@ -20,7 +18,6 @@ def force_function(predictor: Predictor, start: Molecules, settings: SimulateSet
 
     ``announce`` is told when something takes minutes.
     """
-    torch.set_num_threads(1)
     replicas = deal(start, settings.replicas).to(settings.place)
     block = settings.block_size(len(replicas.numbers) // replicas.count)
     forces = predictor

@@ -16,14 +16,14 @@ import densnet
 from densnet import units
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.files import sha256, write_json, write_text
-from densnet.molecules import SYMBOLS, Molecules, hill
+from densnet.files import read_json, replacing, sha256, write_bytes, write_json, write_text
+from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
 from densnet.observables.anharmonic import SOFTEST, vpt2
-from densnet.observables.conformers import Conformer, Ensemble, characterise
+from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
-from densnet.reference import campaign, geometries, scf
+from densnet.reference import campaign, geometries, scf, workers
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
 from densnet.settings import Section
@@ -79,7 +79,8 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
         else:
             place = folder / f"displaced-{sha256(*names)[:8]}"
             frames = [Frame(single, 0, float("nan")) for single in singles]
-            tally = campaign.run(frames, calculate, store.save_label, place, level=level, processes=settings.workers, progress=progress)
+            with workers.Processes(settings.workers) as local:
+                tally = campaign.run(frames, calculate, store.save_label, place, level=level, execute=local, progress=progress)
             if tally.aside:
                 raise scf.NotConverged(f"{tally.aside} displaced geometries did not converge; the reasons are in {place / 'aside'}.")
         return store.read(place).properties(require=("energy", "forces", "dipole"))
@@ -117,8 +118,26 @@ def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
 
 def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
     """JSON: what `Ensemble.to_dict` says, with ``about`` (level, provenance) and the formula before it."""
-    formula = hill(found.conformers[0].molecule.numbers.tolist())
+    molecule = found.conformers[0].molecule
+    formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
     write_json(path, {**about, "densnet": densnet.__version__, "formula": formula, **found.to_dict()})
+
+
+def write_reference(path: Path, known: Path, found: Ensemble) -> list[str]:
+    """The shipped harmonic analysis ``known`` beside that of the model, ``found``; names of the conformers that it is left out for.
+
+    It is copied as it is, but for isotopologues: these have its Hessians with their own masses, so that other modes follow.
+    """
+    if all(c.molecule.isotopes is None for c in found.conformers):
+        write_bytes(path, known.read_bytes())
+        return []
+    content = read_json(known)
+    ordinary = Ensemble.from_dict(content).conformers
+    changed = [substituted(c.molecule, ordinary) for c in found.conformers]
+    kept = tuple(c for c in changed if c is not None)
+    if kept:
+        write_conformers(path, Ensemble(kept, tuple(range(len(kept)))), {"level": content["level"]})
+    return [c.name for c, other in zip(found.conformers, changed) if other is None]
 
 
 def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
@@ -136,32 +155,36 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:
     """Infrared spectrum of dynamics in which every mode starts at the minimum with the kinetic energy k_B T.
 
-    The velocities sum_k +-sqrt(2 k_B T) dR/dQ_k carry no rotation; the signs of the replicas are orthogonal (Hadamard), so that
-    cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic intensity exactly.
+    The velocities sum_k +-sqrt(2 k_B T) cos(w dt / 2) dR/dQ_k, those on the step, carry no rotation; the signs of the replicas are
+    orthogonal (Hadamard), so that cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic
+    intensity exactly.
     """
-    velocities = _kicks(modes, settings.temperature * units.KELVIN)
-    start = Molecules.replicas(modes.molecule.numbers, modes.molecule.positions.expand(len(velocities), -1, -1))
     timestep = settings.timestep_fs * units.FEMTOSECOND
+    velocities = _kicks(modes, settings.temperature * units.KELVIN, timestep)
+    still = modes.molecule
+    start = still.copies(still.positions.expand(len(velocities), -1, -1))
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)
     steps = round(1000 * settings.duration_ps / settings.timestep_fs)
     dipoles, kinetic = [state.dipole], []
     for number in range(1, steps + 1):
         state = step(state)
-        kinetic.append(state.kinetic)
+        kinetic.append(state.half_step_kinetic(timestep))
         if number % settings.sample_every == 0:
             dipoles.append(state.dipole)
             progress(number, steps)
     temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
-    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature))
+    highest = float(modes.frequencies.max())
+    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
     return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=InfraredSettings(depth=settings.depth))
 
 
-def _kicks(modes: Modes, temperature: float) -> Tensor:
+def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:
     """[replicas, atoms, 3] velocities; the number of replicas is the power of two above that of modes."""
     count = len(modes.eigenvalues)
     signs = torch.as_tensor(hadamard(2 ** max(1, count.bit_length())), dtype=torch.float64)[:, 1 : count + 1]
-    return (2 * temperature) ** 0.5 * torch.einsum("rk,kai->rai", signs, modes.displacements.double())
+    speeds = (2 * temperature * (1 - modes.eigenvalues * timestep**2 / 4)).sqrt()
+    return torch.einsum("rk,kai->rai", signs * speeds, modes.displacements.double())
 
 
 def write_slices(path: Path, label: Properties, predicted: Properties, points: int = 141, margin: float = 1.4) -> None:
@@ -180,4 +203,5 @@ def write_slices(path: Path, label: Properties, predicted: Properties, points: i
         model = predicted.density.to(dtype=torch.float64).values(grid)
     symbols = np.array([SYMBOLS[n] for n in molecule.numbers.tolist()])
     maps = {"reference": exact.reshape(points, points).numpy(), "model": model.reshape(points, points).numpy()}
-    np.savez(path, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)
+    with replacing(path, "wb") as file:
+        np.savez(file, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)

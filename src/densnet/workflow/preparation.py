@@ -21,6 +21,7 @@ from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.properties import MissingProperty, Properties
 from densnet.reference import fitting, workers
+from densnet.threads import one_thread
 from densnet.training.examples import Example
 
 
@@ -28,7 +29,7 @@ class PreparationError(DensnetError):
     """Frames that could not be prepared; the message says why."""
 
 
-Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str]
+Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str, int]
 
 
 def prepare(
@@ -52,16 +53,17 @@ def prepare(
     files = [_file(folder, job, basis, points, fitted=index in fitted) for index, job in enumerate(jobs)]
     missing = [(job, index in fitted) for index, job in enumerate(jobs) if not _whole(files[index])]
     done = len(jobs) - len(missing)
-    for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), processes):
-        if isinstance(result, workers.Died):
-            raise PreparationError(
-                f"a process that prepared frame {job[0] + 1} was killed ({result}); give it more memory, or fewer cores."
-            )
-        if isinstance(result, Exception):
-            raise result
-        _save(files[job[0]], result)
-        done += 1
-        progress(done, len(jobs))
+    with workers.Processes(processes) as local:
+        for (job, _), result in workers.results(missing, partial(_work, basis=basis, points=points), local):
+            if isinstance(result, workers.Died):
+                raise PreparationError(
+                    f"a process that prepared frame {job[0] + 1} was killed ({result}); give it more memory, or fewer cores."
+                )
+            if isinstance(result, Exception):
+                raise result
+            _save(files[job[0]], result)
+            done += 1
+            progress(done, len(jobs))
     known = [_known(label.properties, basis, file) for label, file in zip(labels, files)]
     metric = _metrics([k[0] for k in known], basis) if fits is None else [None] * len(known)
     return [Example(labelled, own, points) for (labelled, points), own in zip(known, metric)]
@@ -90,17 +92,19 @@ def _metrics(labels: list[Properties], basis: DensityBasis) -> list[Tensor]:
 
 def _job(index: int, orbitals: Orbitals) -> Job:
     molecule = orbitals.molecule
-    return index, molecule.numbers.numpy(), molecule.positions.numpy(), orbitals.coefficients.numpy(), orbitals.basis
+    arrays = molecule.numbers.numpy(), molecule.positions.numpy(), orbitals.coefficients.numpy()
+    return index, *arrays, orbitals.basis, int(molecule.net_charge)
 
 
 def _identity(job: Job, basis: DensityBasis, points: int) -> str:
-    return sha256(f"{basis.fingerprint} {points} {job[4]}", *(array.tobytes() for array in job[1:4]))[:16]
+    charge = f" charge {job[5]}" if job[5] else ""
+    return sha256(f"{basis.fingerprint} {points} {job[4]}{charge}", *(array.tobytes() for array in job[1:4]))[:16]
 
 
+@one_thread()
 def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
-    torch.set_num_threads(1)
-    (index, numbers, positions, coefficients, name), fitted = job
-    molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions))
+    (index, numbers, positions, coefficients, name, charge), fitted = job
+    molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions), charge=charge)
     orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
     seed = int(sha256(positions.tobytes())[:12], 16)
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))

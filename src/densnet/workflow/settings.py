@@ -17,12 +17,13 @@ from densnet.model.shipped import find as find_model
 from densnet.model.shipped import names as model_names
 from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
-from densnet.reference.geometries import SampleSettings
+from densnet.reference.geometries import SampleSettings, read
 from densnet.settings import Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
-from densnet.spectra.infrared import InfraredSettings, suffices
+from densnet.spectra.comparison import comparable
+from densnet.spectra.infrared import InfraredSettings, highest_wavenumber, suffices
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import SpectrumError
-from densnet.spectra.tables import read_experiment
 from densnet.training.settings import TrainSettings
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 
@@ -99,7 +100,8 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
     settings = parse(RunFile, values, "")
     for path in settings.spectrum.experiment:
-        read_experiment(root / path)  # a file that cannot be read is better known before the work than after it
+        # a file that cannot be read, or compared, is better known before the work than after it
+        comparable(read_measured(root / path), settings.spectrum.maximum, str(path))
     run = settings.run
     if run.model is None:
         if settings.sample is None:
@@ -112,19 +114,21 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         if extra:
             raise SettingsError(f"`run.model` is given, so nothing is labelled or trained: remove [{extra[0]}], or `run.model`.")
         changes = {"model": str(_model(run.model, root)), "geometries": _start(run, root)}
-    _enough("simulate", settings.simulate, InfraredSettings(**settings.spectrum.model_dump(exclude={"experiment", "bands"})))
+    start = changes.get("geometries") or root / settings.sample.geometries
+    highest = highest_wavenumber(read(start)[0].molecule) if start.is_file() else 0.0
+    _enough("simulate", settings.simulate, InfraredSettings(**settings.spectrum.model_dump(exclude={"experiment", "bands"})), highest)
     if run.model is None:
-        _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth))
+        _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth), highest)
     name = run.name or name
     changes |= {"name": name, "folder": run.folder or Path("runs") / name}
     return settings.model_copy(update={"run": run.model_copy(update=changes)})
 
 
-def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: InfraredSettings) -> None:
+def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: InfraredSettings, highest: float) -> None:
     """Dynamics that cannot give the spectrum asked for are better known before the work than after it."""
     timestep, steps = dynamics.timestep_fs * units.FEMTOSECOND, round(1000 * dynamics.duration_ps / dynamics.timestep_fs)
     try:
-        suffices(steps // dynamics.sample_every - 2, dynamics.sample_every * timestep, timestep, spectrum)
+        suffices(steps // dynamics.sample_every - 2, dynamics.sample_every * timestep, timestep, spectrum, highest)
     except SpectrumError as error:
         raise SettingsError(f"[{section}] does not give its spectrum: {error}") from None
 

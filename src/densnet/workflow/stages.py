@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from densnet import units
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
 from densnet.errors import DensnetError
-from densnet.files import content_hash, read_json, write_json
+from densnet.files import content_hash, read_json, replacing, write_json
 from densnet.model.library import LibraryError
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -25,16 +24,18 @@ from densnet.progress import Progress
 from densnet.reference import campaign, geometries, shipped
 from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
-from densnet.simulation.run import read_trajectory, simulate
+from densnet.simulation.run import Trajectory, read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import molar
+from densnet.spectra.gas import absorbance
 from densnet.spectra.infrared import InfraredSettings, from_modes
 from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_experiment, write_bands, write_csv
+from densnet.spectra.tables import write_bands, write_csv
+from densnet.threads import one_thread
 from densnet.training.examples import Example
-from densnet.workflow.ensemble import account, origins, weighted_spectrum
 from densnet.workflow.dispersion import with_dispersion
+from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.folder import Stage
@@ -47,6 +48,7 @@ from densnet.workflow.harmonic import (
     named_geometries,
     remembered,
     write_conformers,
+    write_reference,
     write_slices,
 )
 from densnet.workflow.settings import RunFile
@@ -86,13 +88,12 @@ class Chain:
         return (self._making_the_model() if self.trains else []) + self._using_the_model()
 
     def _chosen(self, *names: str) -> dict:
-        sections = self.settings.model_dump(mode="json")
-        return {name: sections[name] for name in names}
+        return {name: getattr(self.settings, name) for name in names}
 
     def _making_the_model(self) -> list[Stage]:
         start = (self.geometries,)
-        apart = {name: self._chosen("run")["run"][name] for name in ("held_out", "held_out_temperature")}
-        level = {"scf": self._chosen("label")["label"]["scf"]}
+        apart = {name: getattr(self.settings.run, name) for name in ("held_out", "held_out_temperature")}
+        level = {"scf": self.settings.label.scf}
         harmonic = {**level, **self._chosen("harmonic")}
         return [
             Stage("sample", "geometries worth a calculation", self._chosen("sample"), self.sample, files=start),
@@ -161,10 +162,10 @@ class Chain:
         found = evaluate_on(self.model(), frames, limit, self.progress)
         write_evaluation(place, found, overlap(held, known))
 
+    @one_thread()
     def conformers(self, place: Path) -> None:
         """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a
         given model, conformers of the reference in ``reference.json``."""
-        torch.set_num_threads(1)
         model = self.model().double()
         found = gather(self.named(), self._analysis(model))
         write_conformers(place / "conformers.json", found, {})
@@ -173,11 +174,12 @@ class Chain:
         if "skipped" in anharmonic:
             self.tell(f"no anharmonic fundamentals: {anharmonic['skipped']}")
         if known := self.known_reference():
-            shutil.copyfile(known, place / "reference.json")
+            for name in write_reference(place / "reference.json", known, found):
+                self.tell(f"no harmonic reference for {name}: none of the shipped conformers has its geometry")
 
+    @one_thread()
     def validate(self, place: Path) -> None:
         """The cold run of the first conformer, a picture of the density: ``cold.json``, ``cold.csv``, ``slices.npz``."""
-        torch.set_num_threads(1)
         model = self.model()
         _, held = self.split()
         label = held[0].properties
@@ -206,30 +208,35 @@ class Chain:
         with keeping_uncertain(place, settings, self.tell):
             simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
         run = read_trajectory(place, motion=False)
+        self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
-        np.savez(place / "drift.npz", time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
+        with replacing(place / "drift.npz", "wb") as file:
+            np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, "ensemble": settings.ensemble})
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
 
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``bands.csv``, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
+        """``spectrum.csv``, ``.jdx``, ``-absorbance.jdx``; ``bands.csv``, ``.json``; ``comparison.json``; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
         settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
         found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
             write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
         sticks = sticks_of(ensemble, temperature)
-        limits = self.settings.spectrum.bands or bands_around(sticks)
+        measured = self._measured(place)
+        limits = [_side_by_side(pair, found, measured.values()) for pair in self.settings.spectrum.bands or bands_around(sticks)]
         bands = found.bands(limits)
         write_csv(place / "spectrum.csv", found)
         write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
+        write_jcamp(place / "spectrum-absorbance.jdx", absorbance(found), f"{self.settings.run.name}, infrared from dynamics")
         write_bands(place / "bands.csv", bands, dict(found.header))
-        measured = self._measured(place)
-        rows = {name: [other.band(*pair).__dict__ if _covers(other, pair) else None for pair in limits] for name, other in measured.items()}
-        write_json(place / "bands.json", {"temperature_K": temperature, "bands": band_rows(bands, sticks), "experiment": rows})
+        rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
+        told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
+        write_json(place / "bands.json", told)
         write_json(place / "comparison.json", {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
         sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
         moving = read_trajectory(self.folder / "simulate", motion=len(ensemble.conformers) > 1, every=sparse)
@@ -244,7 +251,7 @@ class Chain:
         found, names = {}, [path.name for path in paths]
         for number, path in enumerate(paths):
             shutil.copyfile(self.root / path, place / f"experiment-{number}{path.suffix}")
-            found[path.name if names.count(path.name) == 1 else str(path)] = molar(read_experiment(self.root / path))
+            found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(self.root / path)
         return found
 
     @property
@@ -280,7 +287,8 @@ class Chain:
 
     def split(self) -> tuple[Dataset, Dataset]:
         """Labels to train on, labels held out."""
-        labels, run = with_dispersion(store.read(self.folder / "label" / "dataset.h5"), self.settings.train.dispersion), self.settings.run
+        run, plan = self.settings.run, self.settings.train
+        labels = with_dispersion(store.read(self.folder / "label" / "dataset.h5"), plan.dispersion)
         eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
         if not any(eligible):
             raise ChainError(
@@ -295,8 +303,18 @@ class Chain:
         return DensityBasis.built_in(self.settings.density.basis, elements_of(labels))
 
 
+def _realised(run: Trajectory) -> dict[str, float | None]:
+    return {"measured_temperature_K": run.realised.mean, "measured_temperature_error_K": run.realised.error}
+
+
+def _side_by_side(limits: tuple[float, float], found: Spectrum, measured: Iterable[Spectrum]) -> tuple[float, float]:
+    """A band, less what ``found`` and measured curves that reach over most of it do not cover: what is compared is over one range."""
+    covering = [found.axis, *(curve.axis for curve in measured if _covers(curve, limits))]
+    return max(limits[0], *(axis[0] for axis in covering)), min(limits[1], *(axis[-1] for axis in covering))
+
+
 def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
-    """Whether a measured curve reaches over most of a band."""
+    """Whether a measured curve reaches over most of a band and absorbs there: without an integral above its baseline it has no centroid."""
     lower, upper = limits
     reach = min(upper, spectrum.axis[-1]) - max(lower, spectrum.axis[0])
-    return bool(reach > 0.7 * (upper - lower))
+    return bool(reach > 0.7 * (upper - lower) and spectrum.integral(lower, upper) > 0)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.molecules import Molecules, isotopologue
 from densnet.reference.geometries import Frame, write
 from densnet.simulation.novelty import marked_share, worth_a_label
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory
@@ -40,6 +40,8 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         file.unlink(missing_ok=True)
         return
     places, temperature = read_trajectory(folder).positions, found.settings["temperature"]
-    frames = [Frame(Molecules.single(found.numbers, places[r, s].double()), r, temperature) for r, s in chosen]
+    start = Molecules.single(found.numbers, places[0, 0].double(), found.masses)
+    isotopes = found.masses if isotopologue(start) else None
+    frames = [Frame(Molecules.single(found.numbers, places[r, s].double(), isotopes), found.number(r), temperature) for r, s in chosen]
     write(file, frames, found.settings | settings.model_dump(mode="json", include={"novel_frames", "novel_spacing_fs"}))
     tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {file}")
