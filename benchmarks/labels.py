@@ -2,8 +2,8 @@
 
     python benchmarks/labels.py [--frames 4] [--only water ethanol ...] [--chains 2 3 4] [--before 8137713] [--skip-before] [--record]
 
-`--frames` of each of five molecules (held-out lists of labels/), then one chain of each number of rings in `--chains`, torsions at random. The
-older engine is taken out of the git history into a temporary folder and converged to 1e-12 hartree for the comparison of the five molecules,
+`--frames` of each of five molecules (lists of labels/), then one chain of each number of rings in `--chains`, torsions at random. The older
+engine is taken out of the git history into a temporary folder and converged to 1e-12 hartree for the comparison of the five molecules,
 which must agree to 1e-6 hartree and 0.1 meV/A; its time is that of its own defaults. One core, CPU time, the engines in turn.
 """
 
@@ -29,7 +29,6 @@ from densnet.dataset import store
 from densnet.molecules import Molecules
 from densnet.reference.oligomers import random_thiophenes
 from densnet.units import MEV_PER_ANGSTROM
-from densnet.workflow.timing import processor
 
 LISTS = {
     "water": "water/heldout_300K.001.h5", "ethanol": "ethanol/heldout_300K.001.h5", "ethanethiol": "ethanethiol/heldout_300K.001.h5",

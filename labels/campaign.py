@@ -1,6 +1,6 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
-    python labels/campaign.py label FOLDER [WHICH [WORKERS]]   resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
+    python labels/campaign.py label FOLDER [WHICH [WORKERS]]   resumable; small files under FOLDER/<molecule>/<list>; repeats none sealed
     python labels/campaign.py seal FOLDER [WHICH]              a new shard <list>.<number>.h5 of every label that is in no shard yet; a new
                                                                manifest.toml
 

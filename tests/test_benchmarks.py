@@ -27,6 +27,7 @@ from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference.electrostatics import potential, quadrupole
 from densnet.reference.fitting import fit, metric
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
 

@@ -1,8 +1,8 @@
 """The frame lists of this folder: python labels/thiophenes/frames.py [WORKERS]
 
-Oligothiophenes of 1 to 6 rings; every trajectory starts from torsions of its own, drawn evenly from -180 to 180 degrees, and runs on the GFN2-xTB
-surface (Langevin). Training at 300, 400 and 500 K in turn, from trajectory 100 on (those below are of `start`); held out at 300 K, from 1000 on.
-Five rings are held out only. Lists that are there are left alone.
+Oligothiophenes of 1 to 6 rings; every trajectory starts from torsions of its own, drawn evenly from -180 to 180 degrees, and runs on the
+GFN2-xTB surface (Langevin). Training at 300, 400 and 500 K in turn, from trajectory 100 on (those below are of `start`); held out at 300 K,
+from 1000 on. Five rings are held out only. Lists that are there are left alone.
 """
 
 import sys

@@ -1,7 +1,9 @@
-"""78 frames of one and two rings, labelled elsewhere at the same level, as a shard of ours with D4: python labels/thiophenes/import_start.py SOURCE.h5
+"""78 frames of one and two rings, labelled elsewhere at the same level, as a shard of ours.
+
+    python labels/thiophenes/import_start.py SOURCE.h5
 
 The source does not state the threshold of its orbital gradient; that it is ours (1e-5) was checked on its frames: energies to 6e-9 hartree,
-forces to 0.07 meV/A.
+forces to 0.07 meV/A. D4 is added.
 """
 
 import sys
@@ -24,5 +26,6 @@ if __name__ == "__main__":
     about = "GFN2-xTB Langevin at 300, 400 and 500 K from random torsions, one frame a trajectory, 1 fs"
     store.seal(with_dispersion(Dataset(labels), "d4"), target, about, compact=True)
     frames = [Frame(label.properties.molecules, label.trajectory, label.temperature) for label in labels]
-    write(target.with_suffix(".extxyz"), frames, {"made by": "labels/thiophenes/import_start.py", "taken from": "labels/thiophenes/start.h5"})
+    origin = {"made by": "labels/thiophenes/import_start.py", "taken from": "labels/thiophenes/start.h5"}
+    write(target.with_suffix(".extxyz"), frames, origin)
     print(f"{target}: {len(labels)} labels")

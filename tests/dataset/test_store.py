@@ -82,7 +82,8 @@ def test_16_bits_change_the_orbitals_by_little_and_nothing_else(mixed, tmp_path)
 def test_dispersion_stays_apart(mixed, tmp_path):
     energy, forces = torch.tensor([-0.01], dtype=torch.float64), torch.full((3, 3), 1e-3, dtype=torch.float64)
     parts = [Properties(x.properties.molecules, energy=energy, forces=forces) for x in mixed]
-    with_it = [replace(x, properties=x.properties.with_dispersion(p), level={**LEVEL, "dispersion": "d4"}) for x, p in list(zip(mixed, parts))[1:3]]
+    level, chosen = {**LEVEL, "dispersion": "d4"}, list(zip(mixed, parts))[1:3]
+    with_it = [replace(x, properties=x.properties.with_dispersion(part), level=level) for x, part in chosen]
     store.seal(Dataset(with_it), tmp_path / "data.h5")
     for before, after in zip(list(mixed)[1:3], store.read(tmp_path / "data.h5"), strict=True):
         assert torch.equal(after.properties.dispersion_forces, forces)

@@ -101,7 +101,8 @@ def test_neighbourhoods_hold_every_point_once(mol):
 
 def test_what_is_left_out_does_not_matter():
     chain = thiophenes(2, [40.0])
-    mol = gto.M(atom=[(SYMBOLS[z], x) for z, x in zip(chain.numbers.tolist(), chain.positions.tolist())], unit="Bohr", basis="def2-svp", verbose=0)
+    atoms = [(SYMBOLS[z], x) for z, x in zip(chain.numbers.tolist(), chain.positions.tolist())]
+    mol = gto.M(atom=atoms, unit="Bohr", basis="def2-svp", verbose=0)
     density = DensityMatrix.of_matrix(scf.hf.init_guess_by_minao(mol))
     grid = becke.Grid.around(mol, 20, 86)
     whole, few = (exchange.ExchangeCorrelation(mol, grid, "PBE", 2000, cut) for cut in (0.0, exchange.NEGLIGIBLE))
@@ -136,7 +137,7 @@ def test_chains_have_the_torsions_asked_for_and_do_not_run_into_themselves():
     positions = chain.positions.numpy()
     found = []
     for first, second in zip(sulphur, sulphur[1:]):
-        a, b, c = positions[first + 1] - positions[first], positions[second + 2] - positions[first + 1], positions[second] - positions[second + 2]
+        a, b, c = np.diff(positions[[first, first + 1, second + 2, second]], axis=0)
         found.append(np.degrees(np.arctan2(np.linalg.norm(b) * a @ np.cross(b, c), np.cross(a, b) @ np.cross(b, c))))
         assert np.linalg.norm(b) / ANGSTROM == pytest.approx(1.45, abs=0.01)
     assert np.allclose(found, [40.0, 150.0], atol=1e-6)

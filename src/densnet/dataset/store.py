@@ -140,14 +140,15 @@ def seal(labels: Dataset, path: Path, provenance: str = "", *, compact: bool = F
         groups.setdefault((tuple(molecule.numbers.tolist()), int(molecule.net_charge)), []).append(i)
     path = Path(path)
     contents = [
-        _columns([labels[i] for i in indices], path, compact=compact) | {"numbers": np.array(elements), "order": np.array(indices)}
+        {**_columns([labels[i] for i in indices], path, compact=compact), "numbers": np.array(elements), "order": np.array(indices)}
         for (elements, _), indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.draft(path) as part, h5py.File(part, "w") as file:
         for number, columns in enumerate(contents):
             _write_group(file.create_group(f"molecule_{number}"), columns)
-        file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION if compact else PLAIN, densnet=densnet.__version__, frames=len(labels))
+        version = FORMAT_VERSION if compact else PLAIN
+        file.attrs.update(format=FORMAT, format_version=version, densnet=densnet.__version__, frames=len(labels))
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
 
 

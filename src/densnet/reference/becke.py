@@ -35,7 +35,8 @@ class Grid:
         table = grid.gen_atomic_grids(molecule, grid.atom_grid, grid.radi_method, grid.level, grid.prune)
         points, weights = grid.get_partition(molecule, table, grid.radii_adjust, grid.atomic_radii, grid.becke_scheme, concat=False)
         parents = np.repeat(np.arange(molecule.natm), [len(w) for w in weights])
-        return cls(np.vstack(points), np.hstack(weights), parents, molecule.atom_coords(), np.sqrt(grid.atomic_radii[molecule.atom_charges()]))
+        sizes = np.sqrt(grid.atomic_radii[molecule.atom_charges()])
+        return cls(np.vstack(points), np.hstack(weights), parents, molecule.atom_coords(), sizes)
 
     def neighbourhoods(self, most: int) -> list[np.ndarray]:
         """Indices of points that are close to each other, ``most`` at a time, by halving; points that weigh nothing are left out."""

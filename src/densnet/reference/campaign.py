@@ -177,7 +177,8 @@ def _check_header(folder: Path, level: dict) -> None:
         if was != wanted:
             remedy = ", or go on as it began with `conv_tol_grad = 0`" if key == "conv_tol_grad" and was is None else ""
             raise CampaignError(
-                f"{folder} holds labels with {key} = {was!r}, not {wanted!r}; labels of two levels are never mixed: choose another folder{remedy}."
+                f"{folder} holds labels with {key} = {was!r}, not {wanted!r}; "
+                f"labels of two levels are never mixed: choose another folder{remedy}."
             )
 
 

@@ -45,7 +45,6 @@ class Coulomb:
         """AOs m of each shell, AOs n of its ``partners`` (table of shells), and ``integral`` of m, n and all P, as libcint orders it."""
         m, a = self.molecule, self.auxiliary
         atm, bas, env = gto.conc_env(m._atm, m._bas, m._env, a._atm, a._bas, a._env)
-        optimizer = gto.moleintor.make_cintopt(atm, bas, env, integral)
         functions = np.diff(self._starts)
         for shell, theirs in enumerate(partners):
             chosen = np.flatnonzero(theirs)
@@ -78,10 +77,13 @@ class Coulomb:
         return energy, lower + np.tril(lower, -1).T
 
     def gradient(self, density: DensityMatrix) -> np.ndarray:
-        """dE_J/dR [atoms, 3] at a fixed ``density`` matrix; that of the P follows from translation: all three centres moved, nothing changes."""
+        """dE_J/dR [atoms, 3] at a fixed ``density`` matrix.
+
+        What the P contribute follows from that of the m: when all three centres of an integral move, it stays.
+        """
         matrix = density.matrix
         _, fitted = self._fitted(matrix)
-        starts, functions = self._starts[:-1], np.diff(self._starts)
+        starts = self._starts[:-1]
         largest = np.maximum.reduceat(np.maximum.reduceat(abs(matrix), starts, axis=0), starts, axis=1)
         partners = self.bounds * largest * self.largest * abs(fitted).max() > NEGLIGIBLE_SLOPE
         moved, aux_moved = np.zeros((3, len(matrix))), np.zeros((3, len(fitted)))

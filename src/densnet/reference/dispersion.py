@@ -1,4 +1,4 @@
-"""London dispersion by D4: E. Caldeweyher et al., J. Chem. Phys. 150, 154122 (2019), by the authors' library `dftd4`, three-body terms included.
+"""London dispersion: D4 of E. Caldeweyher et al., J. Chem. Phys. 150, 154122 (2019), with three-body terms, by the library `dftd4`.
 
 It depends on the geometry alone, so that labels made without it can be given it afterwards.
 """

@@ -66,7 +66,7 @@ class ExchangeCorrelation:
             yield Block(part, np.flatnonzero(np.repeat(shells, self.reach.functions)), values.transpose(0, 2, 1))
 
     def _local(self, psi: np.ndarray, occupations: np.ndarray, weights: np.ndarray):
-        """From orbitals ``psi`` [4, occupied, points] (value and gradient): rho, eps, w d(rho eps)/d(rho, grad rho[, tau]) [4 or 5, points]."""
+        """From orbitals ``psi`` [4, occupied, points] (values, slopes): rho, eps, w d(rho eps)/d(rho, grad rho[, tau]) [4 or 5, points]."""
         rho = 2 * np.einsum("ir,cir->cr", occupations[:, None] * psi[0], psi)
         rho[0] /= 2
         if self.kind == "MGGA":
@@ -105,7 +105,10 @@ class ExchangeCorrelation:
 
 
 def _slopes(ao: np.ndarray, density: np.ndarray, potential: np.ndarray) -> np.ndarray:
-    """[3, AO, points] d(w rho eps)/dx, the derivative acting on each AO of the bra only; ``density`` [4, AO, points] is 2 D phi and its slope."""
+    """[3, AO, points] d(w rho eps)/dx, the derivative acting on each AO of the bra only.
+
+    ``density`` [4, AO, points] is 2 D phi and its slopes.
+    """
     first = np.einsum("cir,cr->ir", density, potential[:4])
     moved = ao[1:4] * first
     for x, row in enumerate(_SECOND):

@@ -56,14 +56,17 @@ class ScfSettings(Section):
             kind = "unknown"
         if kind not in ("GGA", "MGGA") or dft.libxc.is_nlc(name) or dft.libxc.needs_laplacian(name):
             raise ValueError(
-                "must be a GGA, a meta-GGA or a hybrid of these, such as PBE, r2SCAN, B3LYP or wB97X; local and nonlocal ones are not supported"
+                "must be a GGA, a meta-GGA or a hybrid of these, such as PBE, r2SCAN, B3LYP or wB97X; "
+                "local and nonlocal ones are not supported"
             )
         return name
 
     @model_validator(mode="after")
     def _dispersion_is_known(self):
         if self.dispersion == "d4" and not has_parameters(self.xc):
-            raise ValueError(f"`dispersion` = 'd4' has no parameters for `xc` = {self.xc!r}; set it to 'none', or choose another functional")
+            raise ValueError(
+                f"`dispersion` = 'd4' has no parameters for `xc` = {self.xc!r}; set it to 'none', or choose another functional"
+            )
         return self
 
     @field_validator("basis")
@@ -103,9 +106,10 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     mol = gto.M(
         atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
     )
-    exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb)
-    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
-    fine = ExchangeCorrelation(mol, Grid.around(mol, settings.radial_points, settings.angular_points), settings.xc, 0.3 * settings.memory_mb)
+    memory, grid = settings.memory_mb, (settings.radial_points, settings.angular_points)
+    exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * memory)
+    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * memory)
+    fine = ExchangeCorrelation(mol, Grid.around(mol, *grid), settings.xc, 0.3 * memory)
     core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
     smooth = (coulomb.potential, exchange.potential) if settings.hybrid else (coulomb.potential,)
     field = Field(core, overlap, mol.nelectron // 2, smooth, cheap.potential, fine.potential)
@@ -115,7 +119,8 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     if not state.converged:
         raise NotConverged(
             f"the SCF did not converge to {settings.conv_tol:g} hartree and an orbital gradient of {settings.gradient_threshold:.1e} in "
-            f"{settings.max_cycle} cycles (energy {energy:.6f} hartree, gradient {state.gradient:.1e}); raise `max_cycle`, or look at the geometry."
+            f"{settings.max_cycle} cycles (energy {energy:.6f} hartree, gradient {state.gradient:.1e}); "
+            "raise `max_cycle`, or look at the geometry."
         )
     gradient = _one_electron_gradient(mol, density.matrix, state.fock)
     gradient += coulomb.gradient(density) + exchange.gradient(density) + fine.gradient(density)

@@ -46,8 +46,11 @@ class Field:
 
 @dataclass(frozen=True)
 class State:
-    """The ``density`` matrix of doubly occupied orbitals, the ``fock`` matrix and ``energy`` that it gives on the fine grid; the norm of the
-    orbital ``gradient`` (2 F_vo, as PySCF counts it), and in how many ``cycles`` and ``looks`` at the fine grid; ``converged`` or not."""
+    """The ``density`` matrix of doubly occupied orbitals, the ``fock`` matrix and ``energy`` that it gives on the fine grid.
+
+    The norm of its orbital ``gradient`` (2 F_vo, as PySCF counts it); in how many ``cycles``, and ``looks`` at the fine grid; whether it
+    has ``converged``.
+    """
 
     density: DensityMatrix
     fock: np.ndarray

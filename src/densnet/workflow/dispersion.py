@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.reference.dispersion import d4, has_parameters
 
@@ -27,7 +28,7 @@ def _changed(label: Label, wanted: str) -> Label:
         return label
     known = label.properties
     if known.energy is None or known.forces is None:
-        raise DatasetError(f"{label.source} has frames without energy or forces, which dispersion = '{wanted}' would change; leave them out.")
+        raise DatasetError(f"{label.source} has frames without energy or forces, which dispersion = {wanted!r} changes; leave them out.")
     rest = {key: value for key, value in label.level.items() if key != "dispersion"}
     if wanted == "none":
         return replace(label, properties=known.with_dispersion(None), level=rest)
