@@ -31,10 +31,10 @@ def thiophenes(rings: int, torsions: Sequence[float] | None = None) -> Molecules
         owner += [ring] * len(own)
         positions += [[*(origin + up * x), 0.0] for _, x in own]
         origin = origin + up * (2 * _OUTER + _BOND)
-    chain, owner = np.array(positions), np.array(owner)
+    chain, rings_of = np.array(positions), np.array(owner)
     for ring, torsion in enumerate(torsions if torsions is not None else []):
-        right, left = np.flatnonzero(owner == ring)[1], np.flatnonzero(owner == ring + 1)[2]
-        chain[owner > ring] = _turned(chain[owner > ring], chain[right], chain[left], np.radians(torsion - 180.0))
+        right, left = np.flatnonzero(rings_of == ring)[1], np.flatnonzero(rings_of == ring + 1)[2]
+        chain[rings_of > ring] = _turned(chain[rings_of > ring], chain[right], chain[left], np.radians(torsion - 180.0))
     return Molecules.single(numbers, chain * ANGSTROM)
 
 
