@@ -93,6 +93,18 @@ def test_slopes_of_the_weights_are_those_of_pyscf(mol):
     assert np.allclose(ours, np.dstack(slopes) @ values, atol=1e-9)
 
 
+def test_cells_that_do_not_reach_do_not_matter(monkeypatch):
+    """The slopes of a chain's weights, far cells left out or not."""
+    chain = thiophenes(4, [40.0, 150.0, 90.0])
+    mol = gto.M(atom=[(SYMBOLS[z], x) for z, x in zip(chain.numbers.tolist(), chain.positions.tolist())], unit="Bohr", basis="sto-3g")
+    grid = becke.Grid.around(mol, 12, 26)
+    values = grid.weights * np.exp(-np.linalg.norm(grid.points[:, None] - grid.atoms, axis=2).min(1))
+    few = grid.weight_gradient(np.arange(len(values)), values)
+    monkeypatch.setattr(becke, "NEAR", len(chain.numbers))
+    assert np.allclose(few, grid.weight_gradient(np.arange(len(values)), values), atol=1e-10)
+    assert abs(few.sum(0)).max() < 1e-10
+
+
 def test_neighbourhoods_hold_every_point_once(mol):
     grid = becke.Grid.around(mol, 20, 50)
     parts = grid.neighbourhoods(100)

@@ -16,6 +16,12 @@ from pyscf import dft, gto
 POINTS = 128
 """Points at a time for the slopes of the weights, a table of pairs of atoms each."""
 
+NEAR = 10
+"""Atoms next to some points that decide which cells reach there; of twice as many atoms every cell is taken."""
+
+NEGLIGIBLE = 1e-13
+"""A cell P_i takes no part where its share stays below."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -38,9 +44,9 @@ class Grid:
         sizes = np.sqrt(grid.atomic_radii[molecule.atom_charges()])
         return cls(np.vstack(points), np.hstack(weights), parents, molecule.atom_coords(), sizes)
 
-    def neighbourhoods(self, most: int) -> list[np.ndarray]:
-        """Indices of points that are close to each other, ``most`` at a time, by halving; points that weigh nothing are left out."""
-        waiting, found = [np.flatnonzero(abs(self.weights) > 1e-14)], []
+    def neighbourhoods(self, most: int, part: np.ndarray | None = None) -> list[np.ndarray]:
+        """Indices of points that are close to each other, ``most`` at a time, by halving; of those in ``part``, or all with a weight."""
+        waiting, found = [np.flatnonzero(abs(self.weights) > 1e-14) if part is None else part], []
         while waiting:
             part = waiting.pop()
             if len(part) <= most:
@@ -52,34 +58,49 @@ class Grid:
         return found
 
     def weight_gradient(self, part: np.ndarray, energies: np.ndarray) -> np.ndarray:
-        """dE/dR [atoms, 3] of E = sum_r w(r) e(r) through the weights alone, from ``energies`` w e of the points ``part``."""
-        gradient = np.zeros_like(self.atoms)
-        for start in range(0, len(part), POINTS):
-            few = slice(start, start + POINTS)
-            gradient += self._weight_gradient(self.points[part[few]], self.parents[part[few]], energies[few])
-        return gradient
+        """dE/dR [atoms, 3] of E = sum_r w(r) e(r) through the weights alone, from the energies w e of the points ``part``."""
+        of_point = np.zeros(len(self.weights))
+        of_point[part] = energies
+        few = self.neighbourhoods(POINTS, part)
+        return sum(self._weight_gradient(self.points[own], self.parents[own], of_point[own]) for own in few)
 
     def _weight_gradient(self, points: np.ndarray, parents: np.ndarray, energies: np.ndarray) -> np.ndarray:
         arms = points - self.atoms[:, None]
         distances = np.linalg.norm(arms, axis=2)
-        bonds = self.atoms[:, None] - self.atoms
-        lengths = np.linalg.norm(bonds, axis=2) + np.eye(len(bonds))
-        ratio = self.sizes / self.sizes[:, None]
-        shift = np.clip((ratio - ratio.T) / 4, -0.5, 0.5)[:, :, None]
-        mu = (distances[:, None] - distances) / lengths[:, :, None]
-        step, slope = _step(mu + shift * (1 - mu * mu))
-        slope *= 1 - 2 * shift * mu
-        step[np.diag_indices(len(step))] = 1.0
-        cells = step.prod(axis=1)
-        shares = (parents == np.arange(len(cells))[:, None]) - cells / cells.sum(axis=0)
+        everyone, near = np.arange(len(self.atoms)), np.argsort(distances.mean(axis=1))[:NEAR]
+        cells = everyone
+        if len(self.atoms) > 2 * NEAR:
+            most = self._steps(everyone, near, distances)[1].prod(axis=1)
+            cells = np.flatnonzero((most > NEGLIGIBLE * most.max(axis=0)).any(axis=1) | np.isin(everyone, parents))
+        mu, step, slope = self._steps(cells, everyone, distances)
+        volume = step.prod(axis=1)
+        shares = (parents == cells[:, None]) - volume / volume.sum(axis=0)
         pull = (energies * shares)[:, None] * slope / np.maximum(step, 1e-150)
-        pull[np.diag_indices(len(pull))] = 0.0
+        lengths, bonds = self._lengths(cells, everyone), self.atoms[cells][:, None] - self.atoms
         stretch = np.einsum("ijr,ijr->ij", pull, mu) / lengths**2
         pull /= lengths[:, :, None]
-        moved = np.einsum("ir,irx->irx", pull.sum(axis=1) - pull.sum(axis=0), arms / np.maximum(distances, 1e-150)[:, :, None])
-        gradient = np.einsum("jix,ji->ix", bonds, stretch) - np.einsum("ijx,ij->ix", bonds, stretch) - moved.sum(axis=1)
+        net = -pull.sum(axis=0)
+        net[cells] += pull.sum(axis=1)
+        moved = net[:, :, None] * arms / np.maximum(distances, 1e-150)[:, :, None]
+        gradient = np.einsum("jix,ji->ix", bonds, stretch) - moved.sum(axis=1)
+        np.subtract.at(gradient, cells, np.einsum("ijx,ij->ix", bonds, stretch))
         np.add.at(gradient, parents, moved.sum(axis=0))
         return gradient
+
+    def _lengths(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Distances between atoms; 1 of an atom to itself."""
+        return np.linalg.norm(self.atoms[some][:, None] - self.atoms[others], axis=2) + (some[:, None] == others)
+
+    def _steps(self, some: np.ndarray, others: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """mu_ij, s(nu_ij) and its slope along mu, [some, others, points]; 0, 1 and 0 of an atom with itself."""
+        ratio = self.sizes[others] / self.sizes[some][:, None]
+        shift = np.clip((ratio - 1 / ratio) / 4, -0.5, 0.5)[:, :, None]
+        mu = (distances[some][:, None] - distances[others]) / self._lengths(some, others)[:, :, None]
+        step, slope = _step(mu + shift * (1 - mu * mu))
+        slope *= 1 - 2 * shift * mu
+        itself = some[:, None] == others
+        step[itself], slope[itself] = 1.0, 0.0
+        return mu, step, slope
 
 
 def _step(nu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
