@@ -22,7 +22,7 @@ from densnet.progress import Progress
 from densnet.simulation import initial
 from densnet.simulation.integrators import ForceFunction, State, Step, init, velocity_verlet
 from densnet.simulation.run import SimulateSettings
-from densnet.simulation.trajectory import Record
+from densnet.simulation.record import Record
 
 WARM_UP = 10
 """Repetitions before the first that counts."""
