@@ -38,7 +38,7 @@ def promises(run: Run) -> list[Promise]:
         lines.append(Promise("cold run, band integrals, largest deviation", None if worst is None else 100 * worst, 2.0, "%", note))
     if bands := run.json("spectrum/bands.json"):
         lines += _thermal(bands["bands"], bands["temperature_K"], harmonic=run.trained)
-    if (drift := run.json("simulate/drift.json")) and drift["ensemble"] == "nve":
+    if (drift := run.dynamics) and drift["constant_energy"]:
         note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
         lines.append(Promise("energy drift without thermostat", abs(drift["drift_meV_per_atom_per_ps"]), 0.01, "meV/atom/ps", note))
     return lines
@@ -206,12 +206,11 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    ensemble = (run.json("simulate/drift.json") or {}).get("ensemble", "nve")
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(_ENSEMBLES[ensemble]))
+    words = (run.dynamics or {}).get("words", "at constant energy")
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(words))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text))]
 
 
-_ENSEMBLES = {"nve": "at constant energy", "svr": "with stochastic velocity rescaling", "langevin": "with a Langevin thermostat"}
 _LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
     "occupied orbitals. "

@@ -18,6 +18,14 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_csv
 
 
+_FIRST_ENSEMBLES = {
+    "nve": {"constant_energy": True, "words": "at constant energy"},
+    "svr": {"constant_energy": False, "words": "with stochastic velocity rescaling"},
+    "langevin": {"constant_energy": False, "words": "with a Langevin thermostat"},
+}
+"""What runs of these ensembles say of them since there are others."""
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of a run. ``marks``: stage -> its mark (settings, versions, seconds, finished); an artefact that is not there is None."""
@@ -39,6 +47,12 @@ class Run:
             return None
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
+
+    @cached_property
+    def dynamics(self) -> dict | None:
+        """How the dynamics ran and what became of the energy; a folder of before tells the name of the ensemble alone."""
+        told = self.json("simulate/drift.json")
+        return told and {**_FIRST_ENSEMBLES.get(told["ensemble"], {}), **told}
 
     @cached_property
     def evaluation(self) -> dict | None:
