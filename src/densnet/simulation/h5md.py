@@ -10,7 +10,7 @@ Columns that a force function gives follow from the table of `Properties`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,19 @@ def header_of(file: h5py.File, path: Path) -> dict:
     raise TrajectoryError(f"{path} is not a trajectory of densnet; name the folder or the trajectory.h5 of `densnet simulate`.")
 
 
-def read(group: h5py.Group, name: str, every: int = 1) -> Tensor:
-    """[samples, ...] float64, atomic units: one sample of ``every`` of the element ``name`` in ``group``."""
-    return torch.as_tensor(group[name]["value"][::every]).double() * _UNITS[name][1]
+def read(group: h5py.Group, name: str, which: slice = slice(None)) -> Tensor:
+    """[samples, ...] float64, atomic units: samples of the element ``name`` in ``group``."""
+    return torch.as_tensor(group[name]["value"][which]).double() * _UNITS[name][1]
+
+
+def replicas_of(file: h5py.File) -> list[h5py.Group]:
+    """The groups of particles in a run's own file, by number."""
+    return [file["particles"][name] for name in sorted(file["particles"], key=lambda name: int(name.rpartition("_")[2]))]
+
+
+def chosen(file: h5py.File, replicas: Sequence[int] | None) -> list[int]:
+    """Numbers of the replicas meant by ``replicas``, all if None; raises `TrajectoryError` for one that is not there."""
+    there = len(file["particles"])
+    if wrong := [k for k in replicas or () if not 0 <= k < there]:
+        raise TrajectoryError(f"{file.filename} has no replica {wrong[0]}; its replicas are 0 to {there - 1}.")
+    return list(range(there)) if replicas is None else list(replicas)

@@ -121,14 +121,11 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
     with h5md.open_file(path) as file:
         try:
             header = h5md.header_of(file, path)
-            groups = [file["particles"][name] for name in sorted(file["particles"], key=_number)]
-            chosen = range(len(groups)) if replicas is None else replicas
-            if wrong := [k for k in chosen if not 0 <= k < len(groups)]:
-                raise TrajectoryError(f"{path} has no replica {wrong[0]}; it has replicas 0 to {len(groups) - 1}.")
-            found = {name: h5md.read(file["observables"], name, every) for name in file["observables"] if name in h5md.OBSERVABLES}
-            found = {name: values.transpose(0, 1)[list(chosen)] for name, values in found.items()}
+            groups, chosen, which = h5md.replicas_of(file), h5md.chosen(file, replicas), slice(None, None, every)
+            found = {name: h5md.read(file["observables"], name, which) for name in file["observables"] if name in h5md.OBSERVABLES}
+            found = {name: values.transpose(0, 1)[chosen] for name, values in found.items()}
             moved = {
-                name: torch.stack([h5md.read(groups[k], name, every) for k in chosen]) if motion else None for name in h5md.MOTION
+                name: torch.stack([h5md.read(groups[k], name, which) for k in chosen]) if motion else None for name in h5md.MOTION
             }
             masses = torch.as_tensor(groups[0]["mass"][()]) * units.AMU
         except KeyError as error:
@@ -148,7 +145,3 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
         header=header,
         marked=found["marked"] > 0 if "marked" in found else None,
     )
-
-
-def _number(replica: str) -> int:
-    return int(replica.rpartition("_")[2])
