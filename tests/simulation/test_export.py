@@ -22,7 +22,9 @@ from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import read_trajectory
 
 HEAVY = Molecules.single(WATER.numbers, WATER.positions, WATER.masses * torch.tensor([1.0, 1.998468, 1.0], dtype=torch.float64))  # HDO
-SETTINGS = SimulateSettings(replicas=3, thermalise_ps=0.02, duration_ps=0.06, sample_every=4, seed=3, temperature=200, ensemble=Svr())
+SETTINGS = SimulateSettings(
+    replicas=3, thermalise_ps=0.02, duration_ps=0.06, sample_every=4, seed=3, temperature=200, ensemble=Svr(), record_forces=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,8 @@ def test_mdanalysis_reads_what_was_run(folder, tmp_path, name):
         assert frame.time == pytest.approx(0.002 * k) and frame.data["step"] == 4 * k  # ps
         moving = found.velocities[replicas, k].reshape(-1, 3) / (units.ANGSTROM / units.PICOSECOND)
         assert frame.velocities == pytest.approx(moving.numpy(), rel=1e-5, abs=1e-6)
+        pull = found.forces[replicas, k].reshape(-1, 3) / (units.KJ_PER_MOL / units.ANGSTROM)
+        assert frame.forces == pytest.approx(pull.numpy(), rel=1e-5, abs=1e-3)
         dipole = (found.dipole[range(3) if name == "run" else replicas, k] / units.E_ANGSTROM).squeeze(0)
         assert frame.data["dipole"] == pytest.approx(dipole.numpy(), rel=1e-12)
     assert universe.trajectory.ts.dimensions is None
@@ -66,7 +70,8 @@ def test_every_observable_is_a_legal_time_series(folder, tmp_path):
     for path, samples in ((folder / "trajectory.h5", 31), (tmp_path / "one.h5", 7)):
         with h5py.File(path) as file:
             assert set(file) == {"h5md", "observables", "parameters", "particles"}
-            elements = [*file["observables"].values(), *(g[n] for g in file["particles"].values() for n in ("position", "velocity"))]
+            moved = [group[name] for group in file["particles"].values() for name in ("position", "velocity", "force")]
+            elements = [*file["observables"].values(), *moved]
             assert all(set(element) == {"step", "time", "value"} for element in elements)
             assert {len(data) for element in elements for data in element.values()} == {samples}
     with h5py.File(tmp_path / "one.h5") as file:
@@ -90,6 +95,7 @@ def test_ase_reads_energies_and_dipoles_of_every_frame(folder, tmp_path):
         assert atoms.positions == pytest.approx(found.positions[replica, sample].numpy() / units.ANGSTROM, abs=1e-9)
         assert atoms.get_potential_energy() == pytest.approx(float(found.potential[replica, sample]) / units.EV, rel=1e-9)
         assert atoms.get_dipole_moment() == pytest.approx(found.dipole[replica, sample].numpy() / units.E_ANGSTROM, rel=1e-8)
+        assert atoms.get_forces() == pytest.approx(found.forces[replica, sample].numpy() / units.EV_PER_ANGSTROM, abs=1e-7)
         assert atoms.info["time_fs"] == pytest.approx(20 * sample) and atoms.info["trajectory"] == found.number(replica)
         assert atoms.info["energy_uncertainty"] == pytest.approx(float(found.energy_uncertainty[replica, sample]) / units.EV, rel=1e-9)
         assert atoms.info["novelty"] == pytest.approx(float(found.novelty[replica, sample]), rel=1e-9)
@@ -99,15 +105,20 @@ def test_exported_frames_are_labels_again(folder, tmp_path):
     """Energies and dipoles that a model gave, as labels of another one; frames of a replica belong together."""
     export(folder, tmp_path / "one.xyz", 1)
     labels, found = store.read(tmp_path / "one.xyz"), read_trajectory(folder)
-    properties = labels.properties(require=("energy", "dipole"))
-    assert torch.allclose(properties.energy, found.potential[1], rtol=1e-9) and torch.allclose(properties.dipole, found.dipole[1], rtol=1e-8)
+    properties = labels.properties(require=("energy", "forces", "dipole"))
+    assert torch.allclose(properties.energy, found.potential[1], rtol=1e-9)
+    assert torch.allclose(properties.dipole, found.dipole[1], rtol=1e-8)
+    assert torch.allclose(properties.forces, found.forces[1].reshape(-1, 3), atol=1e-8)
+    again = Springs(WATER)(properties.molecules)  # positions are recorded in float32
+    assert torch.allclose(again.forces, properties.forces, atol=1e-6)
     assert {label.trajectory for label in labels} == {found.number(1)} and {label.temperature for label in labels} == {200.0}
 
 
 def test_isotopes_are_exported(tmp_path):
-    simulate(Springs(HEAVY), HEAVY, SETTINGS.model_copy(update={"replicas": 1}), tmp_path / "run")
+    simulate(Springs(HEAVY), HEAVY, SETTINGS.model_copy(update={"replicas": 1, "record_forces": False}), tmp_path / "run")
     export(tmp_path / "run", tmp_path / "one.xyz")
     assert ase.io.read(tmp_path / "one.xyz").get_masses() == pytest.approx(HEAVY.masses.numpy() / units.AMU)
+    assert ase.io.read(tmp_path / "one.xyz").calc.results.keys() == {"energy", "dipole"}
 
 
 def test_what_cannot_be_exported_is_refused(folder, tmp_path):

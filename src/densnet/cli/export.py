@@ -16,9 +16,10 @@ def export(
 ) -> None:
     """Write a trajectory, or one replica of it, as a file that other programs read.
 
-    H5MD with a single group of particles (MDAnalysis, VMD): positions, velocities and all observables; of several replicas the atoms stand one
-    behind the other. Extended xyz (ASE, OVITO, viewers): positions in Angstrom; in the comment line energy (eV), dipole about the centre of
-    mass (e Angstrom), expected errors where the model knows them, time (fs); of several replicas all frames of one, then of the next.
+    H5MD with a single group of particles (MDAnalysis): positions, velocities and all observables; of several replicas the atoms stand one
+    behind the other. Extended xyz (ASE, viewers): positions in Angstrom, forces (eV/Angstrom) where they were recorded; in the comment line
+    energy (eV), dipole about the centre of mass (e Angstrom), expected errors where the model knows them, time (fs); of several replicas
+    all frames of one, then of the next.
     """
     from densnet.cli.console import say
     from densnet.simulation.export import export as write

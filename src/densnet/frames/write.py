@@ -11,7 +11,8 @@ from densnet.units import AMU, ANGSTROM
 def frame(molecule: Molecules, about: str, forces: Tensor | None = None) -> list[str]:
     """The lines of one frame; ``about`` is the comment line behind `Properties`, ``forces`` [atoms, 3] are in eV/Angstrom."""
     columns = "species:S:1:pos:R:3"
-    rows = [f"{SYMBOLS[n]:2s} {_numbers(row, 15, 10)}" for n, row in zip(molecule.numbers.tolist(), (molecule.positions / ANGSTROM).tolist())]
+    symbols, positions = [SYMBOLS[n] for n in molecule.numbers.tolist()], (molecule.positions / ANGSTROM).tolist()
+    rows = [f"{symbol:2s} {_numbers(row, 15, 10)}" for symbol, row in zip(symbols, positions)]
     if molecule.isotopes is not None:
         columns += ":masses:R:1"
         rows = [f"{row} {mass:14.8f}" for row, mass in zip(rows, (molecule.isotopes / AMU).tolist())]

@@ -17,7 +17,6 @@ from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_csv
 
-
 _FIRST_ENSEMBLES = {
     "nve": {"constant_energy": True, "words": "at constant energy"},
     "svr": {"constant_energy": False, "words": "with stochastic velocity rescaling"},

@@ -35,7 +35,8 @@ def export(source: Path, out: Path, replica: int | None = None, every: int = 1) 
     """Writes one ``replica`` of the trajectory in ``source``, or all, to ``out``, one sample of ``every``; how many samples these are.
 
     H5MD: one group of particles; all replicas are one behind the other in it, with as many values in each observable. Extended
-    xyz: all samples of a replica, then the next one; energy in eV, dipole (about the centre of mass) in e Angstrom, time in fs.
+    xyz: all samples of a replica, then the next one; energy in eV, dipole (about the centre of mass) in e Angstrom, forces in eV/Angstrom
+    where they were recorded, time in fs.
     Raises `ExportError` for another suffix, `TrajectoryError` for a source that is no trajectory or has no such replica.
     """
     source, out = Path(source), Path(out)
@@ -54,21 +55,21 @@ def _write_h5md(source: Path, out: Path, only: Sequence[int] | None, every: int)
     with h5md.open_file(source) as file:
         header, replicas = h5md.header_of(file, source), h5md.chosen(file, only)
         groups, names = h5md.replicas_of(file), [name for name in file["observables"] if name in h5md.OBSERVABLES]
-        samples = len(file["observables"][names[0]]["value"])
+        samples, motion = len(file["observables"][names[0]]["value"]), [name for name in h5md.MOTION if name in groups[0]]
 
         def parts() -> Iterator[dict[str, Tensor]]:
             for begin in range(0, samples, AT_ONCE * every):
                 which = slice(begin, begin + AT_ONCE * every, every)
                 observed = {name: h5md.read(file["observables"], name, which)[:, replicas] for name in names}
-                moved = {name: torch.cat([h5md.read(groups[k], name, which) for k in replicas], 1).float() for name in h5md.MOTION}
-                found = {name: values.squeeze(1) if len(replicas) == 1 else values for name, values in observed.items()}
-                yield {f"observables/{name}": v for name, v in found.items()} | {f"particles/{GROUP}/{name}": v for name, v in moved.items()}
+                found = {f"observables/{name}": v.squeeze(1) if len(replicas) == 1 else v for name, v in observed.items()}
+                moved = {name: torch.cat([h5md.read(groups[k], name, which) for k in replicas], 1).float() for name in motion}
+                yield found | {f"particles/{GROUP}/{name}": values for name, values in moved.items()}
 
         settings, numbers = header["settings"], torch.tensor(header["numbers"])
         clock = h5md.Clock(-(-samples // every), settings["sample_every"] * every, settings["timestep_fs"])
         masses = torch.as_tensor(groups[0]["mass"][()]) * units.AMU
         particles = h5md.Group(numbers.repeat(len(replicas)), masses.repeat(len(replicas)))
-        h5md.write(out, {GROUP: particles}, clock, parts(), {"run": header, "replicas": replicas})
+        h5md.write(out, {GROUP: particles}, clock, parts(), {"run": {**header, "exported_replicas": replicas}})
     return clock.samples
 
 
@@ -90,12 +91,13 @@ def _lines(found: Trajectory, replica: int) -> Iterator[str]:
     table = Properties.table()
     known = {_key(name): values[0] / table[name].outside[1] for name, values in found.known.items()}
     positions, times = found.positions[0].double(), found.times / units.FEMTOSECOND
+    forces = None if found.forces is None else found.forces[0] / units.EV_PER_ANGSTROM
     first = Molecules.single(found.numbers, positions[0], found.masses)
     molecule = first if isotopologue(first) else Molecules.single(found.numbers, positions[0])
     about = f"temperature={found.settings['temperature']:g} trajectory={found.number(replica)} replica={replica}"
     for k, time in enumerate(times.tolist()):
         values = " ".join(f"{name}={_quoted(own[k])}" for name, own in known.items())
-        yield from frame(molecule.at(positions[k]), f"{values} time_fs={time:g} {about}")
+        yield from frame(molecule.at(positions[k]), f"{values} time_fs={time:g} {about}", None if forces is None else forces[k])
 
 
 def _key(name: str) -> str:

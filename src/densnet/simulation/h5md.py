@@ -1,8 +1,9 @@
 """H5MD 1.1 (https://www.nongnu.org/h5md): names, units and layout of trajectories in HDF5.
 
-    particles/GROUP/{position, velocity}   step, time (fs) and value [samples, atoms, 3]; beside them species, mass (u) and an open box
-    observables/COLUMN                     step, time and value [samples, replicas, ...]
-    parameters                             what is no time series: the header of the run, the drift of its energy
+    particles/GROUP/ELEMENT   position, velocity and, where recorded, force: step, time (fs) and value [samples, atoms, 3]; beside them
+                              species, mass (u) and an open box
+    observables/COLUMN        step, time and value [samples, replicas, ...]
+    parameters                what is no time series: the header of the run, the drift of its energy
 
 Columns that a force function gives follow from the table of `Properties`.
 """
@@ -24,8 +25,12 @@ from densnet import files, units
 from densnet.properties import Properties
 from densnet.simulation.header import TrajectoryError, upgraded
 
-MOTION = {"position": ("Angstrom", units.ANGSTROM), "velocity": ("Angstrom fs-1", units.ANGSTROM / units.FEMTOSECOND)}
-"""Columns of a group of particles: unit in the file, and its size in atomic units."""
+MOTION = {
+    "position": ("Angstrom", units.ANGSTROM),
+    "velocity": ("Angstrom fs-1", units.ANGSTROM / units.FEMTOSECOND),
+    "force": ("kJ mol-1 Angstrom-1", units.KJ_PER_MOL / units.ANGSTROM),
+}
+"""Columns of a group of particles: unit in the file, one that MDAnalysis knows, and its size in atomic units."""
 
 _NAMES = {"energy": "potential_energy", "uncertainty.novelty": "novelty"}
 

@@ -107,6 +107,8 @@ class Record:
             "conserved_energy": torch.stack([s.energy - s.bath for s in states]) + kinetic,
             "temperature": 2 * torch.stack([s.half_step_kinetic(timestep) for s in states]) / self.freedom,
         }
+        if self.header["settings"]["record_forces"]:
+            columns["force"] = torch.stack([s.forces for s in states]).unflatten(1, (replicas, -1)).float()
         known = [s.known.tensors() for s in states]
         columns |= {column: torch.stack([k[name] for k in known]) for name, column in h5md.KNOWN.items() if all(name in k for k in known)}
         if (novelty := columns.get("novelty")) is not None:

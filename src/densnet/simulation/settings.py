@@ -24,11 +24,15 @@ ONCE_BESIDE = {"friction": 1.0, "time_constant_fs": 200.0}
 OWN = {"langevin": ("friction",), "svr": ("time_constant_fs",)}
 """Which of them an ensemble has."""
 
+SINCE = {"record_forces": False}
+"""Settings that there are since then, and their defaults, with which a run is what it was without them."""
+
 
 def first_layout(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they were first written, by which runs are known for ever: keys of folders, numbers of trajectories."""
-    ensemble = dict(settings["ensemble"])
-    return {**settings, **ONCE_BESIDE, "ensemble": ensemble.pop("kind"), **ensemble}
+    ensemble, younger = dict(settings["ensemble"]), {name for name, usual in SINCE.items() if settings.get(name) == usual}
+    first = {**settings, **ONCE_BESIDE, "ensemble": ensemble.pop("kind"), **ensemble}
+    return {name: value for name, value in first.items() if name not in younger}
 
 
 class SimulateSettings(Section):
@@ -47,6 +51,7 @@ class SimulateSettings(Section):
         Nve(), discriminator="kind", description="production: its kind, nve, langevin or svr, beside the settings of that kind"
     )
     sample_every: int = Field(4, gt=0, description="steps between samples")
+    record_forces: bool = Field(False, description="keep the forces of every sample: files become half as large again")
     checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
     device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
     threads: Incidental[int] = Field(
@@ -81,14 +86,16 @@ class SimulateSettings(Section):
     @model_validator(mode="after")
     def _rotation_stays_removed(self):
         if self.remove_rotation and not self.ensemble.conserves_momentum:
-            raise ValueError(f"`remove_rotation` makes no sense with ensemble = {self.ensemble.kind!r}, which excites rotation; use 'nve' or 'svr'")
+            kind = self.ensemble.kind
+            raise ValueError(f"`remove_rotation` makes no sense with ensemble = {kind!r}, which excites rotation; use 'nve' or 'svr'")
         return self
 
     @classmethod
     def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """``ensemble = "langevin"`` with its ``friction`` beside it, as it was written first, in the layout of today."""
+        values = {**SINCE, **values}
         if not isinstance(kind := values.get("ensemble", "nve"), str):
-            return dict(values)
+            return values
         own = {name: values[name] for name in OWN.get(kind, ()) if name in values}
         return {name: value for name, value in values.items() if name not in ONCE_BESIDE} | {"ensemble": {"kind": kind, **own}}
 

@@ -28,6 +28,7 @@ class Trajectory:
     temperature  [replicas, samples] K, from the degrees of freedom that move, of the mean kinetic energy half a step before and after;
                  NaN in trajectories of an older densnet, which measured it on the step
     marked       [replicas, samples] bool, where the novelty exceeds `novelty_limit`; None if the force function knew nothing of its errors
+    forces       [replicas, samples, atoms, 3] hartree / bohr; None if not asked for or not recorded
     time_step    of the integrator, hbar / hartree       sample_step between samples, hbar / hartree
     header       settings, provenance and versions; ``complete`` says whether the run reached its end
     """
@@ -44,6 +45,7 @@ class Trajectory:
     sample_step: float
     header: dict
     marked: Tensor | None = None
+    forces: Tensor | None = None
 
     @property
     def dipole(self) -> Tensor | None:
@@ -124,9 +126,8 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
             groups, chosen, which = h5md.replicas_of(file), h5md.chosen(file, replicas), slice(None, None, every)
             found = {name: h5md.read(file["observables"], name, which) for name in file["observables"] if name in h5md.OBSERVABLES}
             found = {name: values.transpose(0, 1)[chosen] for name, values in found.items()}
-            moved = {
-                name: torch.stack([h5md.read(groups[k], name, which) for k in chosen]) if motion else None for name in h5md.MOTION
-            }
+            there = [name for name in h5md.MOTION if name in groups[0]] if motion else []
+            moved = {name: torch.stack([h5md.read(groups[k], name, which) for k in chosen]) for name in there}
             masses = torch.as_tensor(groups[0]["mass"][()]) * units.AMU
         except KeyError as error:
             raise TrajectoryError(f"{path} is not a trajectory of densnet: {error.args[0]}.") from None
@@ -134,8 +135,8 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
     return Trajectory(
         numbers=torch.tensor(header["numbers"]),
         masses=masses,
-        positions=moved["position"],
-        velocities=moved["velocity"],
+        positions=moved.get("position"),
+        velocities=moved.get("velocity"),
         known={name: found[column] for name, column in h5md.KNOWN.items() if column in found},
         kinetic=found["kinetic_energy"],
         conserved=found["conserved_energy"],
@@ -143,5 +144,6 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
         time_step=time_step,
         sample_step=time_step * header["settings"]["sample_every"] * every,
         header=header,
+        forces=moved.get("force"),
         marked=found["marked"] > 0 if "marked" in found else None,
     )
