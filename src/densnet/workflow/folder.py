@@ -173,9 +173,9 @@ def _difference(mark: Mark, stage: Stage) -> str:
 
 def _incidental(settings: object, prefix: str = "") -> Iterator[str]:
     """Names of settings that do not decide the result, in sections within sections."""
-    if isinstance(settings, Section):
-        yield from (prefix + name for name in settings.incidental())
-    for name, inner in settings.items() if isinstance(settings, Mapping) else settings if isinstance(settings, Section) else ():
+    section = settings if isinstance(settings, Section) else None
+    yield from (prefix + name for name in (section.incidental() if section else ()))
+    for name, inner in section or (settings.items() if isinstance(settings, Mapping) else ()):
         yield from _incidental(inner, f"{prefix}{name}.")
 
 
