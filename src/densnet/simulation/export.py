@@ -106,5 +106,5 @@ def _key(name: str) -> str:
 
 
 def _quoted(values: Tensor) -> str:
-    numbers = " ".join(f"{x:.10g}" for x in values.reshape(-1).tolist())
+    numbers = " ".join(f"{x:.14g}" for x in values.reshape(-1).tolist())
     return f'"{numbers}"' if values.numel() > 1 else numbers
