@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from densnet.cli.main import build
 from densnet.model import compiled
-from densnet.workflow.settings import RunFile
+from densnet.workflow.settings import Choice, RunFile, by_name
 from densnet.workflow.stages import Chain
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,7 +52,9 @@ def place(tmp_path) -> Path:
     [
         (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
-        (("mine.toml", "--long"), "options go with the name of a molecule; set `simulate` and `spectrum.experiment` in mine.toml instead."),
+        (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
+        (("methanol",), 'Another one: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
+        (("water.xyz",), "water.xyz is a geometry, no settings file: write water.toml with the lines `[sample]`"),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
     ],
 )
@@ -75,6 +78,13 @@ def test_bad_settings(place, change, told):
     (place / "mine.toml").write_text(SETTINGS.replace(*change))
     outcome = densnet("run", "mine.toml", cwd=place)
     assert outcome.code == 1 and told in outcome.err.splitlines()[-1] and "Traceback" not in outcome.err, outcome.err
+
+
+def test_options_of_a_name_are_settings(place):
+    text = by_name("water", Choice(replicas=6, temperature=200.0, folder=Path("there")))
+    found = tomllib.loads(text)
+    assert found["run"] == {"name": "water-200K", "model": "water", "folder": "there"}
+    assert found["simulate"]["temperature"] == 200.0 and found["simulate"]["replicas"] == 6
 
 
 def test_a_name_is_a_settings_file(place):
@@ -119,7 +129,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     [quantum] = json.loads((folder / "conformers" / "anharmonic.json").read_text())["conformers"]
     assert quantum["fundamentals_per_cm"][2] < quantum["harmonic_per_cm"][2] - 100 and not quantum["soft"]
     page = (folder / "report.html").read_text()
-    assert "What remains against experiment" in page and "classical nuclei / cm⁻¹" in page
+    assert "What remains against experiment" in page and ">classical nuclei<" in page and "ν3" in page
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))

@@ -76,7 +76,7 @@ def test_the_file_is_one_that_label_reads(tmp_path):
     keep_uncertain(tmp_path, SETTINGS, told.append)
     found, frames = read_trajectory(tmp_path), read(tmp_path / "uncertain.extxyz")
     chosen = worth_a_label(found, SETTINGS.novel_frames, SETTINGS.novel_spacing_fs)
-    assert len(frames) == len(chosen) and "% of the samples are marked" in told[0]
+    assert len(frames) == len(chosen) and "% of the samples are flagged" in told[0]
     for frame, (replica, sample) in zip(frames, chosen):
         assert frame.trajectory == found.number(replica) > 2**16 and frame.temperature == 400
         assert torch.allclose(frame.molecule.positions, found.positions[replica, sample].double(), atol=1e-6)

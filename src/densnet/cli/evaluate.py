@@ -31,7 +31,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw found against expected errors, if the model expects any (png, svg, pdf).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot errors against predicted uncertainties (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
     training: Annotated[list[Path] | None, typer.Option(help="Labels of the training: tells how near to them the frames are.")] = None,
 ) -> None:
@@ -39,7 +39,7 @@ def evaluate(
 
     Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
     makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
-    If the model knows of its errors (docs/uncertainty.md), a second table compares the errors it expected with those found.
+    If the model predicts its uncertainties (docs/uncertainty.md), a second table compares them with the errors found.
     What the data do not hold is left out (null in the JSON file); each figure says over how many frames it is. Labels that look like those
     of another unit, sign or level of theory are told.
     """

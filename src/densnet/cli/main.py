@@ -24,14 +24,18 @@ from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
 from densnet.errors import DensnetError
+from densnet.model.shipped import names as shipped_names
 from densnet.workflow.process import keep_memory
 
 VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
-INTRODUCTION = """Infrared spectra from machine-learned electron densities.
+INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
 
-[bold]densnet run examples/water.toml[/] walks the whole road: geometries, DFT labels, training, dynamics, spectrum, report.
+[bold]densnet run ethanol[/] makes the spectrum of a molecule that ships ({", ".join(shipped_names())}) in minutes.
+
+[bold]densnet run examples/water.toml[/] runs the complete workflow: geometries, DFT labels, training, dynamics, spectrum, report.
+
 Each step is also a verb of its own, listed below in the order of the work; every verb explains itself with --help.
 Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, wavenumbers in cm^-1 unless an option says otherwise.
 """

@@ -10,21 +10,22 @@ import typer
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the page to this file, not to report.html in the folder.")] = None,
 ) -> None:
-    """Write report.html of a run, one page that needs no network, with every figure, table and setting; and spectrum.png, its first figure.
+    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; and spectrum.png.
 
     `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
     """
     from densnet.cli.console import say
 
-    say(f"written: {write_report(folder)}")
+    say(f"written: {write_report(folder, out)}")
 
 
-def write_report(folder: Path) -> Path:
-    """The page of the run in ``folder``; raises `RunError` where there is no run."""
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """The page of the run in ``folder``, at ``out`` or in the folder; raises `RunError` where there is no run."""
     from densnet.files import write_text
     from densnet.report.content import report as compose
-    from densnet.report.content import spectrum_drawing
+    from densnet.report.infrared import spectrum_drawing
     from densnet.report.run import Run
     from densnet.report.style import save
     from densnet.settings import read_toml
@@ -36,7 +37,7 @@ def write_report(folder: Path) -> Path:
     marks = {name: mark.__dict__ for name, mark in sorted(found.items(), key=lambda item: item[1].begun)}
     settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}
     name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
-    page = folder / "report.html"
+    page = out or folder / "report.html"
     run = Run(name, folder, marks, settings)
     write_text(page, compose(run))
     if run.spectrum is not None:

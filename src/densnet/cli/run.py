@@ -1,4 +1,4 @@
-"""`densnet run`: the whole road, one stage after the other; skips what is done, goes on where it was stopped."""
+"""`densnet run`: the complete workflow, one stage after the other; skips what is done, resumes what was interrupted."""
 
 from __future__ import annotations
 
@@ -7,37 +7,45 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.model.shipped import names as shipped_names
+
 if TYPE_CHECKING:
     from densnet.workflow.folder import Event
-    from densnet.workflow.settings import RunFile
+    from densnet.workflow.settings import Choice, RunFile
     from densnet.workflow.stages import Chain
+
+SHIPPED = ", ".join(shipped_names())
 
 
 def run(
     what: Annotated[
-        str, typer.Argument(metavar="MOLECULE|SETTINGS", help="A shipped molecule (ethanol), or a settings file (examples/water.toml).")
+        str,
+        typer.Argument(metavar="MOLECULE|SETTINGS", help=f"A molecule that ships ({SHIPPED}), or a settings file (examples/water.toml)."),
     ],
     *,
     long: Annotated[bool, typer.Option("--long", help="Molecule: as published spectra are made, 0.5 fs and 64 x 100 ps; hours.")] = False,
     replicas: Annotated[int | None, typer.Option(min=2, help="Molecule: independent trajectories; more give smaller errors.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.1, help="Molecule: K; 300 unless set.")] = None,
     experiment: Annotated[
         list[Path] | None, typer.Option(help="Molecule: measured spectrum (JCAMP-DX or CSV) to compare with; may be repeated.")
     ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Molecule: folder of the results; runs/MOLECULE unless set.")] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only tell what would be done.")] = False,
 ) -> None:
-    """Do everything: from a molecule's name to its infrared spectrum, or from a settings file through labels and training to it.
+    """Run the complete workflow: from a molecule's name, or a settings file, to an infrared spectrum and a report.
 
-    With a name, the model that comes with densnet is used: conformers, weighted by their free energies, dynamics, spectrum with error band,
+    With a name, the model that ships with densnet is used: conformers, weighted by their free energies, dynamics, spectrum with error band,
     report. A settings file does the same if it has `run.model`; else geometries are sampled and labelled and a model is trained first.
-    A second start skips finished stages and goes on with an interrupted one. If a setting has changed since, the stages that depend on it
-    are done again; the former results are moved to the folder `replaced`, never deleted.
+    Started again, it skips finished stages and resumes an interrupted one. If a setting has changed, the stages that depend on it are
+    repeated; the former results are moved to the folder `replaced`, never deleted.
     """
     from densnet.cli.console import activity, duration, say
     from densnet.cli.report import write_report
     from densnet.workflow.folder import only_one, pending, walk
+    from densnet.workflow.settings import Choice
     from densnet.workflow.stages import Chain
 
-    text, chosen, root = _settings(what, long, replicas, experiment or [])
+    text, chosen, root = _settings(what, Choice(long, replicas, temperature, out, tuple(experiment or ())))
     folder = chosen.run.folder
     if dry:
         for stage, state in pending(folder, Chain(chosen, root, lambda *_: None).stages()):
@@ -53,20 +61,22 @@ def run(
     say(f"all stages took {duration(sum(seconds.values()))}; the report is {page}")
 
 
-def _settings(what: str, long: bool | None, replicas: int | None, experiment: list[Path]) -> tuple[str, RunFile, Path]:
+def _settings(what: str, choice: Choice) -> tuple[str, RunFile, Path]:
     """Text of the settings file, its content, and the folder that its paths start from."""
     import tomllib
 
     from densnet.settings import SettingsError
-    from densnet.workflow.settings import by_name, complete, read_runfile
+    from densnet.workflow.settings import Choice, by_name, complete, next_for, read_runfile
 
     path = Path(what)
+    if path.suffix.lower() in (".xyz", ".extxyz"):
+        raise SettingsError(f"{path} is a geometry, no settings file: {next_for(path)}")
     if path.is_file() or path.suffix or len(path.parts) > 1:
-        if long or replicas or experiment:
-            raise SettingsError(f"options go with the name of a molecule; set `simulate` and `spectrum.experiment` in {path} instead.")
+        if choice != Choice():
+            raise SettingsError(f"options go with the name of a molecule; set them in {path} instead: [run], [simulate], [spectrum].")
         chosen = read_runfile(path)
         return path.read_text(encoding="utf-8"), chosen, path.parent
-    text = by_name(what, long=bool(long), replicas=replicas, experiment=experiment)
+    text = by_name(what, choice)
     return text, complete(tomllib.loads(text), Path(), what), Path()
 
 

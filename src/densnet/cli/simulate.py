@@ -25,8 +25,8 @@ def simulate(
 
     Every replica is thermalised (Langevin) and then runs at constant energy, unless the settings choose another ensemble. The run stops
     with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
-    If the model knows of its errors (docs/uncertainty.md), samples beyond what it knows are marked, the first is told, and some of them are
-    written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
+    If the model predicts its uncertainty (docs/uncertainty.md), samples with unusually large ones are flagged, the first is told, and some
+    are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
     `compile = true` in the settings makes machine code of the model first: minutes, once, then about twice the speed. `device = "cuda"`
     there runs all of it on a GPU.
     """

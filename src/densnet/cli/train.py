@@ -18,7 +18,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of \\[train] device.")] = None,
     *,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Train nothing: only find out what --start knows of its errors, from the labels it had.")
+        bool, typer.Option("--calibrate", help="Only calibrate the uncertainties of --start, on its labels; weights stay unchanged.")
     ] = False,
 ) -> None:
     """Train the density network and the energy network on labelled frames.

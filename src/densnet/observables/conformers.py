@@ -131,16 +131,32 @@ def _laid(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[i
     if len(first.numbers) != len(second.numbers) or not _alike(first.masses.sort()[0], second.masses.sort()[0]).all():
         return []
     a, b = (m.positions.double() - m.positions.double().mean(0) for m in (first, second))
+    if _on_a_line(first):
+        return _reversals(first, second, a, b, tolerance)
+    return [(determinant, places) for determinant, _, places in _turns(first, second, tolerance)]
+
+
+def symmetry_operations(molecule: Molecules, tolerance: float = SAME) -> list[tuple[Tensor, Tensor]]:
+    """Of a molecule with itself, as in `superpositions`: each ``R`` [3, 3], ``R x`` of positions from the centroid, and to which atom it
+    carries each [atoms]. None of a molecule along a line."""
+    return [] if _on_a_line(molecule) else [(turn.T, places) for _, turn, places in _turns(molecule, molecule, tolerance)]
+
+
+def _on_a_line(molecule: Molecules) -> bool:
+    moments, _ = principal_axes(molecule)
+    return bool(moments.min() <= LINEAR * moments.max())
+
+
+def _turns(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[int, Tensor, Tensor]]:
+    """Not of atoms along a line: determinant, rotation ``a @ turn = b``, and for each atom of ``first`` the one of ``second`` below it."""
+    a, b = (m.positions.detach().double() - m.positions.detach().double().mean(0) for m in (first, second))
     far = int(a.norm(dim=1).argmax())
     areas = torch.linalg.cross(a[far].expand_as(a), a).norm(dim=1)
     side = int(areas.argmax())
-    moments, _ = principal_axes(first)
-    if moments.min() <= LINEAR * moments.max():
-        return _reversals(first, second, a, b, tolerance)
     frame = _frame(a[far], a[side])
     like = _alike(first.masses[:, None], second.masses)
     near = (a.norm(dim=1)[:, None] - b.norm(dim=1)).abs() < tolerance
-    found: list[tuple[int, Tensor]] = []
+    found: list[tuple[int, Tensor, Tensor]] = []
     for i in torch.nonzero(like[far] & near[far])[:, 0].tolist():
         for j in torch.nonzero(like[side] & near[side])[:, 0].tolist():
             if i == j or abs(float((b[i] - b[j]).norm() - (a[far] - a[side]).norm())) > 2 * tolerance:
@@ -151,7 +167,7 @@ def _laid(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[i
                 off = torch.cdist(a @ turn, b).masked_fill(~like, torch.inf)
                 nearest = off.argmin(1)
                 if (off.amin(1) < tolerance).all() and len(nearest.unique()) == len(a):
-                    found.append((mirrored, nearest))
+                    found.append((mirrored, turn, nearest))
     return found
 
 

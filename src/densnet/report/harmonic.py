@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from densnet.observables.conformers import Conformer, Ensemble, matched
-from densnet.observables.coordinates import describe
 from densnet.report import figures, page
 from densnet.report.page import Promise
 from densnet.report.run import Run
@@ -94,7 +93,10 @@ def conformers(run: Run) -> list[str]:
     if run.parts:
         labels = [f"{c['name']}, {100 * c['weight']:.0f} %" for c in rows]
         lines = [from_modes(c.modes) for c in run.model.conformers]
-        caption = "Trajectories that start in each conformer; bars: harmonic lines of the model, on a scale of their own."
+        caption = (
+            "Trajectories that start in each conformer, at the line width of the first figure; bars: harmonic lines of the model, right "
+            "axis."
+        )
         parts.append(page.figure(svg(figures.conformer_spectra(list(zip(labels, run.parts, lines)), lower=400.0)), caption))
     return [page.section("Conformers", *parts)]
 
@@ -129,13 +131,9 @@ def harmonic(run: Run) -> list[str]:
         top = max(4100.0, 250.0 + max(*a.frequencies, *b.frequencies))
         drawing = svg(figures.butterfly(("model", b), (run.level, a), span=(400.0, top)))
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
-        caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, Gaussian σ = 10 cm⁻¹, unscaled."
-        parts += [page.figure(drawing, caption), _modes(model, reference)]
-    if not parts and run.model is not None:
-        for c in run.model.conformers:
-            columns = zip(describe(c.modes), c.modes.frequencies.tolist(), c.modes.intensities.tolist())
-            rows = [(text, f"{a:.1f}", f"{b:.2f}") for text, a, b in columns]
-            parts += [page.paragraph(c.name), page.table(["mode", "model / cm⁻¹", "model / km mol⁻¹"], rows)]
+        caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, unscaled; "
+        caption += f"Gaussian σ = {SIGMA:g} cm⁻¹."
+        parts.append(page.figure(drawing, caption))
     if cold := run.json("validate/cold.json"):
         text = (
             f"Check of the dynamics itself: {cold['replicas']} replicas at {cold['temperature_K']:g} K without rotation, every mode given "
@@ -146,19 +144,6 @@ def harmonic(run: Run) -> list[str]:
         titles = ["band / cm⁻¹", "cold dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
         parts += [page.paragraph(text), page.table(titles, cells)]
     return [page.section("Harmonic analysis", *parts)] if parts else []
-
-
-def _modes(model: Conformer, reference: Conformer) -> str:
-    """Mode by mode: what moves, wavenumbers, intensities."""
-    order = matched(reference.modes, model.modes).tolist()
-    a, b = (from_modes(c.modes) for c in (reference, model))
-    titles = ["mode (share of the potential energy)", "DFT / cm⁻¹", "model / cm⁻¹", "Δ / cm⁻¹", "DFT / km mol⁻¹", "model / km mol⁻¹"]
-    rows = []
-    for k, (other, text) in enumerate(zip(order, describe(reference.modes))):
-        text = text.replace(" %", "\u00a0%")
-        places, strengths = (a.frequencies[k], b.frequencies[other]), (a.intensities[k], b.intensities[other])
-        rows.append((text, *(f"{x:.1f}" for x in places), f"{places[1] - places[0]:+.1f}", *(f"{x:.1f}" for x in strengths)))
-    return page.table(titles, rows)
 
 
 def grouped(first: Sticks, second: Sticks, gap: float = 200.0) -> list[tuple[float, float, float, float]]:

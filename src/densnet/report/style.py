@@ -16,6 +16,9 @@ INK, FAINT = "#1b1f24", "#d5dae0"
 BLUE, RED, GREEN, VIOLET, ORANGE = "#0b6fb8", "#d1510f", "#0f8a63", "#a9527f", "#b9800a"
 """After Okabe and Ito (2008), darkened to be readable as thin lines on white."""
 
+DYNAMICS, REFERENCE, MODEL, MEASURED = BLUE, RED, GREEN, INK
+"""One colour a role, in every figure: spectrum of the dynamics, harmonic lines of the reference level, of the model, experiment."""
+
 _THEMED = {INK: "ink", FAINT: "rule", BLUE: "blue", RED: "red", GREEN: "green", VIOLET: "violet", ORANGE: "orange"}
 
 _RC = {

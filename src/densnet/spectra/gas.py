@@ -38,7 +38,11 @@ def molar(spectrum: Spectrum, name: str = "the spectrum") -> Spectrum:
     return replace(spectrum, intensity=intensity, unit=ABSOLUTE, header={**header, "molar": conditions})
 
 
-def absorbance(spectrum: Spectrum, pressure: float = 1000.0, path: float = 0.1, temperature: float = ROOM) -> Spectrum:
+PRESSURE, PATH = 1000.0, 0.1
+"""Pa and m: of the cell that `absorbance` is stated for."""
+
+
+def absorbance(spectrum: Spectrum, pressure: float = PRESSURE, path: float = PATH, temperature: float = ROOM) -> Spectrum:
     """The decadic absorbance of a gas of that partial ``pressure`` (Pa) and ``temperature`` (K) over ``path`` (m), from km/mol per cm^-1.
 
     The inverse of `molar`, in a unit that every reader of spectra knows; conditions go into the header. By default

@@ -16,7 +16,7 @@ import densnet
 from densnet import units
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.files import read_json, replacing, sha256, write_bytes, write_json, write_text
+from densnet.files import read_json, replacing, sha256, write_json, write_text
 from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
@@ -26,6 +26,7 @@ from densnet.properties import Properties
 from densnet.reference import campaign, geometries, scf, workers
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
+from densnet.reference.shipped import measured
 from densnet.settings import Section
 from densnet.simulation import integrators
 from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
@@ -124,12 +125,13 @@ def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
 
 
 def write_reference(path: Path, known: Path, found: Ensemble) -> list[str]:
-    """The shipped harmonic analysis ``known`` beside that of the model, ``found``; names of the conformers that it is left out for.
+    """The shipped analysis ``known`` beside that of the model, ``found``; names of the conformers that it is left out for.
 
-    It is copied as it is, but for isotopologues: these have its Hessians with their own masses, so that other modes follow.
+    It is copied with what was measured, but for isotopologues: these have its Hessians with their own masses, so that other modes follow,
+    and neither its anharmonic constants nor its measured values.
     """
     if all(c.molecule.isotopes is None for c in found.conformers):
-        write_bytes(path, known.read_bytes())
+        write_json(path, {**read_json(known), "measured": measured(known)})
         return []
     content = read_json(known)
     ordinary = Ensemble.from_dict(content).conformers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from densnet.spectra.comparison import comparable
 from densnet.spectra.infrared import InfraredSettings, highest_wavenumber, suffices
 from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import SpectrumError
+from densnet.spectra.width import WIDTH
 from densnet.training.settings import TrainSettings
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 
@@ -61,6 +62,14 @@ class SpectrumSettings(InfraredSettings):
     bands: tuple[tuple[float, float], ...] = Field(
         (), description="cm^-1, limits of the bands in the tables; groups of harmonic lines by default"
     )
+    width: float = Field(
+        WIDTH, ge=0, description="cm^-1, full width at half height of lines in figures and in smoothed.csv; 0: as the window leaves them"
+    )
+
+    @property
+    def infrared(self) -> InfraredSettings:
+        """What concerns the spectrum alone."""
+        return InfraredSettings(**self.model_dump(include=set(InfraredSettings.model_fields)))
 
     @field_validator("bands")
     @classmethod
@@ -116,7 +125,7 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         changes = {"model": str(_model(run.model, root)), "geometries": _start(run, root)}
     start = changes.get("geometries") or root / settings.sample.geometries
     highest = highest_wavenumber(read(start)[0].molecule) if start.is_file() else 0.0
-    _enough("simulate", settings.simulate, InfraredSettings(**settings.spectrum.model_dump(exclude={"experiment", "bands"})), highest)
+    _enough("simulate", settings.simulate, settings.spectrum.infrared, highest)
     if run.model is None:
         _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth), highest)
     name = run.name or name
@@ -159,25 +168,52 @@ MORE_REPLICAS = {"water": 192}
 """Of small molecules, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with LONG."""
 
 
-def by_name(molecule: str, *, long: bool, replicas: int | None, experiment: Sequence[Path]) -> str:
+@dataclass(frozen=True)
+class Choice:
+    """What the command line says of a run by name; None: as it comes.
+
+    ``long``: the setting of published spectra; ``temperature`` in K; ``folder``: where results go; ``experiment``: measured curves.
+    """
+
+    long: bool = False
+    replicas: int | None = None
+    temperature: float | None = None
+    folder: Path | None = None
+    experiment: tuple[Path, ...] = ()
+
+
+def next_for(geometry: Path) -> str:
+    """What to do with a molecule that does not ship: the shortest settings file, in a sentence."""
+    name = geometry.with_suffix("").name
+    return (
+        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and give that to `densnet run`: it makes labels and '
+        "a model first (hours); examples/water.toml shows more settings."
+    )
+
+
+def by_name(molecule: str, choice: Choice) -> str:
     """The settings file (TOML) of a run that names a shipped ``molecule`` in its place.
 
-    The default takes minutes; ``long`` is the setting of published spectra. The model is compiled where there is a compiler. Raises
-    `SettingsError` for a name that is not shipped.
+    The default takes minutes. The model is compiled where there is a compiler. Raises `SettingsError` for a name that is not shipped.
     """
     known = [name for name in shipped.names() if name in model_names()]
     if molecule not in known:
-        near = difflib.get_close_matches(molecule, known, n=1, cutoff=0.5)
+        near = [name for name in difflib.get_close_matches(molecule, known, cutoff=0.5) if name[0] == molecule[:1].lower()]
         hint = f"did you mean {near[0]}? " if near else ""
-        raise SettingsError(f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}.")
-    lengths = LONG if long else SHORT
-    simulate = {**lengths, "replicas": replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
-    spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in experiment]} if experiment else {}
+        told = f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}."
+        other = "" if near else f" Another one: save its geometry as {molecule}.xyz, then {next_for(Path(molecule))}"
+        raise SettingsError(told + other)
+    lengths = LONG if choice.long else SHORT
+    chosen = {"replicas": choice.replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
+    simulate = {**lengths, **chosen} | ({} if choice.temperature is None else {"temperature": choice.temperature})
+    spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
     spectrum["maximum"] = 4200.0
     if molecule in BANDS:
         spectrum["bands"] = BANDS[molecule]
-    name = f"{molecule}-long" if long else molecule
-    sections = {"run": {"name": name, "model": molecule}, "simulate": simulate, "spectrum": spectrum}
+    warm = "" if choice.temperature is None else f"-{choice.temperature:g}K"
+    run = {"name": f"{molecule}{warm}{'-long' if choice.long else ''}", "model": molecule}
+    run |= {} if choice.folder is None else {"folder": str(choice.folder)}
+    sections = {"run": run, "simulate": simulate, "spectrum": spectrum}
     lines = [f"# densnet run {molecule}; a copy of this file can be edited and given to densnet run"]
     for title, section in sections.items():
         lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]

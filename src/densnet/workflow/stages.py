@@ -26,12 +26,12 @@ from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.simulation.initial import deal
 from densnet.simulation.run import Trajectory, read_trajectory, simulate
 from densnet.spectra.comparison import compare
-from densnet.spectra.gas import absorbance
-from densnet.spectra.infrared import InfraredSettings, from_modes
-from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.infrared import from_modes
 from densnet.spectra.measured import read_measured
+from densnet.spectra.output import write_spectrum
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import write_bands, write_csv
+from densnet.spectra.tables import write_csv
+from densnet.spectra.width import widened
 from densnet.threads import one_thread
 from densnet.training.examples import Example
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
@@ -52,7 +52,7 @@ from densnet.workflow.harmonic import (
 )
 from densnet.workflow.settings import RunFile
 from densnet.workflow.splits import elements_of, held_out
-from densnet.workflow.uncertain import keeping_uncertain
+from densnet.workflow.uncertain import expected_errors, keeping_uncertain
 
 
 class ChainError(DensnetError):
@@ -95,7 +95,7 @@ class Chain:
         level = {"scf": self.settings.label.scf}
         harmonic = {**level, **self._chosen("harmonic")}
         return [
-            Stage("sample", "geometries worth a calculation", self._chosen("sample"), self.sample, files=start),
+            Stage("sample", "training geometries", self._chosen("sample"), self.sample, files=start),
             Stage("label", "reference calculations", self._chosen("label"), self.label, ("sample",)),
             Stage("hessian", "harmonic analysis at the reference level", harmonic, self.hessian, files=start),
             Stage("fit", "densities of the labels, in a basis and on points", {**apart, **self._chosen("density")}, self.fit, ("label",)),
@@ -108,7 +108,7 @@ class Chain:
         start = (self.geometries,) if self.trains else (self.geometries, self.model_file)
         measured = tuple(self.root / path for path in self.settings.spectrum.experiment)
         known = self.known_reference()
-        conformers = start if known is None else (*start, known)
+        conformers = start if known is None else (*start, known, shipped.MEASURED)
         modes = self._chosen("harmonic", "anharmonic")
         stages = [
             Stage("conformers", "minima and modes of the model", modes, self.conformers, made, conformers),
@@ -163,8 +163,8 @@ class Chain:
 
     @one_thread()
     def conformers(self, place: Path) -> None:
-        """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; with a
-        given model, conformers of the reference in ``reference.json``."""
+        """Conformers of the model and their normal modes, in ``conformers.json``, their quantum fundamentals in ``anharmonic.json``; what
+        ships of this molecule, calculated at the reference level and measured, in ``reference.json``."""
         model = self.model().double()
         found = gather(self.named(), self._analysis(model))
         write_conformers(place / "conformers.json", found, {})
@@ -205,8 +205,9 @@ class Chain:
             self.tell(f"warning: {error} Going on without.")
             forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
         with keeping_uncertain(place, settings, self.tell):
-            simulate(forces, start, settings, place, self.progress, provenance, lambda text: self.tell(f"warning: {text}"))
+            simulate(forces, start, settings, place, self.progress, provenance, partial(self._warn, place))
         run = read_trajectory(place, motion=False)
+        write_json(place / "expected.json", expected_errors(run))
         self.tell(str(run.realised))
         energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
         every = max(1, len(energies) // 500)
@@ -218,23 +219,29 @@ class Chain:
         kind = {"ensemble": ensemble.kind, "constant_energy": ensemble.constant_energy, "words": ensemble.words}
         write_json(place / "drift.json", {**numbers, **about, **_realised(run), **kind})
 
+    def _warn(self, place: Path, text: str) -> None:
+        """Tells a warning and keeps it in ``warnings.json`` of the stage, so that it stands on the page too."""
+        path = place / "warnings.json"
+        known = read_json(path) if path.exists() else []
+        write_json(path, list(dict.fromkeys([*known, text])))
+        self.tell(f"warning: {text}")
+
     def spectrum(self, place: Path) -> None:
-        """``spectrum.csv``, ``.jdx``, ``-absorbance.jdx``; ``bands.csv``, ``.json``; ``comparison.json``; ``ensemble.json``."""
+        """What `write_spectrum` writes, ``bands.json``, ``comparison.json``; each conformer's; ``ensemble.json``."""
         run, ensemble = read_trajectory(self.folder / "simulate", motion=False), self.ensemble()
         temperature = self.settings.simulate.temperature
-        settings = InfraredSettings(**self.settings.spectrum.model_dump(exclude={"experiment", "bands"}))
-        found, parts = weighted_spectrum(run, ensemble, temperature, settings)
+        width = self.settings.spectrum.width
+        found, parts = weighted_spectrum(run, ensemble, temperature, self.settings.spectrum.infrared)
         found, *parts = (named_isotopes(spectrum, run) for spectrum in (found, *parts))
         for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
-            write_csv(place / f"conformer-{number}.csv", replace(part, header={**part.header, "conformer": conformer.name}))
+            named = replace(part, header={**part.header, "conformer": conformer.name})
+            write_csv(place / f"conformer-{number}.csv", named)
+            write_csv(place / f"smoothed-{number}.csv", widened(named, width))
         sticks = sticks_of(ensemble, temperature)
         measured = self._measured(place)
         limits = [_side_by_side(pair, found, measured.values()) for pair in self.settings.spectrum.bands or bands_around(sticks)]
         bands = found.bands(limits)
-        write_csv(place / "spectrum.csv", found)
-        write_jcamp(place / "spectrum.jdx", found, f"{self.settings.run.name}, infrared from dynamics")
-        write_jcamp(place / "spectrum-absorbance.jdx", absorbance(found), f"{self.settings.run.name}, infrared from dynamics")
-        write_bands(place / "bands.csv", bands, dict(found.header))
+        write_spectrum(place, found, bands, self.settings.run.name, width)
         rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
         told = {"temperature_K": temperature, **_realised(run), "bands": band_rows(bands, sticks), "experiment": rows}
         write_json(place / "bands.json", told)
@@ -280,8 +287,8 @@ class Chain:
         return Ensemble.from_dict(read_json(self.folder / "conformers" / "conformers.json"))
 
     def known_reference(self) -> Path | None:
-        """For a given model: the shipped harmonic analysis of that molecule at the reference level, if there is one."""
-        return None if self.trains else shipped.harmonic(self.named()[0][1])
+        """The shipped analysis of this molecule at the reference level, if there is one."""
+        return shipped.harmonic(self.named()[0][1])
 
     def _analysis(self, forces: ForceFunction) -> Callable[[str, Molecules], Conformer]:
         return partial(analyse, forces, settings=self.settings.harmonic)

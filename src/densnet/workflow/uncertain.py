@@ -11,6 +11,7 @@ from densnet.molecules import Molecules, isotopologue
 from densnet.reference.geometries import Frame, write
 from densnet.simulation.novelty import marked_share, worth_a_label
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory
+from densnet.simulation.trajectory import Trajectory
 
 
 @contextmanager
@@ -29,11 +30,11 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
 
     How many and how far apart is chosen by ``settings``; everything else is what the run says of itself.
     """
-    if not (folder / "trajectory.h5").exists() or (share := marked_share(found := read_trajectory(folder, motion=False))) is None:
+    if not (folder / "trajectory.h5").exists() or not (told := expected_errors(found := read_trajectory(folder, motion=False))):
         return
     tell(
-        f"expected errors: energy {float(found.energy_uncertainty.mean()) / units.MEV:.2f} meV, dipole "
-        f"{1000 * float(found.dipole_uncertainty.mean()) / units.DEBYE:.1f} mD; {100 * share[0]:.3g} % of the samples are marked"
+        f"expected errors: energy {told['energy_meV']:.2f} meV, dipole {told['dipole_mD']:.1f} mD; "
+        f"{told['flagged_percent']:.3g} % of the samples are flagged"
     )
     chosen, file = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs), folder / "uncertain.extxyz"
     if not chosen:
@@ -44,4 +45,16 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
     isotopes = found.masses if isotopologue(start) else None
     frames = [Frame(Molecules.single(found.numbers, places[r, s].double(), isotopes), found.number(r), temperature) for r, s in chosen]
     write(file, frames, found.settings | settings.model_dump(mode="json", include={"novel_frames", "novel_spacing_fs"}))
-    tell(f"{len(frames)} frames of {share[1]} replicas to be labelled: {file}")
+    tell(f"{len(frames)} frames of {told['flagged_replicas']} replicas to be labelled: {file}")
+
+
+def expected_errors(run: Trajectory) -> dict:
+    """What the model expects of its errors along a trajectory, means; share of the samples beyond ``novelty_limit``; empty if unknown."""
+    if (share := marked_share(run)) is None:
+        return {}
+    return {
+        "energy_meV": float(run.energy_uncertainty.mean()) / units.MEV,
+        "dipole_mD": 1000 * float(run.dipole_uncertainty.mean()) / units.DEBYE,
+        "flagged_percent": 100 * share[0],
+        "flagged_replicas": share[1],
+    }
