@@ -216,7 +216,9 @@ class Chain:
             np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
+        ensemble = settings.ensemble
+        kind = {"ensemble": ensemble.kind, "constant_energy": ensemble.constant_energy, "words": ensemble.words}
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), **kind})
 
     def _warn(self, place: Path, text: str) -> None:
         """Tells a warning and keeps it in ``warnings.json`` of the stage, so that it stands on the page too."""
