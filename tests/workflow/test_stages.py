@@ -50,7 +50,7 @@ def touched(function, seen=frozenset()) -> set[str]:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_stage_touches_what_it_declares_and_nothing_else(recipe):
-    declared = {name for name, artefact in KNOWN.items() if artefact in (*recipe.takes, *recipe.gives)}
+    declared = {name for name, artefact in KNOWN.items() if artefact in (*recipe.takes, *recipe.checks, *recipe.gives)}
     written_along = {"SMOOTHED", "UNCERTAIN"}  # by `write_spectrum` and `keeping_uncertain`, beside what the stage names
     assert touched(recipe.work) - {"MODEL"} <= declared and declared - written_along - {"MODEL"} <= touched(recipe.work)
 
@@ -69,7 +69,7 @@ def test_order_and_needs_follow_from_what_is_taken_and_given(tmp_path):
     assert [recipe.name for recipe in order] == expected
     given = set()
     for recipe in order:
-        assert given.issuperset(recipe.takes)
+        assert given.issuperset((*recipe.takes, *recipe.checks))
         given |= set(recipe.gives)
     # whoever needs a stage need not name those that it needs itself
     assert needs(order)["train"] == ("fit",) and needs(order)["evaluate"] == ("train",) and needs(order)["validate"] == ("conformers",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import densnet
 from densnet.artefacts.artefact import Told
@@ -69,9 +70,20 @@ class ColdRun(Told):
     bands: list[dict]
 
 
+_FIRST_ENSEMBLES = {
+    "nve": {"constant_energy": True, "words": "at constant energy"},
+    "svr": {"constant_energy": False, "words": "with stochastic velocity rescaling"},
+    "langevin": {"constant_energy": False, "words": "with a Langevin thermostat"},
+}
+"""What newer runs say themselves of their ensemble."""
+
+
 @dataclass(frozen=True)
 class Drift(Told):
-    """How the conserved energy of a simulation drifted, and what it was; temperatures in K, set and measured with its standard error."""
+    """How the conserved energy of a simulation drifted, and how it ran; measured temperature and its standard error in K.
+
+    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone.
+    """
 
     drift_meV_per_atom_per_ps: float
     worst_replica: float
@@ -79,8 +91,15 @@ class Drift(Told):
     duration_ps: float
     timestep_fs: float
     ensemble: str
+    constant_energy: bool
+    words: str
     measured_temperature_K: float | None = None
     measured_temperature_error_K: float | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Drift:
+        """From plain data, also of before."""
+        return super().of({**_FIRST_ENSEMBLES.get(content["ensemble"], {}), **content})
 
 
 @dataclass(frozen=True)

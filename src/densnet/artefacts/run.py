@@ -65,9 +65,9 @@ class Run:
 
     @cached_property
     def ensemble(self) -> str:
-        """Of the dynamics: nve, svr or langevin."""
+        """Goes on from "replicas are run ..."; without dynamics what most runs say."""
         drift = self.get(using.DRIFT)
-        return self.settings.get("simulate", {}).get("ensemble", "nve") if drift is None else drift.ensemble
+        return "at constant energy" if drift is None else drift.words
 
     @cached_property
     def _reference(self) -> Analysis | None:

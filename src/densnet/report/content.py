@@ -12,7 +12,7 @@ from densnet.report import figures, page
 from densnet.report.assignment import assignment
 from densnet.report.card import card
 from densnet.report.harmonic import agreement, conformers, harmonic
-from densnet.report.infrared import ENSEMBLES, infrared
+from densnet.report.infrared import infrared
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
 from densnet.report.style import svg
@@ -64,7 +64,7 @@ def promises(run: Run) -> list[Promise]:
         lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
     if bands := run.get(using.BANDS):
         lines += _thermal(bands.bands, bands.temperature_K)
-    if (drift := run.get(using.DRIFT)) and drift.ensemble == "nve":
+    if (drift := run.get(using.DRIFT)) and drift.constant_energy:
         note = f"mean of {drift.replicas} replicas over {drift.duration_ps:g} ps, time step {drift.timestep_fs:g} fs"
         value = abs(drift.drift_meV_per_atom_per_ps)
         lines.append(Promise("energy drift without thermostat", value, 0.01, "meV/atom/ps", note, dynamics=True))
@@ -172,7 +172,7 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(ENSEMBLES[run.ensemble]))
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble))
     again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 

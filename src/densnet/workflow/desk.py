@@ -87,7 +87,8 @@ class Recipe:
 
     settings  dotted names of the sections, or settings, that decide its result
     inputs    the user's files that it reads, see `Inputs.files`
-    takes     artefacts of earlier stages that it reads       gives     artefacts that it leaves
+    takes     artefacts of earlier stages that it is made from       gives     artefacts that it leaves
+    checks    artefacts that it only looks at, to refuse what cannot work: they decide nothing in what it gives
     """
 
     name: str
@@ -97,6 +98,7 @@ class Recipe:
     inputs: tuple[str, ...] = ()
     takes: tuple[Artefact[Any], ...] = ()
     gives: tuple[Artefact[Any] | Series[Any], ...] = ()
+    checks: tuple[Artefact[Any], ...] = ()
 
     def chosen(self, settings: RunFile) -> Mapping[str, Any]:
         """The settings that it names."""
@@ -130,7 +132,7 @@ class Desk:
 
     def take(self, artefact: Artefact[T]) -> T:
         """What an earlier stage has left."""
-        return artefact.load(self._declared(artefact, self.recipe.takes))
+        return artefact.load(self._declared(artefact, (*self.recipe.takes, *self.recipe.checks)))
 
     def give(self, artefact: Artefact[T], value: T) -> None:
         """Leaves ``value`` for later stages."""

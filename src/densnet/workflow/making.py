@@ -16,6 +16,7 @@ from densnet.observables.conformers import gather
 from densnet.reference import campaign, geometries
 from densnet.training.examples import Example
 from densnet.workflow.desk import Desk, Recipe
+from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on, overlap, pairs, summary
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.harmonic import analyse, remembered
@@ -71,6 +72,7 @@ def evaluate(desk: Desk) -> None:
 def split(labels: Dataset, settings: RunFile) -> tuple[Dataset, Dataset]:
     """Labels to train on, labels held out."""
     run, seed = settings.run, settings.sample.seed
+    labels = with_dispersion(labels, settings.train.dispersion)
     eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
     if not any(eligible):
         raise StageError(

@@ -20,7 +20,7 @@ def recipes(inputs: Inputs) -> list[Recipe]:
     left = [*(MAKING if inputs.trains else ()), *USING]
     given: set[Artefact[Any]] = set() if inputs.trains else {MODEL}
     order: list[Recipe] = []
-    while ready := next((recipe for recipe in left if given.issuperset(recipe.takes)), None):
+    while ready := next((recipe for recipe in left if given.issuperset((*recipe.takes, *recipe.checks))), None):
         left.remove(ready)
         order.append(ready)
         given.update(artefact for artefact in ready.gives if isinstance(artefact, Artefact))
@@ -33,10 +33,10 @@ def needs(order: Sequence[Recipe]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     behind: dict[str, set[str]] = {}
     for recipe in order:
-        direct = {artefact.stage for artefact in recipe.takes} & set(names)
+        direct = [name for name in dict.fromkeys(artefact.stage for artefact in recipe.takes) if name in names]
         implied = set().union(*(behind[name] for name in direct))
-        found[recipe.name] = tuple(name for name in names if name in direct - implied)
-        behind[recipe.name] = direct | implied
+        found[recipe.name] = tuple(name for name in direct if name not in implied)
+        behind[recipe.name] = {*direct, *implied}
     return found
 
 

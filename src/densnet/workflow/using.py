@@ -108,8 +108,9 @@ def simulate(desk: Desk) -> None:
     energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
     every = max(1, len(energies) // 500)
     desk.give(ENERGIES, {"time_ps": (run.times / units.PICOSECOND).numpy()[::every], "energy_meV_per_atom": energies[::every]})
-    about = (settings.replicas, settings.duration_ps, settings.timestep_fs, settings.ensemble)
-    desk.give(DRIFT, Drift(float(run.drift.mean()), float(run.drift.abs().max()), *about, **_realised(run)))
+    about = (settings.replicas, settings.duration_ps, settings.timestep_fs)
+    kind = (settings.ensemble.kind, settings.ensemble.constant_energy, settings.ensemble.words)
+    desk.give(DRIFT, Drift(float(run.drift.mean()), float(run.drift.abs().max()), *about, *kind, **_realised(run)))
 
 
 def _warn(desk: Desk, text: str) -> None:
@@ -180,11 +181,11 @@ RECIPES = (
     ),
     Recipe(
         "simulate", "molecular dynamics", simulate, ("simulate",), ("geometries", "model"),
-        takes=(MODEL, CONFORMERS), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
+        takes=(MODEL,), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
     ),
     Recipe(
         "spectrum", "infrared spectrum", spectrum, ("spectrum",), ("experiment",),
-        takes=(CONFORMERS, TRAJECTORY), gives=(SPECTRUM, SMOOTHED, PARTS, SMOOTHED_PARTS, BANDS, COMPARISON, MEASURED, POPULATIONS),
+        takes=(TRAJECTORY, CONFORMERS), gives=(SPECTRUM, SMOOTHED, PARTS, SMOOTHED_PARTS, BANDS, COMPARISON, MEASURED, POPULATIONS),
     ),
 )  # fmt: skip
 """In the order of the work."""
