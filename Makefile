@@ -1,4 +1,4 @@
-# `make demo` sets everything up and runs the water example; `make test` runs the tests.
+# `make demo` sets everything up and runs the water example; `make test` checks and tests; `make docs` builds the documentation in site/.
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -13,7 +13,26 @@ setup: .venv/ready
 demo: .venv/ready
 	$(BIN)/densnet run examples/water.toml
 
-test: .venv/ready
+test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: setup demo test
+lint: .venv/ready
+	$(BIN)/ruff check .
+
+types: .venv/ready
+	$(BIN)/mypy
+
+coverage: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov=densnet --cov-report=term:skip-covered
+
+test-oldest: tests/oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet -r tests/oldest.txt
+	.venv-oldest/bin/pip install --quiet -e '.[test]' -c tests/oldest.txt
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -o filterwarnings=default   # deprecations among third parties of different age are theirs
+
+docs: .venv/ready
+	$(BIN)/pip install --quiet -e '.[docs]'
+	$(BIN)/mkdocs build
+
+.PHONY: setup demo test lint types coverage test-oldest docs

@@ -1,31 +1,26 @@
 """What the method's claims rest on: python benchmarks/ablations.py [--lines baseline direct ...] [--examples FOLDER] [--out runs/ablations]
 
 Ethanol, each line a whole training that differs from the baseline in one thing, judged on trajectories held out. A line that was
-interrupted goes on, one that is done is not repeated; its result is one line of OUT/results.jsonl, its learning curve OUT/LINE/curve.jsonl.
+interrupted goes on, one that is done is not repeated (OUT/LINE/result.json; its learning curve: OUT/LINE/curve.jsonl).
 Without --lines all of them, in the order of the table. `--table` prints what is there and trains nothing.
 """
 
-import argparse
 import json
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
+from experiment import ETHANOL_500K, Table, frames, machine_line, once, parser, record, spread
+from measuring import milliseconds
 from whole_density import WholePredictor, whole
 
-from densnet.cli.fitting import untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.timing import processor
-from densnet.cli.train import elements_of, held_out
-from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.dataset.points import density_error
 from densnet.density.basis import DensityBasis
@@ -37,6 +32,9 @@ from densnet.training import fit, objective
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import Scale
+from densnet.workflow.fitting import untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import elements_of, held_out
 
 DENSITY, POINTS, ENERGY = 1500, 500, 1200
 """Steps of the phases: Coulomb metric, real space, energy and forces on the frozen density."""
@@ -119,11 +117,11 @@ def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder:
                                         "energy": rest.energy.model_copy(update={"steps": 0})})  # fmt: skip
         plans = [first, plan]
     predictor = untrained(parts[0], model, basis, SEED)
-    predictor = WholePredictor.of(predictor) if line.whole else predictor
+    predictor = WholePredictor.like(predictor) if line.whole else predictor
     before = json.loads(curve.read_text().splitlines()[-1])["cpu_s"] if curve.exists() else 0.0
     began = time.process_time()
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if now.metrics:
             row = {"phase": now.phase, "step": now.step, "cpu_s": round(before + time.process_time() - began, 1), **now.metrics}
             with open(curve, "a", encoding="utf-8") as file:
@@ -134,33 +132,23 @@ def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder:
     return predictor
 
 
-def fit_floor(frames: list, basis: DensityBasis) -> float:
-    """Percent of the electrons that a fit in the Coulomb metric misses, mean over ``frames``."""
-    return float(np.mean([density_error(fit_density(f.orbitals[0], basis), f.orbitals[0]).percent for f in frames]))
+def fit_floor(labels: list, basis: DensityBasis) -> float:
+    """Percent of the electrons that a fit in the Coulomb metric misses, mean over ``labels``."""
+    return float(np.mean([density_error(fit_density(f.orbitals[0], basis), f.orbitals[0]).percent for f in labels]))
 
 
-def milliseconds(work: Callable[[], object], repetitions: int = 50) -> float:
-    """Median CPU time of ``work``."""
-    times = []
-    for _ in range(repetitions + 5):
-        began = time.process_time()
-        work()
-        times.append(1000 * (time.process_time() - began))
-    return median(times[5:])
-
-
-def judged(line: Line, predictor: Predictor, frames: list) -> dict:
+def judged(line: Line, predictor: Predictor, labels: list) -> dict:
     """The errors of a trained line on held-out frames, its size and its cost."""
-    molecule, network = frames[0].molecules, predictor.density_network
+    molecule, network = labels[0].molecules, predictor.density_network
 
     def density_and_dipole() -> None:
         with torch.no_grad():
             geometry = predictor.geometry(molecule)
             predictor.density(molecule, network(geometry), geometry).dipole()
 
-    errors = objective.evaluate(predictor, frames, density_frames=DENSITY_FRAMES).summary()
-    floor = fit_floor(frames[:FLOOR_FRAMES], predictor.basis) if line.name in ("baseline", "default") else None
-    cost = {"density_ms": milliseconds(density_and_dipole), "forces_ms": milliseconds(lambda: predictor(molecule))}
+    errors = objective.evaluate(predictor, labels, density_frames=DENSITY_FRAMES).summary()
+    floor = fit_floor(labels[:FLOOR_FRAMES], predictor.basis) if line.name in ("baseline", "default") else None
+    cost = {"density_ms": milliseconds(density_and_dipole, 50), "forces_ms": milliseconds(lambda: predictor(molecule), 50)}
     return {"functions": predictor.basis.functions(molecule.numbers), "fit_floor_percent": floor, **cost, **errors}
 
 
@@ -175,27 +163,22 @@ def run(line: Line, known: tuple[Dataset, Dataset], judge: list, out: Path, exam
     predictor = trained(line, parts, basis, folder)
     errors = judged(line, predictor, judge)
     model, plan = settings_of(line)
-    about = {"hardware": f"{processor()}, one thread, torch {torch.__version__}", "cpu_s": round(time.process_time() - began)}
+    about = {"hardware": machine_line(), "cpu_s": round(time.process_time() - began)}
     settings = {"model": model.model_dump(), "train": plan.model_dump(mode="json"), "frames": line.frames, "basis": line.basis}
     return {"line": line.name, "change": line.change, **errors, **about, "settings": settings}
 
 
-def table(results: list[dict]) -> str:
-    """The results as Markdown."""
+def table(results: list[dict]) -> Table:
+    """Errors and costs, a row a line."""
     columns = {
         "line": "line", "change": "what is different", "density_error_percent": "density, %", "dipole_mae_D": "dipole, D",
         "force_mae_meV_per_A": "forces, meV/A", "energy_mae_meV": "energy, meV", "density_ms": "density, ms", "cpu_s": "CPU, s",
     }  # fmt: skip
-
-    def cell(value: object) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    rows = [list(columns.values()), ["---"] * len(columns)] + [[cell(r[key]) for key in columns] for r in results]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return Table(list(columns.values()), [[r[key] for key in columns] for r in results])
 
 
-def curves(out: Path, names: list[str]) -> str:
-    """Density error on validation frames, in percent, against steps and CPU seconds, as Markdown."""
+def curves(out: Path, names: list[str]) -> Table:
+    """Density error on validation frames, in percent, against steps and CPU seconds."""
     found = {}
     for name in names:
         file = out / name / "curve.jsonl"
@@ -204,9 +187,7 @@ def curves(out: Path, names: list[str]) -> str:
         rows = [row for row in rows if row["phase"] in before]
         found[name] = {before[r["phase"]] + r["step"]: f"{r['density_error_percent']:.3f} ({r['cpu_s']:.0f} s)" for r in rows}
     steps = sorted({step for row in found.values() for step in row})
-    head = [["line", *map(str, steps)], ["---"] * (1 + len(steps))]
-    rows = [[name, *(row.get(step, "") for step in steps)] for name, row in found.items() if row]
-    return "\n".join(f"| {' | '.join(row)} |" for row in head + rows)
+    return Table(["line", *map(str, steps)], [[name, *(row.get(step, "") for step in steps)] for name, row in found.items() if row])
 
 
 def _line(name: str) -> Line:
@@ -214,33 +195,30 @@ def _line(name: str) -> Line:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Train what is missing, judge, print."""
     names = [line.name for line in LINES]
-    parser.add_argument("--lines", nargs="*", choices=names, default=names, metavar="LINE", help=", ".join(names))
-    parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--examples", type=Path, help="folder of fitted densities; OUT/examples by default")
-    parser.add_argument("--labels", type=Path, default=Path("labels/ethanol"))
-    parser.add_argument("--table", action="store_true")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/ablations")
+    options.add_argument("--lines", nargs="*", choices=names, default=names, metavar="LINE", help=", ".join(names))
+    options.add_argument("--examples", type=Path, help="folder of fitted densities; OUT/examples by default")
+    options.add_argument("--table", action="store_true")
+    chosen = options.parse_args()
     torch.set_num_threads(1)
-    file = chosen.out / "results.jsonl"
-    results = [json.loads(row) for row in file.read_text().splitlines()] if file.exists() else []
-    if not chosen.table:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-        known = held_out(store.read(chosen.labels / "start_500K.h5", *sorted(chosen.labels.glob("training_500K.*.h5"))), 0.06, SEED)
-        judge = [label.properties for label in store.read(chosen.labels / "heldout_500K.001.h5")]
-        third = len(judge) // DENSITY_FRAMES
-        judge = [f for start in range(third) for f in judge[start::third]]  # the first twenty are spread over all trajectories
-        done = {r["line"] for r in results}
-        for name in [name for name in chosen.lines if name not in done]:
-            results.append(run(_line(name), known, judge, chosen.out, chosen.examples or chosen.out / "examples"))
-            with open(file, "a", encoding="utf-8") as handle:
-                handle.write(json.dumps(results[-1]) + "\n")
-            print(json.dumps({k: v for k, v in results[-1].items() if k != "settings"}), flush=True)
+    done = {name: chosen.out / name / "result.json" for name in names}
+    lines = [name for name in names if (done[name].exists() if chosen.table else name in chosen.lines)]
+    known = held_out(frames(*ETHANOL_500K), 0.06, SEED)
+    judge = spread((label.properties for label in frames("ethanol/heldout_500K")), DENSITY_FRAMES)
+    results = []
+    for name in lines:
+        work = partial(run, _line(name), known, judge, chosen.out, chosen.examples or chosen.out / "examples")
+        results.append(once(done[name], work))
+        print(json.dumps({k: v for k, v in results[-1].items() if k != "settings"}), flush=True)
     if results:
         print(f"{results[0]['hardware']}; steps {DENSITY} + {POINTS} + {ENERGY}, 8 frames a step; {DENSITY_FRAMES} frames for the density")
-        print(table(sorted(results, key=lambda r: names.index(r["line"]))))
-        print(f"density error on the validation frames, %, after so many steps (and CPU seconds)\n{curves(chosen.out, chosen.lines)}")
+        tables = {"lines": table(results), "curves": curves(chosen.out, lines)}
+        print(tables["lines"].markdown())
+        print(f"density error on the validation frames, %, after so many steps (and CPU seconds)\n{tables['curves'].markdown()}")
+        if chosen.record:
+            record("ablations", tables, {"steps": (DENSITY, POINTS, ENERGY), "density_frames": DENSITY_FRAMES})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ and settings; writes OUT/results.json.
 """
 
 import argparse
-import json
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -17,14 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from experiment import ETHANOL_500K, LABELS, ROOT, Table, conclude, frames, machine_line, parser, training_options, write
 
 from densnet import units
-from densnet.cli.evaluate import calibration_rows
-from densnet.cli.fitting import train_on
-from densnet.cli.forces import force_function
-from densnet.cli.prepare import prepare
-from densnet.cli.timing import processor
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
@@ -32,12 +26,17 @@ from densnet.molecules import Molecules
 from densnet.reference import campaign, geometries
 from densnet.reference.geometries import Frame
 from densnet.settings import parse
+from densnet.simulation.ensembles import Langevin
 from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
 from densnet.training import objective
 from densnet.training.settings import TrainSettings
+from densnet.workflow.evaluation import calibration_rows
+from densnet.workflow.fitting import train_on
+from densnet.workflow.forces import force_function
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
-START = LABELS.parent.parent / "examples" / "geometries" / "ethanol.xyz"
+START = ROOT / "examples" / "geometries" / "ethanol.xyz"
 TEMPERATURE, POINTS, FIRST_TRAJECTORY = 700.0, 4000, 400
 PICKS = ("uncertain", "random")
 
@@ -127,77 +126,73 @@ def retrained(arguments: argparse.Namespace, name: str, extra: Dataset, parts: l
     return predictor
 
 
-def table(results: dict) -> str:
-    """Markdown: a row a model and test set."""
-    lines = ["| model | frames | energy, meV | forces, meV/A | dipole, mD | expected forces rms / found |", "|---|---|---|---|---|---|"]
+def table(results: dict) -> Table:
+    """A row a model and test set."""
+    rows = []
     for name, sets in results.items():
         for test, row in sets.items():
             known = row["calibration"].get("forces")
             ratio = "-" if known is None else f"{known['rms_deviation']:.1f} / {known['rms_error']:.1f}"
-            lines.append(
-                f"| {name} | {row['frames']} of {test} | {row['energy_mae_meV']:.2f} | {row['force_mae_meV_per_A']:.2f} "
-                f"| {1000 * row['dipole_mae_D']:.1f} | {ratio} |"
+            rows.append(
+                [name, f"{row['frames']} of {test}", row["energy_mae_meV"], row["force_mae_meV_per_A"], 1000 * row["dipole_mae_D"], ratio]
             )
-    return "\n".join(lines)
+    return Table(["model", "frames", "energy, meV", "forces, meV/A", "dipole, mD", "expected forces rms / found"], rows)
 
 
 def arguments_of() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
-    parser.add_argument("--out", type=Path, default=Path("runs/active-learning"))
-    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-model/examples"), help="densities on points")
-    parser.add_argument("--training", type=Path, nargs="*", help="labels the model was trained on; those of labels/ethanol by default")
-    parser.add_argument("--lists", type=Path, default=LABELS, help="where frame lists and sealed labels of the picks go")
-    parser.add_argument("--tests", nargs="*", default=["heldout_700K", "heldout_500K", "heldout_300K"])
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--replicas", type=int, default=16)
-    parser.add_argument("--duration-ps", type=float, default=2.0)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--limit", type=int, default=0, help="use only so many frames of each set (a quick look)")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="of the training")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of the training")
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    options = parser(__doc__, "runs/active-learning")
+    training_options(options, "runs/ethanol-model/examples")
+    options.set_defaults(threads=1, workers=1)
+    options.add_argument("model")
+    options.add_argument("--training", type=Path, nargs="*", help="labels the model was trained on; those of labels/ethanol by default")
+    options.add_argument("--lists", type=Path, default=LABELS / "ethanol", help="where frame lists and sealed labels of the picks go")
+    options.add_argument("--tests", nargs="*", default=["heldout_700K", "heldout_500K", "heldout_300K"])
+    options.add_argument("--count", type=int, default=40)
+    options.add_argument("--replicas", type=int, default=16)
+    options.add_argument("--duration-ps", type=float, default=2.0)
+    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--learning-rate", type=float, default=1e-3)
+    options.add_argument("--limit", type=int, default=0, help="use only so many frames of each set (a quick look)")
+    options.add_argument("--seed", type=int, default=1)
+    return options.parse_args()
 
 
 def main() -> None:
     chosen = arguments_of()
     chosen.out.mkdir(parents=True, exist_ok=True)
     predictor, spacing = load(chosen.model), 25.0
-    print(f"{processor()}, {chosen.threads} threads; torch {torch.__version__}; {vars(chosen)}")
+    print(f"{machine_line()}; {vars(chosen)}")
     lists = {name: chosen.lists / f"{name}_700K.extxyz" for name in PICKS}
     if not all(path.exists() for path in lists.values()):
         motion = SimulateSettings(
             temperature=TEMPERATURE, replicas=chosen.replicas, duration_ps=chosen.duration_ps, thermalise_ps=0.5, thermalise_friction=10.0,
-            ensemble="langevin", friction=5.0, sample_every=10, checkpoint_every=1000, threads=1, seed=chosen.seed,
+            ensemble=Langevin(friction=5.0), sample_every=10, checkpoint_every=1000, threads=1, seed=chosen.seed,
         )  # fmt: skip
-        frames = pool(predictor, motion, chosen.out, spacing)
-        uncertainty = expected(predictor, frames)
-        picks = pick(frames, uncertainty, chosen.count, round(100 / spacing), chosen.seed)
+        visited = pool(predictor, motion, chosen.out, spacing)
+        uncertainty = expected(predictor, visited)
+        picks = pick(visited, uncertainty, chosen.count, round(100 / spacing), chosen.seed)
         for name, indices in picks.items():
-            about = {"made by": "benchmarks/active_learning.py", "pick": name, "pool": len(frames), **motion.model_dump(mode="json")}
-            geometries.write(lists[name], [frames[i] for i in indices], about)
+            about = {"made by": "benchmarks/active_learning.py", "pick": name, "pool": len(visited), **motion.model_dump(mode="json")}
+            geometries.write(lists[name], [visited[i] for i in indices], about)
             print(f"{name}: expected force error {uncertainty[indices].mean() / units.MEV_PER_ANGSTROM:.1f} meV/A")
     picked = {name: labelled(f"{name}_700K", chosen.out, chosen.lists, chosen.workers) for name in PICKS}
-    tests = {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}
+    tests = {name: frames(f"ethanol/{name}") for name in chosen.tests}
     former = plan_of(chosen, predictor.provenance.get("training", {}))
-    given = chosen.training or [LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))]
-    known, watched = held_out(store.read(*given), former.validation_fraction, former.seed)
+    given = store.read(*chosen.training) if chosen.training else frames(*ETHANOL_500K)
+    known, watched = held_out(given, former.validation_fraction, former.seed)
     if chosen.limit:
         known, watched = (part.select(range(min(chosen.limit, len(part)))) for part in (known, watched))
         tests = {name: labels.select(range(min(chosen.limit, len(labels)))) for name, labels in tests.items()}
     results = {"before": judge(predictor, {**tests, **picked})}
-    print(table(results), flush=True)
+    print(table(results).markdown(), flush=True)
     for name, extra in {"no new frames": Dataset([]), **{f"{name} frames": picked[name] for name in PICKS}}.items():
         unseen = {pick: labels for pick, labels in picked.items() if labels is not extra}
         results[name] = judge(retrained(chosen, name.replace(" ", "-"), extra, [known, watched]), {**tests, **unseen})
-        print(table({name: results[name]}), flush=True)
+        print(table({name: results[name]}).markdown(), flush=True)
         settings = {key: str(value) for key, value in vars(chosen).items()}
-        (chosen.out / "results.json").write_text(json.dumps({"settings": settings, **results}, indent=1))
-    print(table(results))
+        write(chosen.out / "results.json", {"settings": settings, **results})
+    conclude(chosen, "active_learning", {"all": table(results)})
 
 
 if __name__ == "__main__":

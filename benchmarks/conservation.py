@@ -11,18 +11,15 @@ trajectory, forces against central differences of the energy, and the Hessian ag
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import time
 from pathlib import Path
 
 import torch
-from measuring import machine, machine_line, markdown, write
+from experiment import Table, machine, machine_line, parser, record, write
 from torch import Tensor
 
 from densnet import units
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.model import shipped as shipped_models
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
@@ -30,6 +27,8 @@ from densnet.observables.response import slopes
 from densnet.reference import shipped
 from densnet.reference.geometries import read
 from densnet.simulation.run import SimulateSettings, SimulationStopped, Trajectory, read_trajectory, simulate
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 STEPS = {torch.float64: 1e-4, torch.float32: 4e-3}
 """bohr, of the central differences: where the error of the step and that of rounding are both small."""
@@ -108,12 +107,11 @@ def run(model: str, geometry: Path, settings: SimulateSettings, precision: torch
         return folder / "trajectory.h5", str(stop)
 
 
-def report(found: dict) -> str:
-    """Two tables."""
+def report(found: dict) -> tuple[dict[str, Table], str]:
+    """Two tables, and what else is to be said."""
     kept, checked = found["conserved"], found["checks"]
     error = "" if kept["drift_error"] is None else f" +- {kept['drift_error']:.4f}"
     first = [
-        ["replicas x ps", f"{kept['replicas']} x {kept['picoseconds']:.4g}"],
         ["mean temperature, K", f"{kept['temperature_K']:.0f}"],
         ["drift, mean of the replicas, meV/atom/ps", f"{kept['drift_mean']:+.5f}{error}"],
         ["drift, worst replica, meV/atom/ps", f"{kept['drift_worst']:+.5f}"],
@@ -130,40 +128,43 @@ def report(found: dict) -> str:
         f"{checked['geometries']} geometries of the trajectory, forces of {checked['float64']['forces_rms']:.0f} meV/A rms; "
         f"float32 against float64 forces: rms {checked['rounding_rms']:.2g}, largest {checked['rounding_largest']:.2g} meV/A"
     )
-    return f"{markdown(['', ''], first)}\n\n{markdown(head, second)}\n\n{tail}"
+    return {"energy": Table(["", f"{kept['replicas']} x {kept['picoseconds']:.4g} ps"], first), "forces": Table(head, second)}, tail
 
 
 def main() -> None:
     """Run, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ethanol", help="model file or shipped name")
-    parser.add_argument("--geometry", type=Path, help="xyz file of the conformers; those of the shipped molecule by default")
-    parser.add_argument("--replicas", type=int, default=4)
-    parser.add_argument("--picoseconds", type=float, default=100.0)
-    parser.add_argument("--thermalise", type=float, default=2.0, help="ps of Langevin dynamics before")
-    parser.add_argument("--timestep", type=float, default=0.5, help="fs")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", choices=("float32", "float64"), default="float32", help="of the networks")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--geometries", type=int, default=10, help="at which the forces are checked")
-    parser.add_argument("--out", type=Path, default=Path("runs/conservation"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/conservation")
+    options.add_argument("--model", default="ethanol", help="model file or shipped name")
+    options.add_argument("--geometry", type=Path, help="xyz file of the conformers; those of the shipped molecule by default")
+    options.add_argument("--replicas", type=int, default=4)
+    options.add_argument("--picoseconds", type=float, default=100.0)
+    options.add_argument("--thermalise", type=float, default=2.0, help="ps of Langevin dynamics before")
+    options.add_argument("--timestep", type=float, default=0.5, help="fs")
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--precision", choices=("float32", "float64"), default="float32", help="of the networks")
+    options.add_argument("--compile", action="store_true")
+    options.add_argument("--geometries", type=int, default=10, help="at which the forces are checked")
+    chosen = options.parse_args()
     keep_memory()
     torch.set_num_threads(1)
     settings = SimulateSettings(
         replicas=chosen.replicas, duration_ps=chosen.picoseconds, thermalise_ps=chosen.thermalise, timestep_fs=chosen.timestep,
         sample_every=4, threads=chosen.threads, compile=chosen.compile,
     )  # fmt: skip
-    kind = f"{chosen.precision}{'-compiled' if chosen.compile else ''}-{chosen.timestep:g}fs"
-    name = f"{Path(chosen.model).stem}-{chosen.replicas}x{chosen.picoseconds:g}ps-{kind}"
+    form = f"{chosen.precision}{'-compiled' if chosen.compile else ''}-{chosen.timestep:g}fs"
+    name = f"{Path(chosen.model).stem}-{chosen.replicas}x{chosen.picoseconds:g}ps-{form}"
     geometry = chosen.geometry or shipped.geometries(chosen.model)
     print(f"model `{chosen.model}`, {name}; {machine_line()}", flush=True)
     path, stopped = run(chosen.model, geometry, settings, getattr(torch, chosen.precision), chosen.out / name)
     found = {"model": chosen.model, **machine(), "settings": settings.model_dump(mode="json"), "precision": chosen.precision}
     trajectory = read_trajectory(path)
     found |= {"stopped": stopped, "conserved": conserved(trajectory), "checks": checks(chosen.model, trajectory, chosen.geometries)}
-    print(report(found))
+    tables, tail = report(found)
+    print("\n\n".join([*(table.markdown() for table in tables.values()), tail]))
     write(chosen.out / f"{name}.json", found)
+    if chosen.record:
+        size = f"{chosen.replicas}x{chosen.picoseconds:g}ps"
+        record("conservation", {f"{kind}-{size}": table for kind, table in tables.items()}, vars(chosen))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ other temperatures. Writes OUT.json and OUT.png.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from experiment import Table, conclude, parser, write
 from matplotlib.axes import Axes
-from measuring import markdown, write
 from numpy.typing import NDArray
 
 from densnet import units
@@ -36,6 +35,7 @@ COUNTS = (1, 4, 16, 32)
 DEPTHS = (512.0, 1024.0, 2048.0, 4096.0, 8192.0)
 WINDOW = 2048.0
 SETTINGS = InfraredSettings(maximum=4200.0)
+HIGHEST = 4000.0  # cm^-1, no O-H stretch lies higher
 
 
 @dataclass(frozen=True)
@@ -62,34 +62,36 @@ def pieces(runs: list[Trajectory], length_ps: float) -> list[Piece]:
 
 
 def spectrum(parts: list[Piece], run: Trajectory, depth: float = WINDOW) -> Spectrum:
-    """The mean over stretches."""
-    sampling = Sampling(run.sample_step, run.time_step, np.array([part.temperature for part in parts]))
+    """Mean power of stretches over their mean temperature."""
+    sampling = Sampling(run.sample_step, run.time_step, np.array([part.temperature for part in parts]), HIGHEST)
     return from_series(np.stack([p.dipole for p in parts]), sampling, settings=SETTINGS.model_copy(update={"depth": depth}))
 
 
-def whole_spectra(runs: list[Trajectory]) -> list[Spectrum]:
-    """One of each trajectory, in the order of `pieces`' numbers."""
-    every = []
+def whole_spectra(runs: list[Trajectory]) -> tuple[list[Spectrum], list[float]]:
+    """One of each trajectory, and its mean temperature (K), in the order of `pieces`' numbers: a spectrum of several weights them by it."""
+    every, temperatures = [], []
     for run in runs:
-        sampling = Sampling(run.sample_step, run.time_step, run.temperature.numpy().mean(1))
-        found = from_series(run.dipole.numpy(), sampling, settings=SETTINGS)
-        every += [Spectrum(found.axis, row) for row in found.replicas.intensity]
-    return every
+        for dipole, temperature in zip(run.dipole.numpy(), run.temperature.mean(1).tolist()):
+            sampling = Sampling(run.sample_step, run.time_step, temperature, HIGHEST)
+            every.append(from_series(dipole[None], sampling, settings=SETTINGS))
+            temperatures.append(temperature)
+    return every, temperatures
 
 
 def likeness(count: int, length: float, runs: list[Trajectory]) -> dict | None:
     """How far samples of ``count`` stretches of ``length`` ps are from all the others; None if there are not two samples."""
-    stretches, every = pieces(runs, length), whole_spectra(runs)
+    stretches, (every, temperatures) = pieces(runs, length), whole_spectra(runs)
     samples = [stretches[k : k + count] for k in range(0, len(stretches) - count + 1, count)]
     samples = [sample for sample in samples if len({piece.trajectory for piece in sample}) == count][:40]
     if len(samples) < 2:
         return None
     rows = []
     for sample in samples:
-        other = [s.intensity for number, s in enumerate(every) if number not in {piece.trajectory for piece in sample}]
+        other = [number for number in range(len(every)) if number not in {piece.trajectory for piece in sample}]
         if not other:
             return None
-        others = Spectrum(every[0].axis, np.mean(other, axis=0))
+        weights = [temperatures[number] for number in other]
+        others = Spectrum(every[0].axis, np.average([every[number].intensity for number in other], axis=0, weights=weights))
         own = np.sqrt(len(other) / (len(other) + count))
         found = spectrum(sample, runs[0])
         alike = compare(found, others)
@@ -178,11 +180,10 @@ def draw(rows: list[dict], runs: list[Trajectory], path: Path) -> None:
 
 def main() -> None:
     """Cut up, compare, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trajectories", type=Path, nargs="+", help="folders of runs at one temperature; the first has the most replicas")
-    parser.add_argument("--temperatures", type=Path, nargs="*", default=[], help="folders of runs at other temperatures")
-    parser.add_argument("--out", type=Path, default=Path("runs/convergence"), help="stem of the files written")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/convergence")
+    options.add_argument("trajectories", type=Path, nargs="+", help="folders of runs at one temperature; the first has the most replicas")
+    options.add_argument("--temperatures", type=Path, nargs="*", default=[], help="folders of runs at other temperatures")
+    chosen = options.parse_args()
     folders = [path for path in chosen.trajectories if path.is_dir()]  # a pattern finds the JSON files beside them too
     runs = [read_trajectory(path, motion=False) for path in folders]
     rows = [row for length in LENGTHS for count in COUNTS if (row := likeness(count, length, runs))]
@@ -192,10 +193,11 @@ def main() -> None:
         claimed = row["claimed_percent"] or dict.fromkeys(BANDS)
         alike = [row[key] for key in ("replicas", "ps", "samples", "similarity", "pearson")]
         cells.append([*alike, *row["error_percent"].values(), *claimed.values()])
-    print(markdown(head, cells))
+    tables = {"length": Table(head, cells)}
     windows = [window(depth, runs) for depth in DEPTHS]
     head = ["window, fs", "line width, cm^-1", "highest point, cm^-1", "height", "its error, %", "lowest point, %"]
-    print("\n" + markdown([*head, *(f"{b}, km/mol" for b in BANDS)], [[*list(w.values())[:-1], *w["integrals"].values()] for w in windows]))
+    cells = [[*list(w.values())[:-1], *w["integrals"].values()] for w in windows]
+    tables["window"] = Table([*head, *(f"{b}, km/mol" for b in BANDS)], cells)
     warm = [temperature(path) for path in chosen.temperatures]
     if warm:
         head = ["K", *(f"{band}: centroid, cm^-1" for band in BANDS), *(f"{band}, km/mol" for band in BANDS)]
@@ -204,9 +206,10 @@ def main() -> None:
              *(f"{b['integral']:.1f} +- {b['error']:.1f}" for b in w["bands"].values())]
             for w in warm
         ]  # fmt: skip
-        print("\n" + markdown(head, told))
+        tables["temperature"] = Table(head, told)
     draw(rows, runs, chosen.out.with_suffix(".png"))
     write(chosen.out.with_suffix(".json"), {"samples": rows, "windows": windows, "temperatures": warm, "runs": [p.name for p in folders]})
+    conclude(chosen, "convergence", tables)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ weights, settings of the model `--like`; medians of CPU time, largest resident m
 process of its own.
 """
 
-import argparse
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,15 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from chains import alkane, copies, known, thiophenes, untrained
+from chains import alkane, copies, known, untrained
+from experiment import Table, conclude, machine_line, parser
 from measuring import WARM_UP, apart, peak_above_now
 
-from densnet.cli.main import keep_memory
-from densnet.cli.timing import processor
 from densnet.dataset.dataset import formula
 from densnet.density.promolecule import shipped
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
+from densnet.workflow.process import keep_memory
 
 PARTS = ("free atoms", "geometry", "layers", "head", "charges", "dipole")
 LINEAR_FROM = 98
@@ -72,10 +72,10 @@ def measure(molecules: Molecules, like: str, calls: int) -> Cost:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=60)
-    parser.add_argument("--like", default="ethanol")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--calls", type=int, default=60)
+    options.add_argument("--like", default="ethanol")
+    chosen = options.parse_args()
     jobs = {
         "ethanol": known("ethanol"),
         "ethanol, batch of 64": copies(known("ethanol"), 64),
@@ -83,22 +83,26 @@ def main() -> None:
         "thiophene 12-mer": thiophenes(12),
     }
     settings = load(chosen.like).settings.density
-    print(f"{processor()}, one thread, torch {torch.__version__}; settings of `{chosen.like}`, {settings}; medians of {chosen.calls} calls")
-    print(f"| molecule | atoms | functions | neighbours | ms a call | ms a frame | {' | '.join(f'{p}, %' for p in PARTS)} | memory, MB |")
-    print(f"|{'---|' * (7 + len(PARTS))}")
-    costs = apart(measure, [(molecules, chosen.like, chosen.calls) for molecules in jobs.values()])
+    torch.set_num_threads(1)
+    print(f"{machine_line()}; settings of `{chosen.like}`, {settings}; medians of {chosen.calls} calls")
+    head = ["molecule", "atoms", "functions", "neighbours", "ms a call", "ms a frame", *(f"{p}, %" for p in PARTS), "memory, MB"]
+    rows, costs = [], apart(measure, [(molecules, chosen.like, chosen.calls) for molecules in jobs.values()])
     for (name, molecules), cost in zip(jobs.items(), costs):
-        shares = " | ".join(f"{100 * p / sum(cost.parts):.0f}" for p in cost.parts)
-        print(f"| {name} | {len(molecules.numbers) // molecules.count} | {cost.functions} | {cost.neighbours:.1f} | {cost.total:.2f} | "
-              f"{cost.total / molecules.count:.2f} | {shares} | {cost.memory:.0f} |", flush=True)  # fmt: skip
+        shares = [round(100 * part / sum(cost.parts)) for part in cost.parts]
+        size = [len(molecules.numbers) // molecules.count, cost.functions, cost.neighbours]
+        rows.append([name, *size, cost.total, cost.total / molecules.count, *shares, round(cost.memory)])
+    tables = {"molecules": Table(head, rows)}
     chains = [alkane(n) for n in (1, 2, 4, 8, 16, 32, 64, 100, 200, 400)]
     costs = list(apart(measure, [(m, chosen.like, chosen.calls) for m in chains]))
-    print("\n| alkane | atoms | neighbours | ms | ms an atom |\n|---|---|---|---|---|")
-    for molecule, cost in zip(chains, costs):
-        atoms = len(molecule.numbers)
-        print(f"| {formula(molecule.numbers)} | {atoms} | {cost.neighbours:.1f} | {cost.total:.2f} | {cost.total / atoms:.3f} |")
+    sizes = [len(chain.numbers) for chain in chains]
+    columns = {
+        "atoms": sizes, "neighbours": [cost.neighbours for cost in costs], "ms": [cost.total for cost in costs],
+        "ms an atom": [cost.total / atoms for cost, atoms in zip(costs, sizes)],
+    }  # fmt: skip
+    tables["alkanes"] = Table(["", *(formula(chain.numbers) for chain in chains)], [[name, *values] for name, values in columns.items()])
     large = [(len(m.numbers), c.total) for m, c in zip(chains, costs) if len(m.numbers) >= LINEAR_FROM]
     exponent = np.polyfit(*np.log(np.array(large)).T, 1)[0]
+    conclude(chosen, "cost", tables)
     print(f"from {large[0][0]} to {large[-1][0]} atoms: time ~ atoms^{exponent:.2f}")
 
 

@@ -13,17 +13,13 @@ variance of the components the best multiple of each explains, and of all three 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from ablations import picked
-from measuring import machine_line, markdown
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, parser
 from torch import Tensor
 
 from densnet import units
-from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.density.gaussians import charges, coulomb_radial, pair_blocks
 from densnet.density.promolecule import shipped
@@ -31,7 +27,6 @@ from densnet.model.predictor import Predictor, load
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.training.stages import along_atoms, freeze
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 TERMS = ("atoms", "linear", "quadratic")
 NUCLEUS = 1e6
 """Exponent of the Gaussian that stands for a nucleus, 1 / bohr^2."""
@@ -85,13 +80,13 @@ def explained(inputs: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray
 
 def main() -> None:
     """Compute, regress, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ethanol")
-    parser.add_argument("--frames", type=int, default=150)
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--model", default="ethanol")
+    options.add_argument("--frames", type=int, default=150)
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     model = load(chosen.model).requires_grad_(False)
-    labels = picked(store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))), chosen.frames)
+    labels = picked(frames(*ETHANOL_500K), chosen.frames)
     known = [label.properties for label in labels]
     found = [terms(model, own.molecules) for own in known]
     energies = np.stack([energy.numpy() for energy, _ in found])
@@ -107,7 +102,8 @@ def main() -> None:
         own = explained(energies[:, names] - energies[:, names].mean(0), energy - energy.mean())[0]
         title = " + ".join(f"{factor:.2g} {TERMS[k]}" for factor, k in zip(factors, names))
         rows.append([title, float(energies[:, names[0]].std() / units.MEV), share, own])
-    print(markdown(["best combination", "spread of the first, meV", "forces explained, %", "energy explained, %"], rows))
+    table = Table(["best combination", "spread of the first, meV", "forces explained, %", "energy explained, %"], rows)
+    conclude(chosen, "electrostatics", {"terms": table})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ are kept in `--examples`. Judged on trajectories held out.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,13 +24,9 @@ from statistics import mean
 
 import torch
 from ablations import picked
-from measuring import machine, machine_line, markdown, write
+from experiment import ETHANOL_500K, Table, conclude, frames, machine, machine_line, once, parser, training_options, write
 from projections import expanded, with_probes
 
-from densnet.cli.fitting import FITTED, untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.train import held_out
-from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.density_network import DensityOutput
 from densnet.model.predictor import Predictor, load
@@ -41,8 +36,10 @@ from densnet.training import fit
 from densnet.training.examples import Example, FrozenDensity
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import energy_stage, freeze, joint_stage
+from densnet.workflow.fitting import FITTED, untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS = 4000
 Frames = dict[str, list[Example]]
 Read = Callable[[Predictor, Molecules], FrozenDensity]
@@ -56,10 +53,10 @@ def constant(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
     return FrozenDensity(DensityOutput(mean, widths), mean.new_zeros(3 * len(element), mean.numel() + widths.numel()))
 
 
-def shuffled(frames: Frames) -> Read:
+def shuffled(sets: Frames) -> Read:
     """The density of the next frame but six of the same set, which is of another trajectory or long after."""
     other = {}
-    for part in frames.values():
+    for part in sets.values():
         for number, example in enumerate(part):
             other[id(example.properties.molecules)] = part[(number + len(part) // 2) % len(part)].properties.molecules
 
@@ -70,9 +67,9 @@ def shuffled(frames: Frames) -> Read:
     return read
 
 
-def fitted(frames: Frames) -> Read:
+def fitted(sets: Frames) -> Read:
     """The label's own coefficients, at the reference exponents."""
-    density = {id(example.properties.molecules): example.properties.density for part in frames.values() for example in part}
+    density = {id(example.properties.molecules): example.properties.density for part in sets.values() for example in part}
 
     def read(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
         coefficients, near = density[id(molecule)].coefficients.float(), freeze(predictor, molecule)
@@ -83,29 +80,27 @@ def fitted(frames: Frames) -> Read:
     return read
 
 
-def started(model: str, frames: Frames, settings: TrainSettings) -> Predictor:
+def started(model: str, sets: Frames, settings: TrainSettings) -> Predictor:
     """Network 1 as it is, network 2 new."""
     former = load(model)
-    predictor = untrained(frames["training"], former.settings, former.basis, settings.seed)
+    predictor = untrained(sets["training"], former.settings, former.basis, settings.seed)
     predictor.density_network.load_state_dict(former.density_network.state_dict())
     return predictor.to(settings.place).train().requires_grad_(True)
 
 
-def line(name: str, folder: Path, frames: Frames, predictor: Predictor, settings: TrainSettings) -> dict:
+def line(name: str, folder: Path, sets: Frames, predictor: Predictor, settings: TrainSettings) -> dict:
     """Errors on each set of held-out frames after a training of ``predictor``."""
-    reads = {"without": constant, "shuffled": shuffled(frames), "fitted": fitted(frames), "projected": expanded}
+    reads = {"without": constant, "shuffled": shuffled(sets), "fitted": fitted(sets), "projected": expanded}
     folder.mkdir(parents=True, exist_ok=True)
     if name == "projected":
-        predictor = with_probes(predictor, frames["training"])
+        predictor = with_probes(predictor, sets["training"])
     stage = partial(energy_stage, predictor, settings=settings, read=reads.get(name))
-    fit.optimise(stage(frames["training"], frames["validation"]), settings.energy, settings, folder, lambda now: None)
+    fit.optimise(stage(sets["training"], sets["validation"]), settings.energy, settings, folder, lambda now: None)
     if name == "joint":
         stage = partial(joint_stage, predictor, settings=settings)
-        fit.optimise(stage(frames["training"], frames["validation"]), settings.joint, settings, folder, lambda now: None)
-    tests = (test for test in frames if test != "training")
-    found = {test: stage(frames["training"][:1], frames[test]).validate() for test in tests}
-    (folder / "result.json").write_text(json.dumps(found))
-    return found
+        fit.optimise(stage(sets["training"], sets["validation"]), settings.joint, settings, folder, lambda now: None)
+    tests = (test for test in sets if test != "training")
+    return {test: stage(sets["training"][:1], sets[test]).validate() for test in tests}
 
 
 def prepared(seed: int, sets: dict[str, Dataset], chosen: argparse.Namespace) -> Frames:
@@ -117,8 +112,8 @@ def prepared(seed: int, sets: dict[str, Dataset], chosen: argparse.Namespace) ->
     return {name: prepare(part, basis, chosen.examples, points=POINTS, fits=fits[name]) for name, part in some.items()}
 
 
-def table(results: dict[str, list[dict]]) -> str:
-    """As Markdown: a row a line, means over the seeds and, for forces, each of them."""
+def table(results: dict[str, list[dict]]) -> Table:
+    """A row a line, means over the seeds and, for forces, each of them."""
     tests = next(iter(results.values()))[0].keys()
     head = ["reads", *(f"{test}, {what}" for test in tests for what in ("meV/A", "each seed", "meV"))]
     rows = []
@@ -128,47 +123,41 @@ def table(results: dict[str, list[dict]]) -> str:
             forces, energies = ([row[test][key] for row in seeds] for key in ("force_mae_meV_per_A", "energy_mae_meV"))
             cells += [mean(forces), ", ".join(f"{f:.3g}" for f in forces), mean(energies)]
         rows.append([name, *cells])
-    return markdown(head, rows)
+    return Table(head, rows)
 
 
 def main() -> None:
     """Train, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     lines = ("density", "without", "shuffled", "fitted", "projected", "joint")
-    parser.add_argument("--model", default="ethanol")
-    parser.add_argument("--lines", nargs="+", choices=lines, default=lines)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--joint-steps", type=int, default=1000)
-    parser.add_argument("--frames", type=int, default=0, help="training frames of network 2; 0 = all")
-    parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
-    parser.add_argument("--out", type=Path, default=Path("runs/energy_inputs"))
-    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-examples"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/energy_inputs")
+    training_options(options, "runs/ethanol-examples")
+    options.add_argument("--model", default="ethanol")
+    options.add_argument("--lines", nargs="+", choices=lines, default=lines)
+    options.add_argument("--seeds", nargs="+", type=int, default=[1])
+    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--joint-steps", type=int, default=1000)
+    options.add_argument("--frames", type=int, default=0, help="training frames of network 2; 0 = all")
+    options.add_argument("--tests", nargs="*", default=["heldout_300K", "heldout_500K"])
+    chosen = options.parse_args()
     torch.set_num_threads(1)
-    model = load(chosen.model)
-    former = model.provenance["training"]
+    former = load(chosen.model).provenance["training"]
     steps = {"energy": {**former["energy"], "steps": chosen.steps}, "joint": {**former["joint"], "steps": chosen.joint_steps}}
     settings = parse(TrainSettings, {**former, **steps, "threads": chosen.threads, "device": chosen.device}, "training of the model")
-    labels = store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5")))
-    sets = dict(zip(("training", "validation"), held_out(labels, settings.validation_fraction, settings.seed)))
-    sets |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in chosen.tests}
+    sets = dict(zip(("training", "validation"), held_out(frames(*ETHANOL_500K), settings.validation_fraction, settings.seed)))
+    sets |= {name: frames(f"ethanol/{name}") for name in chosen.tests}
     count = chosen.frames or len(sets["training"])
     print(f"energy network of `{chosen.model}`, {count} frames, {chosen.steps} steps; {machine_line()}", flush=True)
     results: dict[str, list[dict]] = {name: [] for name in chosen.lines}
     for seed in chosen.seeds:
-        frames = prepared(seed, sets, chosen)
+        examples = prepared(seed, sets, chosen)
         own = settings.model_copy(update={"seed": seed})
         for name in chosen.lines:
             folder = chosen.out / f"{count}-frames-seed-{seed}" / name
-            done = folder / "result.json"
-            known = json.loads(done.read_text()) if done.exists() else line(name, folder, frames, started(chosen.model, frames, own), own)
-            results[name].append(known)
-            print(f"{name}, seed {seed}:", {test: round(row["force_mae_meV_per_A"], 2) for test, row in known.items()}, flush=True)
-    print(table(results))
+            result = once(folder / "result.json", lambda: line(name, folder, examples, started(chosen.model, examples, own), own))  # noqa: B023
+            results[name].append(result)
+            print(f"{name}, seed {seed}:", {test: round(row["force_mae_meV_per_A"], 2) for test, row in result.items()}, flush=True)
     write(chosen.out / "results.json", {**machine(), "steps": chosen.steps, "joint_steps": chosen.joint_steps, "lines": results})
+    conclude(chosen, "energy_inputs", {"few-frames" if chosen.frames else "all-frames": table(results)})
 
 
 if __name__ == "__main__":

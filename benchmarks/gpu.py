@@ -17,26 +17,25 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import median
 
 import torch
 from chains import known, untrained
-from measuring import machine, machine_line, markdown, write
+from experiment import Table, machine, machine_line, markdown_row, parser, record, write
 from torch import Generator
-from training_speed import LABELS, Job
+from training_speed import START, Job
 from training_speed import measure as measure_training
 
 from densnet import units
-from densnet.cli import timing
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.model.graphed import Graphed
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.simulation.initial import deal, maxwell_boltzmann
 from densnet.simulation.integrators import State, Step, init, velocity_verlet
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow import timing
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 REPLICAS = {
     "cuda": {"ethanol": (1, 8, 64, 512, 4096, 16384), "resorcinol": (1, 512)},
@@ -104,22 +103,21 @@ def graph_error(molecule: str) -> float:
     return float((Graphed(predictor, start)(start).forces - predictor(start).forces).abs().max())
 
 
-def table(found: list[Figures]) -> str:
-    """As Markdown."""
+def table(found: list[Figures]) -> Table:
+    """A row a case."""
     head = ["molecule", "replicas", "at once", "", "ms a step", "replica steps a second", "memory, MB"]
     rows = [[f.molecule, f.replicas, f.block, "graph" if f.graph else "eager", f.ms, f.replica_steps_per_s, f.memory] for f in found]
-    return markdown(head, rows)
+    return Table(head, rows)
 
 
 def main() -> None:
     """Measure, print, write; training last, so that a failure there loses nothing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring for each row")
-    parser.add_argument("--block", type=int, default=0, help="replicas computed at once, at most; 0: as `simulate` chooses")
-    parser.add_argument("--frames", type=int, default=64, help="of the training")
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="stem of the file written")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/gpu")
+    options.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    options.add_argument("--seconds", type=float, default=3.0, help="of measuring for each row")
+    options.add_argument("--block", type=int, default=0, help="replicas computed at once, at most; 0: as `simulate` chooses")
+    options.add_argument("--frames", type=int, default=64, help="of the training")
+    chosen = options.parse_args()
     keep_memory()
     torch.set_num_threads(1)
     place = SimulateSettings(device=chosen.device).place
@@ -129,8 +127,8 @@ def main() -> None:
     rows = []
     for molecule, n, graph in cases:
         rows.append(measure(molecule, n, chosen, graph=graph))
-        print(table(rows[-1:]).splitlines()[-1], flush=True)
-    print(f"\n{table(rows)}", flush=True)
+        print(markdown_row(table(rows[-1:]).rows[0]), flush=True)
+    print(f"\n{table(rows).markdown()}", flush=True)
     found = {"device": timing.hardware(place.type), **machine(), "cuda": torch.version.cuda, "steps": [asdict(row) for row in rows]}
     if chosen.device == "cuda":
         found["graph_error"] = {molecule: graph_error(molecule) for molecule in REPLICAS["cuda"]}
@@ -139,12 +137,15 @@ def main() -> None:
     write(path, found)
     found["training"] = []
     for phase, recorded in ((phase, way) for phase in ("points", "energy") for way in ways):
-        job = Job(phase, recorded, "ethanol", LABELS, chosen.frames, 60, chosen.out / "examples", chosen.device)
+        job = Job(phase, recorded, "ethanol", START, chosen.frames, 60, chosen.out / "examples", chosen.device)
         speed = measure_training(job)
         way = "graph" if recorded else "eager"
         print(f"training, {phase}, {way}: {speed.frames_per_s:.0f} frames a second, {speed.batch} a step", flush=True)
         found["training"].append({"phase": phase, "graph": recorded, **asdict(speed)})
         write(path, found)
+    if chosen.record:
+        rates = [[one["phase"], "graph" if one["graph"] else "eager", one["frames_per_s"]] for one in found["training"]]
+        record("gpu", {"steps": table(rows), "training": Table(["phase", "", "frames/s"], rates)}, vars(chosen) | {"gpu": found["device"]})
 
 
 if __name__ == "__main__":

@@ -23,17 +23,19 @@ from unittest.mock import patch
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from chains import DEFAULT, alkane, copies, known, thiophenes, untrained
+from chains import DEFAULT, alkane, copies, known, untrained
+from experiment import Table, machine, machine_line, markdown_row, parser, record, write
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, NullFormatter
-from measuring import apart, machine, machine_line, markdown, markdown_row, milliseconds, peak_above_now, write
+from measuring import apart, milliseconds, peak_above_now
 
-from densnet.cli.main import keep_memory
 from densnet.model import predictor as predictor_module
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.report import style
 from densnet.simulation.blocks import Blocks
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow.process import keep_memory
 
 RINGS = (1, 2, 3, 4, 6, 8, 12, 24, 48, 96, 143)
 CARBONS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 400)
@@ -95,7 +97,7 @@ def series(name: str, batches: list[Molecules], chosen: argparse.Namespace, *, b
     """Measured and printed; exponents of time and memory."""
     axis = "replicas" if batches[-1].count > 1 else "atoms"
     sizes, found = [m.count if axis == "replicas" else len(m.numbers) for m in batches], []
-    print(f"\n{name}\n\n{markdown([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], [])}")
+    print(f"\n{name}\n\n{Table([axis, 'ms', f'ms, each of the {axis}', 'memory, MB'], []).markdown()}")
     for size, g in zip(sizes, apart(measure, [(batch, chosen.like, chosen.calls, int(blocks)) for batch in batches])):
         print(markdown_row([size, g.ms, g.ms / size, g.memory]), flush=True)
         found.append(g)
@@ -112,11 +114,23 @@ def crossings(chosen: argparse.Namespace) -> dict:
         times = np.array([pairs(m, chosen.like, chosen.calls) for m in molecules]).T.tolist()
         atoms = [len(m.numbers) for m in molecules]
         head = ["atoms", "one: all pairs, ms", "neighbour list", f"{BATCH}: all pairs, ms", "neighbour list"]
-        print(f"\n{name}\n\n{markdown(head, [list(row) for row in zip(atoms, *times)])}")
+        table = Table(head, [list(row) for row in zip(atoms, *times)])
+        print(f"\n{name}\n\n{table.markdown()}")
         single, batch = crossing(atoms, *times[:2]), crossing(atoms, *times[2:])
         print(f"\nthe neighbour list is the faster one from {single:.0f} atoms on (batches of {BATCH}: {batch:.0f})", flush=True)
         found[name] = {"atoms": atoms, "ms": times, "crossing": single, "crossing_of_batches": batch}
     return found
+
+
+def tables(found: dict) -> dict[str, Table]:
+    """Each series, and all pairs beside the neighbour list."""
+    made = {}
+    for name in ("thiophenes", "alkanes", "replicas", "blocks"):
+        axis, sizes, points = (found[name][key] for key in ("axis", "sizes", "points"))
+        rows = [[size, point["ms"], point["ms"] / size, point["memory"]] for size, point in zip(sizes, points)]
+        made[name] = Table([axis, "ms", f"ms, each of the {axis}", "memory, MB"], rows)
+    head = ["atoms", "one: all pairs, ms", "neighbour list", f"{BATCH}: all pairs, ms", "neighbour list"]
+    return made | {f"{name}-pairs": Table(head, [list(r) for r in zip(p["atoms"], *p["ms"])]) for name, p in found["pairs"].items()}
 
 
 def axes_of(axes: Axes, title: str, across: str, up: str) -> None:
@@ -163,12 +177,11 @@ def draw(found: dict, path: Path) -> None:
 
 def main() -> None:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=30)
-    parser.add_argument("--like", default=DEFAULT, help="model file or shipped name whose sizes are used")
-    parser.add_argument("--out", type=Path, default=Path("runs/growth"), help="stem of the files written")
-    parser.add_argument("--small", action="store_true", help="only the smallest sizes, to see whether it works")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/growth")
+    options.add_argument("--calls", type=int, default=30)
+    options.add_argument("--like", default=DEFAULT, help="model file or shipped name whose sizes are used")
+    options.add_argument("--small", action="store_true", help="only the smallest sizes, to see whether it works")
+    chosen = options.parse_args()
     keep_memory()
     torch.set_num_threads(1)
     few = slice(3 if chosen.small else None)
@@ -186,6 +199,8 @@ def main() -> None:
     draw(found, chosen.out.with_suffix(".png"))
     about = {**machine(), "like": chosen.like, "settings": settings.model_dump(), "calls": chosen.calls}
     write(chosen.out.with_suffix(".json"), about | found)
+    if chosen.record:
+        record("growth", tables(found), vars(chosen))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ MODEL is a model file, the name of a shipped one, or `fit`: the density fitted t
 is what a perfect model would give. FRAMES.h5 holds labels. Same level (PBE / aug-cc-pVDZ, Coulomb fitted) and threshold for every start.
 """
 
-import argparse
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,9 +14,9 @@ from functools import partial
 import numpy as np
 import pyscf
 import torch
+from experiment import Table, conclude, machine_line, parser
 from pyscf import dft, gto
 
-from densnet.cli.timing import processor
 from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
@@ -57,17 +56,17 @@ def scf(mol: gto.Mole, settings: ScfSettings, guess: np.ndarray) -> tuple[int, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("frames")
-    parser.add_argument("--count", type=int, default=20)
-    parser.add_argument("--basis", default="large", help="density basis of `fit`")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("model")
+    options.add_argument("frames")
+    options.add_argument("--count", type=int, default=20)
+    options.add_argument("--basis", default="large", help="density basis of `fit`")
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     settings, labels = ScfSettings(), store.read(chosen.frames)
     predictor = None if chosen.model == "fit" else load(chosen.model)
     picked = np.linspace(0, len(labels) - 1, min(chosen.count, len(labels))).round().astype(int)
-    print(f"{processor()}, one core; pyscf {pyscf.__version__}, torch {torch.__version__}; {settings}")
+    print(f"{machine_line()}; pyscf {pyscf.__version__}; {settings}")
     print(f"{len(picked)} frames of {chosen.frames}; model {chosen.model}")
     found: dict[str, list[tuple[float, ...]]] = {}
     for frame in picked:
@@ -82,10 +81,13 @@ def main() -> None:
             guess = start()
             took = time.perf_counter() - began
             found.setdefault(name, []).append((*scf(mol, settings, guess), took))
-    print(f"{'start':12s} {'iterations':>10s} {'min-max':>8s} {'first energy - converged, hartree':>36s} {'start, s':>9s}")
-    for name, rows in found.items():
-        count, above, energy, took = np.array(rows).T
-        print(f"{name:12s} {count.mean():10.2f} {count.min():4.0f}-{count.max():.0f} {above.mean():36.2e} {took.mean():9.2f}")
+    rows = []
+    for name, each in found.items():
+        count, above, _, took = np.array(each).T
+        rows.append([name, float(count.mean()), f"{count.min():.0f}-{count.max():.0f}", f"{above.mean():.1e}", float(took.mean())])
+    head = ["start", "iterations", "least-most", "energy of the first iteration above the converged, hartree", "start, s"]
+    table = Table(head, rows)
+    conclude(chosen, "initial_guess", {"starts": table})
     energies = np.array([[row[2] for row in rows] for rows in found.values()])
     print(f"converged energies agree within {np.ptp(energies, axis=0).max():.1e} hartree")
 

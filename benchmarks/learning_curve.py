@@ -16,17 +16,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import time
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import torch
 from ablations import SEED, picked
 from energy_inputs import constant
-from measuring import machine_line, markdown
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, once, parser, spread, training_options
 
-from densnet.cli.fitting import FITTED, untrained
-from densnet.cli.prepare import prepare
-from densnet.cli.train import held_out
-from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor, load
 from densnet.settings import parse
@@ -34,17 +31,18 @@ from densnet.training import fit, objective
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.stages import energy_stage
+from densnet.workflow.fitting import FITTED, untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import held_out
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS, VALIDATION = 4000, 60
 TESTS = ("heldout_300K", "heldout_500K")
 READS = {"density": None, "without": constant}
 
 
-def judged(predictor: Predictor, frames: dict[str, list]) -> dict:
+def judged(predictor: Predictor, tests: dict[str, list]) -> dict:
     """Errors on each set; the density on twenty frames that are spread over it. They keep their orbitals, which is what it is held to."""
-    third = {name: part[::3] + part[1::3] + part[2::3] for name, part in frames.items()}
-    return {name: objective.evaluate(predictor, part, density_frames=20).summary() for name, part in third.items()}
+    return {name: objective.evaluate(predictor, spread(part, 20), density_frames=20).summary() for name, part in tests.items()}
 
 
 def with_density(parts: list[list[Example]], settings: TrainSettings, folder: Path) -> Predictor:
@@ -71,12 +69,9 @@ def errors_without(predictor: Predictor, parts: list[list[Example]], tests: dict
     return {name: {k: v for k, v in errors.items() if k != "score"} for name, errors in found.items()}
 
 
-def result(frames: int, chosen: argparse.Namespace) -> dict:
+def result(count: int, chosen: argparse.Namespace) -> dict:
     """Of one size of the training set."""
-    folder = chosen.out / str(frames)
-    done = folder / "result.json"
-    if done.exists():
-        return json.loads(done.read_text())
+    folder = chosen.out / str(count)
     folder.mkdir(parents=True, exist_ok=True)
     model = load("ethanol")
     phase = {"batch": 16, "average": 0.995, "validate_every": 500}
@@ -87,14 +82,14 @@ def result(frames: int, chosen: argparse.Namespace) -> dict:
     }
     former = model.provenance["training"]
     settings = parse(TrainSettings, {**former, **phases, "device": chosen.device, "threads": chosen.threads}, "training of the model")
-    known = held_out(store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))), settings.validation_fraction, SEED)
-    sets = [picked(known[0], frames), picked(known[1], VALIDATION)]
-    labels = {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in TESTS}
+    known = held_out(frames(*ETHANOL_500K), settings.validation_fraction, SEED)
+    sets = [picked(known[0], count), picked(known[1], VALIDATION)]
+    labels = {name: frames(f"ethanol/{name}") for name in TESTS}
 
     def examples(some: Dataset, fits: int = 0) -> list[Example]:
         return prepare(some, model.basis, chosen.examples, points=POINTS, processes=chosen.workers, fits=fits)
 
-    parts = [examples(sets[0], min(FITTED, frames)), examples(sets[1])]
+    parts = [examples(sets[0], min(FITTED, count)), examples(sets[1])]
     tests = {name: examples(some) for name, some in labels.items()}
     began = time.monotonic()
     predictor = with_density(parts, settings, folder)
@@ -103,42 +98,37 @@ def result(frames: int, chosen: argparse.Namespace) -> dict:
     found = {"without": errors_without(other, parts, tests, settings), "seconds": round(seconds)}
     whole = deepcopy(predictor).to("cpu").requires_grad_(False)
     found["density"] = judged(whole, {name: [label.properties for label in some] for name, some in labels.items()})
-    done.write_text(json.dumps(found, indent=1))
     return found
 
 
-def table(results: dict[int, dict]) -> str:
-    """As Markdown, a row a size."""
+def table(results: dict[int, dict]) -> Table:
+    """A row a size."""
     columns = [(test, read, key) for test in TESTS for read in READS for key in ("force_mae_meV_per_A", "energy_mae_meV")]
     names = {"force_mae_meV_per_A": "forces, meV/A", "energy_mae_meV": "energy, meV"}
     head = ["frames", *(f"{test}, {read}: {names[key]}" for test, read, key in columns), "density 500 K, %", "dipole 500 K, mD"]
     rows = []
-    for frames, row in results.items():
+    for count, row in results.items():
         hot = row["density"]["heldout_500K"]
         cells = [row[read][test][key] for test, read, key in columns]
-        rows.append([frames, *cells, hot["density_error_percent"], 1000 * hot["dipole_mae_D"]])
-    return markdown(head, rows)
+        rows.append([count, *cells, hot["density_error_percent"], 1000 * hot["dipole_mae_D"]])
+    return Table(head, rows)
 
 
 def main() -> None:
     """Train, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", nargs="*", type=int, default=[50, 100, 200, 500, 938])
-    parser.add_argument("--points-steps", type=int, default=2000)
-    parser.add_argument("--energy-steps", type=int, default=3000)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
-    parser.add_argument("--workers", type=int, default=0, help="processes that fit densities; 0 = all cores")
-    parser.add_argument("--out", type=Path, default=Path("runs/learning_curve"))
-    parser.add_argument("--examples", type=Path, default=Path("runs/ethanol-examples"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/learning_curve")
+    training_options(options, "runs/ethanol-examples")
+    options.add_argument("--frames", nargs="*", type=int, default=[50, 100, 200, 500, 938])
+    options.add_argument("--points-steps", type=int, default=2000)
+    options.add_argument("--energy-steps", type=int, default=3000)
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     print(f"{machine_line()}, {chosen.device}", flush=True)
     results = {}
-    for frames in chosen.frames:
-        results[frames] = result(frames, chosen)
-        print(frames, json.dumps(results[frames]), flush=True)
-    print(table(results))
+    for count in chosen.frames:
+        results[count] = once(chosen.out / str(count) / "result.json", partial(result, count, chosen))
+        print(count, json.dumps(results[count]), flush=True)
+    conclude(chosen, "learning_curve", {"frames": table(results)})
 
 
 if __name__ == "__main__":

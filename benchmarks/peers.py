@@ -13,10 +13,7 @@ peer goes to runs/peers/results.jsonl. `--frames 100` and `--minutes 2` show in 
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import re
 import shutil
 import sys
@@ -27,17 +24,19 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
+from experiment import ETHANOL_500K, LABELS, Table, frames, machine_line, parser, record, shards
 from peer_environments import HERE, RUNS, Ran, program, run
 
-from densnet.cli.runfile import read_sections
-from densnet.cli.train import held_out
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.training.checkpoint import PHASES
 from densnet.training.settings import TrainSettings
 from densnet.units import ANGSTROM, EV, EV_PER_ANGSTROM
+from densnet.workflow.settings import read_sections
+from densnet.workflow.splits import held_out
 
-LABELS = HERE.parent / "labels" / "ethanol"
+SHIPPED = LABELS / "ethanol" / "model.toml"
+"""Settings of the shipped model, whose split of the frames everybody gets."""
 TESTS = ("heldout_300K", "heldout_500K")
 
 TRIAL_STRIDE, TRIAL_EPOCHS = 9, 12
@@ -68,18 +67,17 @@ def prepare(plan: Plan) -> dict:
     about = plan.folder / "frames.json"
     if about.exists():
         return json.loads(about.read_text())
-    files = [LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))]
-    labels = store.read(*files)
+    labels, files = frames(*ETHANOL_500K), shards(*ETHANOL_500K)
     if plan.frames:
         labels = labels.select(np.linspace(0, len(labels) - 1, plan.frames).round().astype(int))
         files = [plan.folder / "labels.h5"]
         store.seal(labels, files[0], "some of labels/ethanol, evenly spaced")
-    settings = train_settings(LABELS / "model.toml")
+    settings = train_settings(SHIPPED)
     known, watched = held_out(labels, settings.validation_fraction, settings.seed)
     taken_out = float(np.mean([float(label.properties.energy) for label in known])) / EV
     parts = {"train": known, "valid": watched}
     parts |= {f"trial_{name}": part.select(range(0, len(part), TRIAL_STRIDE)) for name, part in parts.items()}
-    parts |= {name: store.read(*sorted(LABELS.glob(f"{name}.*.h5"))) for name in TESTS}
+    parts |= {name: frames(f"ethanol/{name}") for name in TESTS}
     for name, part in parts.items():
         write(part, plan.folder / f"{name}.extxyz", taken_out)
     found = {"files": [str(file) for file in files], "frames": {name: len(part) for name, part in parts.items()}, "taken_out_eV": taken_out}
@@ -163,15 +161,15 @@ def epochs_within(plan: Plan, folder: Path, command: Callable[[Path], list]) -> 
 
 def train_densnet(plan: Plan, folder: Path) -> tuple[Ran, dict]:
     """Steps in proportion to the time; if it is over too soon, the best weights so far, by the same command with no steps to go."""
-    frames, text = prepare(plan), plan.settings.read_text()
+    files, text = prepare(plan)["files"], plan.settings.read_text()
     scaled = re.sub(r"(?m)^steps = (\d+)", lambda m: f"steps = {round(int(m[1]) * plan.minutes / 60)}", text)
     scaled = scaled.replace("[train]\n", f"[train]\nthreads = {plan.threads}\n")
     settings = folder / "settings.toml"
     settings.write_text(scaled)
-    same = [(s.validation_fraction, s.seed) for s in map(train_settings, (settings, LABELS / "model.toml"))]
+    same = [(s.validation_fraction, s.seed) for s in map(train_settings, (settings, SHIPPED))]
     if same[0] != same[1]:
-        sys.exit(f"{plan.settings}: `validation_fraction` and `seed` must be those of {LABELS / 'model.toml'}")
-    command = [sys.executable, "-m", "densnet.cli", "train", *frames["files"], "--settings", settings, "--out", folder / "run"]
+        sys.exit(f"{plan.settings}: `validation_fraction` and `seed` must be those of {SHIPPED}")
+    command = [sys.executable, "-m", "densnet.cli", "train", *files, "--settings", settings, "--out", folder / "run"]
     ran = run(command, folder / "train.log", plan.threads, 60 * plan.minutes).checked(folder / "train.log")
     if ran.stopped:
         settings.write_text(cut_short(scaled, folder / "run"))
@@ -236,7 +234,7 @@ def judge(peer: str, plan: Plan) -> dict:
     return json.loads(last[last.index("{") :])
 
 
-def result(peer: str, plan: Plan, processor: str) -> dict:
+def result(peer: str, plan: Plan) -> dict:
     """The peer's line in results.jsonl, there already or new."""
     file = RUNS / "results.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -245,7 +243,7 @@ def result(peer: str, plan: Plan, processor: str) -> dict:
     print(f"{peer}: training", flush=True)
     trained = train(peer, plan)
     print(f"{peer}: judging", flush=True)
-    found = {"peer": peer, "plan": plan.folder.name, "processor": processor, "train": trained, "judge": judge(peer, plan)}
+    found = {"peer": peer, "plan": plan.folder.name, "machine": machine_line(), "train": trained, "judge": judge(peer, plan)}
     with file.open("a") as out:
         out.write(json.dumps(found) + "\n")
     return found
@@ -268,37 +266,40 @@ ROWS: tuple[tuple[str, Callable[[dict], float | str]], ...] = (
 )
 
 
-def table(results: list[dict], plan: Plan) -> str:
-    """Hardware, settings, versions, then a column for each peer."""
-    frames = prepare(plan)["frames"]
-    tests = " and ".join(f"{frames[name]} of {name}" for name in TESTS)
+def table(results: list[dict]) -> Table:
+    """A column for each peer."""
+    return Table(["", *(r["peer"] for r in results)], [[title, *(value(r) for r in results)] for title, value in ROWS])
+
+
+def report(results: list[dict], plan: Plan) -> str:
+    """Hardware, settings, versions, table."""
+    counts = prepare(plan)["frames"]
+    tests = " and ".join(f"{counts[name]} of {name}" for name in TESTS)
     lines = [
-        f"{results[0]['processor']}; {plan.minutes:g} minutes on {plan.threads} threads to train;",
-        f"{frames['train']} training, {frames['valid']} validation frames of 500 K; test frames: {tests}; float32;",
+        f"{results[0]['machine']}; {plan.minutes:g} minutes on {plan.threads} threads to train;",
+        f"{counts['train']} training, {counts['valid']} validation frames of 500 K; test frames: {tests}; float32;",
         "times: median CPU ms of 100 calls, one ethanol, one thread; settings: benchmarks/peers-mace.yaml, peers-nequip.yaml,",
         f"{plan.settings.name}; " + "; ".join(f"{r['peer']}: {r['judge']['versions']}" for r in results),
         "",
-        f"{'':36s}" + "".join(f"{r['peer']:>20s}" for r in results),
+        table(results).markdown(),
     ]
-    for title, value in ROWS:
-        cells = [value(r) for r in results]
-        lines.append(f"{title:36s}" + "".join(f"{c if isinstance(c, str) else format(c, '.3g'):>20s}" for c in cells))
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", nargs="+", choices=tuple(TRAIN), default=list(TRAIN))
-    parser.add_argument("--minutes", type=float, default=60, help="wall time of each training")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=0, help="use only so many frames to train and validate; 0 = all")
-    parser.add_argument("--densnet-settings", type=Path, default=HERE / "peers-densnet.toml", help="its steps are for 60 minutes")
-    chosen = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--peers", nargs="+", choices=tuple(TRAIN), default=list(TRAIN))
+    options.add_argument("--minutes", type=float, default=60, help="wall time of each training")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--frames", type=int, default=0, help="use only so many frames to train and validate; 0 = all")
+    options.add_argument("--densnet-settings", type=Path, default=HERE / "peers-densnet.toml", help="its steps are for 60 minutes")
+    chosen = options.parse_args()
     plan = Plan(chosen.minutes, chosen.threads, chosen.frames, chosen.densnet_settings.resolve())
-    with open("/proc/cpuinfo") as file:
-        processor = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.machine())
     prepare(plan)
-    print(table([result(peer, plan, f"{processor}, {os.cpu_count()} cores") for peer in chosen.peers], plan))
+    results = [result(peer, plan) for peer in chosen.peers]
+    print(report(results, plan))
+    if chosen.record:
+        record("peers", {plan.folder.name: table(results)}, vars(chosen))
 
 
 if __name__ == "__main__":

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import ase.io
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from measuring import milliseconds
 
-WARM_UP, CALLS = 15, 100
+CALLS = 100
 
 
 @dataclass(frozen=True)
@@ -93,26 +92,17 @@ def errors(potential: Potential, frames: list[Atoms]) -> dict[str, float]:
     return {"energy_mae_meV": 1000 * float(np.abs(energy).mean()), "force_mae_meV_per_A": 1000 * float(np.abs(forces).mean())}
 
 
-def milliseconds(work: Callable[[int], object]) -> float:
-    taken = []
-    for number in range(WARM_UP + CALLS):
-        begun = time.process_time()
-        work(number)
-        taken.append(1000 * (time.process_time() - begun))
-    return median(taken[WARM_UP:])
-
-
 def speed(potential: Potential, molecule: Atoms) -> dict[str, float]:
     """Every call in ASE meets moved atoms, since it remembers the last answer."""
     call = potential.call(molecule)
     atoms = Atoms(molecule.numbers, molecule.positions, calculator=potential.calculator)
-    shifts = np.random.default_rng(0).normal(scale=1e-3, size=(WARM_UP + CALLS, *atoms.positions.shape))
+    random = np.random.default_rng(0)
 
-    def step(number: int) -> None:
-        atoms.positions = molecule.positions + shifts[number]
+    def step() -> None:
+        atoms.positions = molecule.positions + random.normal(scale=1e-3, size=atoms.positions.shape)
         atoms.get_forces()
 
-    return {"model_ms": milliseconds(lambda number: call()), "ase_ms": milliseconds(step)}
+    return {"model_ms": milliseconds(call, CALLS), "ase_ms": milliseconds(step, CALLS)}
 
 
 def main() -> None:

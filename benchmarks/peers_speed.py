@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
 import ase.io
 import numpy as np
 import torch
 from ase import Atoms
+from measuring import milliseconds
 
-WARM_UP, REPLICAS, BATCH, TRAINING_CALLS, CUTOFF = 10, 64, 16, 20, 5.0
+REPLICAS, BATCH, TRAINING_CALLS, CUTOFF = 64, 16, 20, 5.0
 SYMBOLS = ["H", "C", "O", "S"]
 NUMBERS = [1, 6, 8, 16]
 
@@ -144,15 +143,6 @@ PEERS: dict[str, Callable[[], Peer]] = {
     "mace-128x0e+128x1o": lambda: mace("128x0e+128x1o"),
     "painn-128": lambda: painn(128, 3),
 }
-
-
-def milliseconds(work: Callable[[], object], calls: int) -> float:
-    taken = []
-    for _ in range(WARM_UP + calls):
-        began = time.process_time()
-        work()
-        taken.append(1000 * (time.process_time() - began))
-    return median(taken[WARM_UP:])
 
 
 def training_step(network: torch.nn.Module, evaluate: Evaluate) -> Callable[[], None]:

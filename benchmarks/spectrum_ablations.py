@@ -16,18 +16,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from ablations import SEED, Line, trained
-from measuring import machine_line, markdown
+from experiment import ETHANOL_500K, Table, conclude, frames, machine_line, once, parser, spread, training_options
 
-from densnet.cli.fitting import FITTED
-from densnet.cli.harmonic import HarmonicSettings, analyse
-from densnet.cli.prepare import prepare
-from densnet.cli.train import elements_of, held_out
-from densnet.dataset import store
 from densnet.density.basis import DensityBasis
 from densnet.model.predictor import Predictor
 from densnet.observables.conformers import Ensemble
@@ -35,8 +30,11 @@ from densnet.observables.vibrations import VibrationError
 from densnet.reference import shipped
 from densnet.report.harmonic import differences
 from densnet.training import objective
+from densnet.workflow.fitting import FITTED
+from densnet.workflow.harmonic import HarmonicSettings, analyse
+from densnet.workflow.preparation import prepare
+from densnet.workflow.splits import elements_of, held_out
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol"
 POINTS = 4000
 PHASES = {
     "density": {"steps": 0},
@@ -81,11 +79,8 @@ def harmonic(predictor: Predictor) -> dict[str, dict[str, float]]:
 def result(some: Line, chosen: argparse.Namespace) -> dict:
     """Errors of a line after its training."""
     folder = chosen.out / some.name
-    done = folder / "result.json"
-    if done.exists():
-        return json.loads(done.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    known = held_out(store.read(LABELS / "start_500K.h5", *sorted(LABELS.glob("training_500K.*.h5"))), 0.06, SEED)
+    known = held_out(frames(*ETHANOL_500K), 0.06, SEED)
     basis = DensityBasis.built_in(some.basis, elements_of(known[0]))
     fits = (None, None) if some.whole else (FITTED, 0)  # what the promolecule is made of in the basis takes every frame's metric
     parts = [
@@ -94,15 +89,13 @@ def result(some: Line, chosen: argparse.Namespace) -> dict:
     began = time.monotonic()
     predictor = trained(some, parts, basis, folder).to("cpu").requires_grad_(False)
     seconds = time.monotonic() - began
-    judge = [label.properties for label in store.read(LABELS / "heldout_300K.001.h5")]
-    errors = objective.evaluate(predictor, judge[::3] + judge[1::3] + judge[2::3], density_frames=20).summary()
-    found = {"change": some.change, "seconds": round(seconds), "errors": errors, "harmonic": harmonic(predictor)}
-    done.write_text(json.dumps(found, indent=1))
-    return found
+    judge = spread((label.properties for label in frames("ethanol/heldout_300K")), 20)
+    errors = objective.evaluate(predictor, judge, density_frames=20).summary()
+    return {"change": some.change, "seconds": round(seconds), "errors": errors, "harmonic": harmonic(predictor)}
 
 
-def table(results: dict[str, dict]) -> str:
-    """As Markdown; the conformers one after the other."""
+def table(results: dict[str, dict]) -> Table:
+    """A row a line; the conformers one after the other."""
     head = ["line", "what is different", "density, %", "dipole, mD", "forces, meV/A", "wavenumbers, mean / worst, cm^-1",
             "intensities, % of strongest", "SIS", "r", "training, s"]  # fmt: skip
     rows = []
@@ -114,21 +107,17 @@ def table(results: dict[str, dict]) -> str:
         waves = ", ".join(f"{c['mean_per_cm']:.1f} / {c['worst_per_cm']:.1f}" for c in each)
         rows.append([name, row["change"], errors["density_error_percent"], 1000 * errors["dipole_mae_D"], errors["force_mae_meV_per_A"],
                      waves, intensity, similarity, pearson, row["seconds"]])  # fmt: skip
-    return markdown(head, rows)
+    return Table(head, rows)
 
 
 def main() -> None:
     """Train, judge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [some.name for some in LINES]
-    parser.add_argument("--lines", nargs="*", choices=names, default=names)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="cores at work; 0 = all")
-    parser.add_argument("--workers", type=int, default=0, help="processes that fit densities; 0 = all cores")
-    parser.add_argument("--steps", type=float, default=1.0, help="share of the steps of each phase (a quick look)")
-    parser.add_argument("--out", type=Path, default=Path("runs/spectrum_ablations"))
-    parser.add_argument("--examples", type=Path, default=Path("runs/spectrum_ablations/examples"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/spectrum_ablations")
+    training_options(options, "runs/spectrum_ablations/examples")
+    options.add_argument("--lines", nargs="*", choices=names, default=names)
+    options.add_argument("--steps", type=float, default=1.0, help="share of the steps of each phase (a quick look)")
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     print(f"{machine_line()}, {chosen.device}", flush=True)
     for phase in PHASES.values():
@@ -137,9 +126,9 @@ def main() -> None:
     results = {}
     for some in LINES:
         if some.name in chosen.lines:
-            results[some.name] = result(some, chosen)
+            results[some.name] = once(chosen.out / some.name / "result.json", partial(result, some, chosen))
             print(some.name, json.dumps(results[some.name]), flush=True)
-    print(table(results))
+    conclude(chosen, "spectrum_ablations", {"lines": table(results)})
 
 
 if __name__ == "__main__":

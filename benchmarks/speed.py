@@ -21,21 +21,22 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import ase
 import ase.io
 import torch
-from chains import copies, known, thiophenes, untrained
-from measuring import apart, machine, markdown, milliseconds
+from chains import copies, known, untrained
+from experiment import Table, machine, parser, record, write
+from measuring import apart, milliseconds
 from peer_environments import HERE, program, run
-from training_speed import LABELS, measured
+from training_speed import START, measured
 
 from densnet import __version__, units
-from densnet.cli.forces import force_function
-from densnet.cli.main import keep_memory
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.run import SimulateSettings
+from densnet.workflow.forces import force_function
+from densnet.workflow.process import keep_memory
 
 NETWORKS = {
     "nequip-S": ("nequip", "NequIP, preset S"),
@@ -81,7 +82,7 @@ def densnet(chosen: argparse.Namespace, compiled: bool) -> dict:
 
 def training(chosen: argparse.Namespace) -> dict:
     """Frames a second of every phase."""
-    found = measured(chosen.model, LABELS, 64, 60, chosen.out / "examples")
+    found = measured(chosen.model, START, 64, 60, chosen.out / "examples")
     return {name: asdict(speed) for name, speed in found.items()}
 
 
@@ -130,12 +131,11 @@ def dft(chosen: argparse.Namespace) -> dict:
 # -------------------------------------------------------------------------------------------------------------------------- tables
 
 
-def table(found: dict) -> str:
-    """Both tables as Markdown, as far as they have been measured."""
-    rows, problems = [], []
+def tables(found: dict) -> dict[str, Table]:
+    """As far as they have been measured."""
+    rows = []
     for result in found["programs"].values():
         if "problem" in result:
-            problems.append(f"- {result['label']}: {result['problem']}")
             continue
         size = result["parameters"] / 1000 if "parameters" in result else None
         head = [result["label"], size and round(size)]
@@ -144,11 +144,18 @@ def table(found: dict) -> str:
         if "compiled_ms" in result:
             rows.append([f"{result['label']}, compiled", head[1], *result["compiled_ms"], None, None])
     columns = ["program", "parameters, thousands", "ethanol, ms", "resorcinol, ms", "chain of 86 atoms, ms"]
-    text = markdown([*columns, f"{REPLICAS} ethanol, ms each", "training, frames/s"], rows)
+    made = {"programs": Table([*columns, f"{REPLICAS} ethanol, ms each", "training, frames/s"], rows)}
     if phases := found.get("training"):
         fields = ("parameters", "batch", "frames_per_s", "start_ms", "peak_mb", "frame_mb")
         head = ["phase", "parameters", "frames a step", "frames/s", "start, ms a frame", "memory, MB", "MB a frame"]
-        text += "\n\n" + markdown(head, [[name, *(speed[f] for f in fields)] for name, speed in phases.items()])
+        made["training"] = Table(head, [[name, *(speed[f] for f in fields)] for name, speed in phases.items()])
+    return made
+
+
+def report(found: dict) -> str:
+    """Machine and versions, the tables, and what could not be measured."""
+    problems = [f"- {result['label']}: {result['problem']}" for result in found["programs"].values() if "problem" in result]
+    text = "\n\n".join(table.markdown() for table in tables(found).values())
     versions = sorted({result["version"] for result in found["programs"].values() if "version" in result})
     about = f"{found['machine']['hardware']}, one thread, load {found['load'][0]} to {found['load'][1]}; {found['calls']} calls; "
     return "\n".join([about + ", ".join([*versions, f"torch {found['machine']['torch']}"]), "", text, "", *problems])
@@ -166,16 +173,15 @@ def jobs_of(chosen: argparse.Namespace) -> dict:
 
 def main() -> None:
     """Measure, keep, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ethanol", help="model file or shipped name whose sizes densnet has")
-    parser.add_argument("--calls", type=int, default=60)
-    parser.add_argument("--dft-calls", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=tuple(GROUPS), default=list(GROUPS))
-    parser.add_argument("--no-compile", action="store_true", help="without densnet's compiled models")
-    parser.add_argument("--no-training", action="store_true", help="without densnet's training")
-    parser.add_argument("--again", action="store_true", help="measure also what is in OUT.json")
-    parser.add_argument("--out", type=Path, default=Path("runs/speed"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/speed")
+    options.add_argument("--model", default="ethanol", help="model file or shipped name whose sizes densnet has")
+    options.add_argument("--calls", type=int, default=60)
+    options.add_argument("--dft-calls", type=int, default=3)
+    options.add_argument("--only", nargs="+", choices=tuple(GROUPS), default=list(GROUPS))
+    options.add_argument("--no-compile", action="store_true", help="without densnet's compiled models")
+    options.add_argument("--no-training", action="store_true", help="without densnet's training")
+    options.add_argument("--again", action="store_true", help="measure also what is in OUT.json")
+    chosen = options.parse_args()
     chosen.out = chosen.out.resolve()
     chosen.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -195,8 +201,10 @@ def main() -> None:
         result, load = job(), os.getloadavg()[0]
         found["load"] = [round(min(found["load"][0], load), 1), round(max(found["load"][1], load), 1)]
         found |= {"training": result} if name == "training" else {"programs": found["programs"] | {name: result}}
-        file.write_text(json.dumps(found, indent=1) + "\n")
-    print(table(found))
+        write(file, found)
+    print(report(found))
+    if chosen.record:
+        record("speed", tables(found), vars(chosen) | {"load": found["load"]})
 
 
 if __name__ == "__main__":

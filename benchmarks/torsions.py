@@ -9,7 +9,6 @@ Prints both profiles, writes OUT.json and OUT.png. The aim is 1 meV.
 
 from __future__ import annotations
 
-import argparse
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from measuring import machine, machine_line, markdown, write
+from experiment import LABELS, Table, machine, machine_line, parser, record, write
 
 from densnet import units
 from densnet.dataset import store
@@ -27,8 +26,8 @@ from densnet.molecules import Molecules, neighbours
 from densnet.observables import coordinates
 from densnet.report import style
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol" / "torsions.001.h5"
-NAMES = {300: "H-O-C-C", 301: "H-C-C-O"}
+TORSIONS = LABELS / "ethanol" / "torsions.001.h5"
+NAMES = {300: "H-O-C-C", 301: "H-C-C-O of the methyl group, trans"}
 TITLES = {300: "O-H torsion, H-O-C-C", 301: "CH$_3$ torsion, H-C-C-O (trans)"}
 LIMIT = 1.0
 """meV."""
@@ -114,29 +113,32 @@ def draw(found: dict[int, Profile], path: Path) -> None:
 
 def main() -> None:
     """Compare, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ethanol", help="model file or shipped name")
-    parser.add_argument("--labels", type=Path, default=LABELS)
-    parser.add_argument("--out", type=Path, default=Path("runs/torsions"), help="stem of the files written")
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/torsions")
+    options.add_argument("--model", default="ethanol", help="model file or shipped name")
+    options.add_argument("--labels", type=Path, default=TORSIONS)
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     labels = store.read(chosen.labels)
     found = profiles(load(chosen.model), labels)
     print(f"model `{chosen.model}`; labels: {labels.level['xc']}/{labels.level['basis']}; {machine_line()}")
-    summary = {}
+    summary, rows = {}, []
     for torsion, profile in found.items():
         off = np.abs(profile.deviation)
         print(f"\n{NAMES[torsion]}, {len(off)} geometries, barrier {profile.reference.max():.1f} meV\n")
         columns = zip(profile.angles, profile.reference, profile.model, profile.deviation)
-        rows = [[f"{degrees:.0f}", *(f"{value:.2f}" for value in row)] for degrees, *row in columns]
-        print(markdown(["angle, degrees", "DFT, meV", "model, meV", "model - DFT, meV"], rows))
+        points = [[f"{degrees:.0f}", *(f"{value:.2f}" for value in row)] for degrees, *row in columns]
+        print(Table(["angle, degrees", "DFT, meV", "model, meV", "model - DFT, meV"], points).markdown())
         verdict = "within" if off.max() <= LIMIT else "NOT within"
         print(f"\n|model - DFT|: mean {off.mean():.2f}, largest {off.max():.2f} meV: {verdict} {LIMIT:g} meV", flush=True)
+        rows.append([NAMES[torsion], len(off), float(profile.reference.max()), f"{off.mean():.2f} / {off.max():.2f}"])
         values = {"angles": profile.angles, "reference_meV": profile.reference, "model_meV": profile.model}
         summary[NAMES[torsion]] = {name: values[name].round(4).tolist() for name in values}
         summary[NAMES[torsion]] |= {"mean_meV": float(off.mean()), "largest_meV": float(off.max())}
     draw(found, chosen.out.with_suffix(".png"))
     write(chosen.out.with_suffix(".json"), {"model": chosen.model, **machine(), "torsions": summary})
+    if chosen.record:
+        head = ["torsion", "geometries", "barrier, meV", "model - DFT, mean / largest, meV"]
+        record("torsions", {chosen.model: Table(head, rows)}, vars(chosen))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ does with each frame before its first step (energy: density and its Jacobian). M
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 
@@ -25,19 +24,20 @@ from statistics import median
 
 import numpy as np
 import torch
-from measuring import apart, machine, machine_line, markdown, resident, write
+from experiment import LABELS, Table, conclude, machine, machine_line, parser, write
+from measuring import apart, resident
 
-from densnet.cli.fitting import untrained
-from densnet.cli.main import keep_memory
-from densnet.cli.prepare import prepare
 from densnet.dataset import store
 from densnet.model.predictor import load
 from densnet.settings import parse
 from densnet.training import fit
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import density_stage, energy_stage, points_stage
+from densnet.workflow.fitting import untrained
+from densnet.workflow.preparation import prepare
+from densnet.workflow.process import keep_memory
 
-LABELS = Path(__file__).resolve().parent.parent / "labels" / "ethanol" / "start_500K.h5"
+START = LABELS / "ethanol" / "start_500K.h5"
 STAGES = {"density": density_stage, "points": points_stage, "energy": energy_stage}
 POINTS = 4000
 """Points kept of each frame; a step uses `points_per_frame` of them."""
@@ -98,7 +98,7 @@ def measure(job: Job) -> Speed:
     plan = plan.model_copy(update={"steps": steps + 1, "validate_every": steps + 2})
     moments = []
 
-    def report(now: fit.Progress) -> None:
+    def report(now: fit.Moment) -> None:
         if not now.note:
             moments.append(clock())
         if now.step > job.steps:
@@ -119,30 +119,29 @@ def measured(model: str, labels: Path, frames: int, steps: int, examples: Path) 
     return dict(zip(names, apart(measure, [(job,) for job in jobs])))
 
 
-def table(found: dict[str, Speed]) -> str:
-    """As Markdown."""
+def table(found: dict[str, Speed]) -> Table:
+    """A row a phase."""
     head = ["phase", "parameters", "frames a step", "frames/s", "ms a frame", "start, ms a frame", "memory, MB", "MB a frame"]
     rows = [
         [name, s.parameters, s.batch, s.frames_per_s, 1000 / s.frames_per_s, s.start_ms, s.peak_mb, s.frame_mb] for name, s in found.items()
     ]
-    return markdown(head, rows)
+    return Table(head, rows)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="ethanol", help="model file or shipped name whose sizes and settings are used")
-    parser.add_argument("--labels", type=Path, default=LABELS)
-    parser.add_argument("--frames", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=Path("runs/training_speed"))
-    chosen = parser.parse_args()
+    options = parser(__doc__, "runs/training_speed")
+    options.add_argument("--model", default="ethanol", help="model file or shipped name whose sizes and settings are used")
+    options.add_argument("--labels", type=Path, default=START)
+    options.add_argument("--frames", type=int, default=64)
+    options.add_argument("--steps", type=int, default=60)
+    chosen = options.parse_args()
     torch.set_num_threads(1)
     print(f"like `{chosen.model}`, {chosen.frames} frames of {chosen.labels.name}, {chosen.steps} steps; {machine_line()}", flush=True)
     found = measured(chosen.model, chosen.labels, chosen.frames, chosen.steps, chosen.out / "examples")
-    print(table(found))
     about = {"model": chosen.model, **machine(), "labels": chosen.labels.name, "frames": chosen.frames, "steps": chosen.steps}
     write(chosen.out.with_suffix(".json"), about | {"phases": {name: asdict(speed) for name, speed in found.items()}})
+    conclude(chosen, "training_speed", {"phases": table(found)})
 
 
 if __name__ == "__main__":

@@ -62,10 +62,9 @@ class WholePredictor(Predictor):
     """A `Predictor` whose first network gives rho itself."""
 
     @classmethod
-    def of(cls, predictor: Predictor) -> "WholePredictor":
+    def like(cls, predictor: Predictor) -> "WholePredictor":
         """The untrained ``predictor``, made for whole densities."""
-        whole = cls(predictor.settings, predictor.basis, predictor.neighbours)
-        whole.density_network, whole.energy_network = predictor.density_network, predictor.energy_network
+        whole = cls(predictor.density_network, predictor.energy_network)
         whole.density_network.transfer = WholeTransfer(predictor.density_network.transfer, predictor.basis)
         return whole
 

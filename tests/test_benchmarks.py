@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torsions
-from chains import DEFAULT, alkane, thiophenes, untrained
+from chains import DEFAULT, alkane, untrained
 from conservation import asymmetry, conserved, difference_errors
 from electrostatics import terms
 from growth import crossing, exponent, measure, pairs
 from projections import expanded
 from pyscf import dft, gto
-from speed import table
+from speed import report
 from torsions import profiles
 
 from benchmarks.whole_density import WholeDensity, whole
@@ -27,6 +27,7 @@ from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference.electrostatics import potential, quadrupole
 from densnet.reference.fitting import fit, metric
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
 
@@ -57,7 +58,7 @@ def test_chains_are_molecules(molecule, name):
 
 
 def test_a_torsion_is_the_angle_that_was_held():
-    labels = store.read(torsions.LABELS)
+    labels = store.read(torsions.TORSIONS)
     found = profiles(lambda molecules: labels_of(labels, molecules), labels)
     assert found[300].angles == pytest.approx(np.arange(0, 181, 15), abs=0.01)
     assert found[301].angles == pytest.approx(np.arange(60, 121, 5), abs=0.01)
@@ -84,8 +85,9 @@ def test_drift_and_fluctuation_of_a_made_up_trajectory():
     times = torch.arange(1001, dtype=torch.float64) * 10 * units.FEMTOSECOND
     slope = torch.tensor([[0.0], [0.4]]) * units.MEV / units.PICOSECOND
     shaken = 0.2 * units.MEV * torch.sin(times / units.FEMTOSECOND / 7)
-    fields = {name: torch.zeros(2, 1001, dtype=torch.float64) for name in ("potential", "kinetic", "temperature")}
-    still = dict.fromkeys(("positions", "velocities", "dipole"))
+    zeros = torch.zeros(2, 1001, dtype=torch.float64)
+    fields = {"known": {"energy": zeros}, "kinetic": zeros, "temperature": zeros}
+    still = dict.fromkeys(("positions", "velocities"))
     found = conserved(
         Trajectory(torch.tensor([1, 1]), torch.ones(2), **still, **fields, conserved=slope * times + shaken,
                    time_step=0.0, sample_step=10 * units.FEMTOSECOND, header={})
@@ -117,7 +119,7 @@ def test_table_of_speeds_says_what_is_missing():
         "third": {"label": "third", "problem": "not installable here"},
     }
     found = {"programs": programs, "machine": {"hardware": "this", "torch": "2"}, "load": [0.1, 1.0], "calls": 50}
-    text = table(found)
+    text = report(found)
     assert "| ours | 12 | 1 | 2 | 123 | 0.5 | - |" in text and "| other, compiled | - | 1.5 | 2.5 | 9 | - | - |" in text
     assert text.endswith("- third: not installable here")
 

@@ -27,3 +27,8 @@ def test_python_page_runs(repository, capsys):
     assert {path.name for path in (repository / "runs" / "python").iterdir()} >= {"correction.cube", "harmonic.csv", "dynamics", "local"}
     stiff, free = (names["normal_modes"](f, names["relax"](f, names["minimum"])) for f in (names["restrained"], names["model"]))
     assert stiff.frequencies.sum() > free.frequencies.sum() + 10
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    named = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1], re.M)
+    assert sorted(named) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))

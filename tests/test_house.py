@@ -19,26 +19,30 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
-    "units": 1, "settings": 1, "symmetry": 1, "molecules": 2, "density": 3, "properties": 4,
+    "errors": 0, "progress": 0, "threads": 0,
+    "files": 1, "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3, "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
-    "training": 6, "spectra": 6, "report": 7, "interfaces": 7, "cli": 8,
+    "training": 6, "spectra": 6, "artefacts": 7, "interfaces": 7, "report": 8, "workflow": 9, "cli": 10, "__init__": 10,
 }  # fmt: skip
 NOUNS = {name for name, floor in FLOORS.items() if floor <= 4}
+JOINERS = {"artefacts", "workflow", "cli", "__init__"}
 ARROWS = {
     "training": {"model", "dataset"},
     "spectra": {"observables"},
-    "report": {"spectra", "observables", "model"},
-    "interfaces": {"spectra", "observables", "model"},
+    "report": {"artefacts", "spectra", "observables", "model"},
+    "interfaces": {"spectra", "observables", "model", "reference"},
 }
-"""Which stages a stage may see besides the nouns below; the verbs (cli) see every stage, other stages see none."""
+"""Which stages a stage may see besides the nouns below; artefacts, runs (workflow), verbs (cli) and the public face (__init__) see
+every stage, other stages see none."""
 
 DOORS = {
     "pyscf": ("reference/", "interfaces/"),
     "matplotlib": ("report/",),
-    "h5py": ("dataset/store.py", "simulation/trajectory.py"),
+    "h5py": ("dataset/store.py", "simulation/h5md.py"),
     "tblite": ("reference/", "interfaces/"),
-    "ase": ("reference/", "interfaces/", "dataset/"),
-    "jcamp": ("spectra/",),
+    "dftd4": ("reference/",),
+    "ase": ("reference/", "interfaces/"),
+    "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pickle": (),
@@ -207,6 +211,27 @@ def no_unsafe_files(source: Source) -> Iterator[str]:
             yield f"line {call.lineno}: `{_callee(call)}` may execute what it reads; use safetensors, HDF5, JSON or npz"
 
 
+def one_base_of_errors(source: Source) -> Iterator[str]:
+    for node in source.walk(ast.ClassDef):
+        system = {ast.unparse(base) for base in node.bases} & {"ValueError", "OSError", "RuntimeError", "KeyError", "TypeError"}
+        if system:
+            yield f"`{node.name}` is a {system.pop()}; what is told in one line is a DensnetError"
+
+
+def one_writer(source: Source) -> Iterator[str]:
+    low = re.compile(r"^(os\.(replace|fsync)|fcntl\.flock|hashlib\.\w+)$|\.(write_text|write_bytes)$")
+    for call in source.walk(ast.Call):
+        if source.name != "files.py" and low.search(_callee(call)) and not _callee(call).startswith("files."):
+            yield f"line {call.lineno}: `{_callee(call)}`; files.py writes, locks and hashes"
+
+
+def no_setting_of_the_process(source: Source) -> Iterator[str]:
+    changing = re.compile(r"^torch\.(set_num_threads|set_default_\w+|use_deterministic_algorithms|set_float32_\w+)$|^np\.random\.seed$")
+    for node in source.walk(ast.Attribute):
+        if source.name != "threads.py" and changing.search(ast.unparse(node)):
+            yield f"line {node.lineno}: `{ast.unparse(node)}` is the whole process's; threads.py changes it for a while"
+
+
 def _imports(source: Source) -> Iterator[tuple[int, str]]:
     """(line, dotted module) of everything imported, wherever in the file."""
     for node in source.walk(ast.Import, ast.ImportFrom):
@@ -234,8 +259,9 @@ def floors(source: Source) -> Iterator[str]:
         if other not in FLOORS:
             yield f"line {line}: {module} comes from densnet/__init__"
             continue
-        downward = other == own or other in NOUNS and FLOORS[other] < FLOORS.get(own, 8)
-        if not (downward or own == "cli" or other in ARROWS.get(own, ())):
+        downward = other == own or other in NOUNS and FLOORS[other] < FLOORS.get(own, 10)
+        joins = own in JOINERS and FLOORS[other] < FLOORS[own]
+        if not (downward or joins or other in ARROWS.get(own, ())):
             yield f"line {line}: {own} (floor {FLOORS.get(own)}) may not import {module} (floor {FLOORS[other]})"
 
 
@@ -258,10 +284,17 @@ OFFENDERS: list[tuple[Callable[[Source], Iterator[str]], str, str]] = [
     (docstrings, "model/x.py", '"""Doc."""\ndef f(): pass\n'),
     (docstrings, "model/x.py", '"""Doc."""\nclass C:\n    """Doc."""\n    def f(self): pass\n'),
     (no_unsafe_files, "model/x.py", "torch.load('x')\n"),
+    (no_setting_of_the_process, "model/x.py", "def f():\n    torch.set_num_threads(1)\n"),
+    (no_setting_of_the_process, "model/x.py", "pool = Pool(initializer=torch.set_num_threads)\n"),
+    (one_base_of_errors, "model/x.py", "class E(ValueError): pass\n"),
+    (one_writer, "model/x.py", "os.replace(a, b)\n"),
+    (one_writer, "model/x.py", "path.write_text(x)\n"),
+    (one_writer, "model/x.py", "hashlib.sha256(x)\n"),
     (third_parties_at_their_door, "model/x.py", "import pyscf.gto\n"),
     (floors, "model/x.py", "from densnet.training import fit\n"),
     (floors, "simulation/x.py", "from densnet.model.predictor import load\n"),
     (floors, "molecules.py", "from densnet.properties import Properties\n"),
+    (floors, "workflow/x.py", "from densnet.cli.console import say\n"),
     (floors, "density/x.py", "def f():\n    from densnet.reference.scf import label\n"),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in OFFENDERS))
@@ -287,6 +320,14 @@ def test_rule_holds(rule):
 def test_tests_and_examples_are_short_too():
     files = [p for folder in ("tests", "examples", "benchmarks") for p in (ROOT / folder).rglob("*.py")]
     assert not [f"{p.name}: {problem}" for p in files for problem in file_length(Source(p.name, p.read_text()))]
+
+
+def test_nothing_but_its_own_tests_imports_the_command_line():
+    """Also no benchmark, no label script and no page: what they need is in `workflow`."""
+    sources = [p for folder in ("benchmarks", "labels", "tests", "examples") for p in (ROOT / folder).rglob("*.py")]
+    imports = re.compile(r"^\s*(from|import) densnet\.cli", re.M)
+    found = [p for p in [*sources, *(ROOT / "docs").glob("*.md"), ROOT / "README.md"] if imports.search(p.read_text(encoding="utf-8"))]
+    assert not [p for p in found if not p.is_relative_to(ROOT / "tests" / "cli")]
 
 
 def test_imports_close_no_circle():

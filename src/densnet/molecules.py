@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from densnet import units
+from densnet import isotopes, units
+from densnet.errors import DensnetError
+from densnet.files import sha256
 
-SYMBOLS = "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar".split()
-"""Chemical symbols by atomic number, as far as promolecule tables are shipped (H-Cl)."""
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag "
+    "Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U "
+    "Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()
+"""Chemical symbols by atomic number; promolecule tables are shipped for H-Cl."""
 
 _ATOMIC_MASSES = [
     0.0, 1.00782503, 4.00260325, 7.0160034, 9.012183, 11.009305, 12.0, 14.0030740, 15.9949146, 18.9984032, 19.9924402,
@@ -32,41 +38,58 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
-class MoleculeError(ValueError):
+LINEAR = 1e-4
+"""A molecule is linear if at its minimum its smallest moment of inertia is below this fraction of the largest."""
+
+
+class MoleculeError(DensnetError):
     """A geometry that cannot be used; the message names the value and the remedy."""
 
 
 @dataclass(frozen=True)
 class Molecules:
-    """A batch of neutral closed-shell molecules, flattened over atoms.
+    """A batch of closed-shell molecules, flattened over atoms.
 
     numbers    [atoms] int64       atomic numbers
     positions  [atoms, 3]          bohr
     owner      [atoms] int64       index of the molecule an atom belongs to, ascending
     count                          number of molecules
+    isotopes   [atoms] float64     electron masses, or None: the most abundant isotope of each element
+    charge     [molecules] int64   e, or None: all are neutral; see `net_charge`
     """
 
     numbers: Tensor
     positions: Tensor
     owner: Tensor
     count: int
+    isotopes: Tensor | None = None
+    charge: Tensor | None = None
 
     @classmethod
-    def single(cls, numbers, positions) -> Molecules:
-        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given)."""
+    def single(
+        cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None, charge: int = 0
+    ) -> Molecules:
+        """One molecule: ``numbers`` [atoms], ``positions`` [atoms, 3] in bohr (float64 unless a tensor is given), ``charge`` in e."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         if not torch.is_tensor(positions):
             positions = torch.as_tensor(positions, dtype=torch.float64)
-        return cls(numbers, positions, torch.zeros_like(numbers), 1)
+        return cls(numbers, positions, torch.zeros_like(numbers), 1, isotopes, _charges(charge, 1, numbers.device))
 
     @classmethod
-    def replicas(cls, numbers, positions) -> Molecules:
-        """Several geometries of one molecule: ``numbers`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
+    def replicas(
+        cls, numbers: ArrayLike | Tensor, positions: ArrayLike | Tensor, isotopes: Tensor | None = None, charge: int = 0
+    ) -> Molecules:
+        """Several geometries of one molecule: ``numbers``, ``isotopes`` [atoms], ``positions`` [molecules, atoms, 3] in bohr."""
         positions = torch.as_tensor(positions)
         count, atoms = positions.shape[:2]
         numbers = torch.as_tensor(numbers, dtype=torch.int64, device=positions.device)
         owner = torch.arange(count, device=positions.device).repeat_interleave(atoms)
-        return cls(numbers.repeat(count), positions.reshape(-1, 3), owner, count)
+        masses = None if isotopes is None else isotopes.to(positions.device).repeat(count)
+        return cls(numbers.repeat(count), positions.reshape(-1, 3), owner, count, masses, _charges(charge, count, positions.device))
+
+    def copies(self, positions: Tensor) -> Molecules:
+        """A single molecule at other ``positions`` [copies, atoms, 3], bohr, with its isotopes and its charge."""
+        return Molecules.replicas(self.numbers, positions, self.isotopes, 0 if self.charge is None else int(self.charge))
 
     @classmethod
     def concatenate(cls, batch: list[Molecules]) -> Molecules:
@@ -77,6 +100,8 @@ class Molecules:
             torch.cat([m.positions for m in batch]),
             torch.cat([m.owner + int(o) for m, o in zip(batch, offsets)]),
             int(offsets[-1]),
+            torch.cat([m.masses for m in batch]) if any(m.isotopes is not None for m in batch) else None,
+            torch.cat([m.net_charge for m in batch]) if any(m.charge is not None for m in batch) else None,
         )
 
     def at(self, positions: Tensor) -> Molecules:
@@ -85,38 +110,67 @@ class Molecules:
         moved.__dict__.update({name: self.__dict__[name] for name in ("sizes", "masses") if name in self.__dict__})  # known already
         return moved
 
-    def to(self, device=None, dtype=None) -> Molecules:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Molecules:
         """The same molecules on another device; ``dtype`` concerns the positions only."""
-        return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count)
+        isotopes, charge = (None if extra is None else extra.to(device) for extra in (self.isotopes, self.charge))
+        return Molecules(self.numbers.to(device), self.positions.to(device, dtype), self.owner.to(device), self.count, isotopes, charge)
 
     @cached_property
     def sizes(self) -> Tensor:
         """[molecules] number of atoms of each."""
         return torch.bincount(self.owner, minlength=self.count)
 
+    @property
+    def net_charge(self) -> Tensor:
+        """[molecules] int64, e: ``charge``, or zeros."""
+        return torch.zeros(self.count, dtype=torch.int64, device=self.numbers.device) if self.charge is None else self.charge
+
+    @property
+    def surplus(self) -> Tensor | None:
+        """[atoms] float64, electrons that each has beyond a neutral atom if the charge is shared out evenly; None if all are neutral."""
+        return None if self.charge is None else (-self.charge / self.sizes.double())[self.owner]
+
+    def about_the_centre_of_mass(self, dipole: Tensor) -> Tensor:
+        """[molecules, 3] a ``dipole`` (e bohr) about the origin, moved to the centre of mass; the same where there is no charge."""
+        if self.charge is None:
+            return dipole
+        masses = self.masses[:, None]
+        centre = self.total(masses * self.positions.to(masses.dtype)) / self.total(masses)
+        return dipole - (self.charge[:, None] * centre).to(dipole.dtype)
+
     @cached_property
     def masses(self) -> Tensor:
-        """[atoms] float64, electron masses; the most abundant isotope of each element."""
+        """[atoms] float64, electron masses: ``isotopes``, or the most abundant one of each element."""
+        if self.isotopes is not None:
+            return self.isotopes
         table = torch.tensor(_ATOMIC_MASSES, dtype=torch.float64, device=self.numbers.device) * units.AMU
         return table[self.numbers]
 
     def split(self) -> list[Molecules]:
         """The single molecules of the batch."""
         sizes = self.sizes.tolist()
-        return [
-            Molecules(z, x, torch.zeros_like(z), 1) for z, x in zip(self.numbers.split(sizes), self.positions.split(sizes), strict=True)
-        ]
+        masses = [None] * self.count if self.isotopes is None else self.isotopes.split(sizes)
+        charges = [None] * self.count if self.charge is None else [q if int(q) else None for q in self.charge.split(1)]
+        parts = zip(self.numbers.split(sizes), self.positions.split(sizes), masses, charges, strict=True)
+        return [Molecules(z, x, torch.zeros_like(z), 1, m, q) for z, x, m, q in parts]
 
     def cut(self, parts: int) -> list[Molecules]:
         """A batch of one composition in ``parts`` of equal numbers of molecules."""
         size = self.count // parts
         owner = self.owner[: len(self.owner) // parts]
-        return [Molecules(z, x, owner, size) for z, x in zip(self.numbers.chunk(parts), self.positions.chunk(parts))]
+        masses = [None] * parts if self.isotopes is None else self.isotopes.chunk(parts)
+        charges = [None] * parts if self.charge is None else self.charge.chunk(parts)
+        columns = zip(self.numbers.chunk(parts), self.positions.chunk(parts), masses, charges, strict=True)
+        return [Molecules(z, x, owner, size, m, q) for z, x, m, q in columns]
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over the atoms of each molecule: [atoms, ...] -> [molecules, ...]."""
         out = torch.zeros(self.count, *values.shape[1:], dtype=values.dtype, device=values.device)
         return out.index_add(0, self.owner, values)
+
+
+def _charges(charge: int, count: int, device: torch.device) -> Tensor | None:
+    return torch.full((count,), charge, dtype=torch.int64, device=device) if charge else None
 
 
 def hill(numbers: Iterable[int]) -> str:
@@ -127,12 +181,27 @@ def hill(numbers: Iterable[int]) -> str:
     return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts if count)
 
 
-def neighbours(molecule: Molecules) -> list[list[int]]:
-    """The bonded neighbours of each atom of a single molecule."""
+def isotopologue(molecule: Molecules) -> str:
+    """The formula of a single molecule with its isotopes named, such as "D2O" or "[13C]H4"; "" where all are the most abundant ones."""
+    masses = (molecule.masses / units.AMU).tolist()
+    atoms = [(SYMBOLS[z], isotopes.name(z, SYMBOLS[z], m)) for z, m in zip(molecule.numbers.tolist(), masses)]
+    if all(symbol == name for symbol, name in atoms):
+        return ""
+    carbon = any(symbol == "C" for symbol, _ in atoms)
+    order = sorted(set(atoms), key=lambda a: (carbon and {"C": -2, "H": -1}.get(a[0], 0), a[0], len(a[1]), a[1] != a[0], a[1]))
+    return "".join(f"{name}{count if count > 1 else ''}" for name, count in ((a[1], atoms.count(a)) for a in order))
+
+
+def bonds(molecule: Molecules) -> Tensor:
+    """[atoms, atoms] bool: which atoms of a single molecule are bonded to each other."""
     radii = torch.tensor(COVALENT_RADII, dtype=torch.float64)[molecule.numbers.cpu()] * units.ANGSTROM
     distances = torch.cdist(*(molecule.positions.detach().cpu().double(),) * 2)
-    bonded = (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
-    return [torch.nonzero(row)[:, 0].tolist() for row in bonded]
+    return (distances < BOND * (radii[:, None] + radii)).fill_diagonal_(False)
+
+
+def neighbours(molecule: Molecules) -> list[list[int]]:
+    """The bonded neighbours of each atom of a single molecule."""
+    return [torch.nonzero(row)[:, 0].tolist() for row in bonds(molecule)]
 
 
 def bonding(molecule: Molecules) -> str:
@@ -141,8 +210,8 @@ def bonding(molecule: Molecules) -> str:
     kinds = [str(number) for number in molecule.numbers.tolist()]
     for _ in kinds:
         seen = [" ".join([kind, *sorted(kinds[b] for b in around)]) for kind, around in zip(kinds, bonded)]
-        kinds = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in seen]
-    return hashlib.sha256(" ".join(sorted(kinds)).encode()).hexdigest()[:16]
+        kinds = [sha256(text)[:16] for text in seen]
+    return sha256(" ".join(sorted(kinds)))[:16]
 
 
 @dataclass(frozen=True)
@@ -221,15 +290,17 @@ SUPPORTED = {1, 6, 7, 8, 9, 16, 17}
 """Elements that the package promises: H, C, N, O, F, S, Cl."""
 
 
-def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM) -> None:
+def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM, *, charge: int = 0) -> None:
     """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
 
-    ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted.
+    ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.
     """
+    if not len(numbers):
+        raise MoleculeError(f"{name}: there are no atoms; a molecule has one at least.")
     for number in sorted(set(numbers.tolist()) - SUPPORTED):
         symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
         raise MoleculeError(f"{name}: element {symbol} is not supported; densnet knows H, C, N, O, F, S and Cl.")
-    electrons = int(numbers.sum())
+    electrons = int(numbers.sum()) - charge
     if electrons % 2:
         raise MoleculeError(
             f"{name}: {electrons} electrons, an odd number; densnet treats neutral closed-shell molecules only. "

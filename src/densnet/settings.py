@@ -8,20 +8,64 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from densnet.errors import DensnetError
 
 
-class SettingsError(ValueError):
+class SettingsError(DensnetError):
     """A setting that cannot be used; the message names the key, its value and the remedy."""
 
 
+class _Incidental:
+    """Marks a field, see `Incidental`."""
+
+
+T = TypeVar("T")
+Incidental = Annotated[T, _Incidental()]
+"""Type of a setting that changes how fast a result comes, or what is told of it, but not the result (rounding apart)."""
+
+
 class Section(BaseModel):
-    """Frozen settings of one stage; every field has a unit in its description."""
+    """Frozen settings of one stage; every field has a unit in its description, and says in its type if it is `Incidental`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def incidental(cls) -> set[str]:
+        """Names of the settings that do not decide the result."""
+        return {name for name, about in cls.model_fields.items() if any(isinstance(mark, _Incidental) for mark in about.metadata)}
+
+    @classmethod
+    def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain data of such a section, as files of any age hold it, in the layout of today."""
+        return dict(values)
+
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide the result, as plain data."""
+        plain, left_out = self.model_dump(mode="json"), self.incidental()
+        return {name: deciding(getattr(self, name), value) for name, value in plain.items() if name not in left_out}
+
+
+def plain(settings: object) -> Any:
+    """Sections, or mappings of them, as plain data."""
+    if isinstance(settings, Mapping):
+        return {name: plain(value) for name, value in settings.items()}
+    return settings.model_dump(mode="json") if isinstance(settings, BaseModel) else settings
+
+
+def deciding(settings: object, otherwise: object = None) -> Any:
+    """Of sections, or mappings of them, what decides the result, as plain data; what is neither stays, or is ``otherwise``."""
+    if isinstance(settings, Section):
+        return settings.deciding()
+    if isinstance(settings, Mapping):
+        return {name: deciding(value, value) for name, value in settings.items()}
+    return otherwise
 
 
 S = TypeVar("S", bound=Section)
@@ -38,7 +82,7 @@ def cores() -> int:
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; a syntax error is reported with the file's name and line."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SettingsError(f"settings file {path} does not exist.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -54,25 +98,40 @@ def parse(kind: type[S], values: dict[str, Any], where: str) -> S:
         raise SettingsError(_explain(kind, problem, where)) from None
 
 
-def _explain(kind: type[BaseModel], problem: dict, where: str) -> str:
-    path = [str(part) for part in problem["loc"]]
+def _explain(kind: type[BaseModel], problem: ErrorDetails, where: str) -> str:
+    path, section = _place(kind, problem["loc"])
     name = ".".join([where, *path]) if where else ".".join(path)
     if problem["type"] == "extra_forbidden":
-        known = _fields(kind, path[:-1])
+        known = list(section.model_fields) if section else []
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}."
         return f"unknown setting `{name}`; {hint}"
     if problem["type"] == "missing":
         return f"setting `{name}` is missing and has no default."
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):  # one of several sections, chosen by a key of theirs
+        about = problem["ctx"]
+        chosen = about["discriminator"].strip("'")
+        if problem["type"] == "union_tag_not_found":
+            return f"setting `{name}.{chosen}` is missing and has no default."
+        return f"setting `{name}.{chosen}` is {about['tag']!r}: must be one of {about['expected_tags']}."
     return f"setting `{name}` is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."
 
 
-def _fields(kind: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
-        choices = get_args(annotation) or (annotation,)  # a section that may be missing is one of two
-        sections = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
-        if not sections:
-            return []
-        kind = sections[0]
-    return list(kind.model_fields)
+def _place(kind: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """The keys that lead to a problem in a ``kind``, and the section that the last of them is in (None: in none).
+
+    Where a section is one of several, pydantic's path has the name of the chosen one behind the key.
+    """
+    path: list[str] = []
+    inside: type[BaseModel] | None = kind
+    section, parts = inside, iter(map(str, loc))
+    for part in parts:
+        path.append(part)
+        section, field = inside, inside.model_fields.get(part) if inside else None
+        choices = [] if field is None else list(get_args(field.annotation)) or [field.annotation]
+        sections = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        if field is not None and isinstance(field.discriminator, str):
+            tag, key = next(parts, None), field.discriminator
+            sections = [s for s in sections if s.model_fields[key].default == tag]
+        inside = sections[0] if sections else None
+    return path, section

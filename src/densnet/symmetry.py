@@ -78,7 +78,8 @@ def _harmonic_tables(l_max: int, dtype: torch.dtype, device: torch.device) -> tu
         for number, factor in enumerate([0] * a + [1] * b + [2] * c + [3] * (max(l_max, 1) - a - b - c)):
             factors[factor, number, place] = 1.0
     tables = factors.reshape(4, -1), _harmonic_polynomials(l_max)
-    return tuple(torch.as_tensor(table, dtype=dtype, device=device) for table in tables)
+    factor_table, polynomials = (torch.as_tensor(table, dtype=dtype, device=device) for table in tables)
+    return factor_table, polynomials
 
 
 def solid_harmonics(vectors: Tensor, l_max: int, *, at_once: bool = False) -> Tensor:
@@ -153,8 +154,7 @@ def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
 
 def rotation_matrix(l: int, rotation: Tensor) -> Tensor:
     """D_l [2l + 1, 2l + 1] with S_l(R r) = D_l S_l(r), for a proper or improper ``rotation`` R [3, 3] (float64)."""
-    points, weights = _sphere_quadrature(2 * l)
-    points, weights = torch.as_tensor(points), torch.as_tensor(weights)
+    points, weights = map(torch.as_tensor, _sphere_quadrature(2 * l))
     rotated = solid_harmonics(points @ rotation.double().T, l)[:, block(l)]
     return (rotated * weights[:, None]).T @ solid_harmonics(points, l)[:, block(l)]
 

@@ -134,8 +134,8 @@ def test_labels_that_training_needs(place):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: energy holds a number that is not finite"),
-        ("0 0 -0.05", "0 nan -0.05", "frame 1: forces holds a number that is not finite"),
+        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: REF_energy holds a number that is not finite"),
+        ("0 0 -0.05", "0 nan -0.05", "frame 1: REF_forces holds a number that is not finite"),
         ('REF_dipole="0 0 0.39"', 'REF_dipole="0 0.39"', "not 3 finite numbers"),
         ("REF_energy=-2077.0", "REF_energy=unknown", "not 1 finite numbers"),
         ("REF_energy", 'Lattice="9 0 0 0 9 0 0 0 9" REF_energy', "is periodic"),
@@ -151,6 +151,54 @@ def test_evaluate_leaves_out_what_the_data_lack(place, model):
     assert outcome.code == 0, outcome.err
     found = json.loads((place / "errors.json").read_text())
     assert found["frames"] == 1 and found["dipole_mae_D"] > 0 and found["density_error_percent"] is None
+
+
+def test_evaluate_fails_without_labels_and_lists_what_there_is(place, model):
+    (place / "labelled.xyz").write_text(LABELLED.replace("REF_", "dft_"))
+    told = refused("evaluate", model, "labelled.xyz", cwd=place)
+    assert "no label found in labelled.xyz: it has dft_dipole, dft_energy, dft_forces; rename them to REF_energy" in told
+
+
+def test_evaluate_says_over_how_many_frames_and_what_looks_like_another_unit(place):
+    light = LABELLED.replace(":REF_forces:R:3", "").replace("REF_energy", "E_total")
+    (place / "labelled.xyz").write_text(3 * LABELLED.replace("-2077.0", "-76.33") + "\n" + light)
+    outcome = densnet("evaluate", "water", "labelled.xyz", "--json", "errors.json", cwd=place)
+    assert outcome.code == 0, outcome.err
+    with_labels = json.loads((place / "errors.json").read_text())["frames_with"]
+    assert (with_labels["energy"], with_labels["forces"], with_labels["dipole"], with_labels["density"]) == (3, 3, 4, 0)
+    assert "note: 3 of 4 frames hold forces; the error is over these." in outcome.out
+    assert "they look like energies in hartree, but are read in eV" in outcome.out
+
+
+def test_settings_with_a_byte_order_mark(place):
+    (place / "water.toml").write_bytes(b"\xef\xbb\xbf" + SETTINGS.encode())
+    outcome = densnet("sample", "water.toml", cwd=place)
+    assert outcome.code == 0 and "water.xyz" in (place / "runs" / "w" / "sample" / "frames.xyz").read_text(), outcome.err
+
+
+def test_help_names_the_sections_of_settings(place):
+    for verb, sections in (("train", ("[density]", "[model]", "[train]")), ("simulate", ("[simulate]",))):
+        assert all(section in densnet(verb, "--help", cwd=place).out for section in sections)
+
+
+def test_ions_are_never_labelled_as_neutral(place):
+    (place / "water.xyz").write_text(WATER.replace("water\n", "total_charge=2 total_spin=1\n"))
+    assert "water.xyz, frame 1: total_charge is 2" in refused("label", "water.toml", "--frames", "water.xyz", cwd=place)
+    assert not list(place.glob("labels/frames/*"))
+
+
+def test_heavy_water_is_simulated_as_such(place):
+    (place / "d2o.xyz").write_text(WATER.replace("H 0", "D 0"))
+    (place / "short.toml").write_text("[simulate]\nthermalise_ps = 0.02\nsample_every = 2\n")
+    options = ("--settings", "short.toml", "--replicas", 2, "--duration-ps", 0.5, "-o", "run")
+    outcome = densnet("simulate", "water", "d2o.xyz", *options, cwd=place)
+    assert outcome.code == 0, outcome.err
+    with h5py.File(place / "run" / "trajectory.h5") as file:
+        assert file["particles/replica_0001/mass"][()] == pytest.approx([15.9949146, 2.01410178, 2.01410178])
+    assert "holds another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
+    spectrum = densnet("spectrum", "run", "--depth", 200, "-o", "out", cwd=place)
+    assert spectrum.code == 0, spectrum.err
+    assert 'isotopologue: "D2O"' in (place / "out" / "spectrum.csv").read_text()
 
 
 def test_unknown_element_of_a_model(place, model):

@@ -9,6 +9,7 @@ from densnet.cli.main import build
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.model.predictor import load
+from densnet.model.uncertainty import UncertaintyMissing
 from densnet.training.uncertainty import CalibrationError
 from tests.model.random_model import random_predictor
 from tests.model.test_uncertainty import labelled, waters
@@ -65,5 +66,5 @@ def test_calibration_has_no_settings_of_its_own(folder):
 
 
 def test_nothing_to_plot_is_explained(folder):
-    with pytest.raises(ValueError, match="nothing to plot"):
+    with pytest.raises(UncertaintyMissing, match="nothing to plot"):
         raise call("evaluate", folder / "model.safetensors", folder / "some.h5", "--plot", folder / "never.png").exception

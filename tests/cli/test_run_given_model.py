@@ -6,15 +6,17 @@ import re
 import signal
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from densnet.cli.chain import Chain
 from densnet.cli.main import build
-from densnet.cli.runfile import RunFile
 from densnet.model import compiled
+from densnet.workflow.desk import Desk, Inputs
+from densnet.workflow.settings import Choice, RunFile, by_name
+from densnet.workflow.using import RECIPES, _measured
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -51,7 +53,9 @@ def place(tmp_path) -> Path:
     [
         (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
-        (("mine.toml", "--long"), "options go with the name of a molecule; set `simulate` and `spectrum.experiment` in mine.toml instead."),
+        (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
+        (("methanol",), 'Another one: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
+        (("water.xyz",), "water.xyz is a geometry, no settings file: write water.toml with the lines `[sample]`"),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
     ],
 )
@@ -77,6 +81,13 @@ def test_bad_settings(place, change, told):
     assert outcome.code == 1 and told in outcome.err.splitlines()[-1] and "Traceback" not in outcome.err, outcome.err
 
 
+def test_options_of_a_name_are_settings(place):
+    text = by_name("water", Choice(replicas=6, temperature=200.0, folder=Path("there")))
+    found = tomllib.loads(text)
+    assert found["run"] == {"name": "water-200K", "model": "water", "folder": "there"}
+    assert found["simulate"]["temperature"] == 200.0 and found["simulate"]["replicas"] == 6
+
+
 def test_a_name_is_a_settings_file(place):
     outcome = densnet("run", "water", "--replicas", 6, "--experiment", "curve.csv", "--dry", cwd=place)
     assert outcome.code == 0, outcome.err
@@ -84,16 +95,18 @@ def test_a_name_is_a_settings_file(place):
     assert not (place / "runs" / "water" / "conformers").exists()
 
 
-def test_measured_curves_are_told_apart(place):
+def test_measured_curves_are_told_apart(place, monkeypatch):
     """Equal names in two folders are two curves; a file named twice is one; each has its copy, in the same order."""
     for number, folder in enumerate(("one", "two")):
         (place / folder).mkdir()
         (place / folder / "curve.csv").write_text(CURVE.replace(",0.01", f",0.0{number}"))
-    (place / "kept").mkdir()
-    values = {"spectrum": {"experiment": ["one/curve.csv", "one/curve.csv", "two/curve.csv"]}}
-    found = Chain(RunFile.model_validate(values), place, print)._measured(place / "kept")
-    assert {name: curve.intensity.min() for name, curve in found.items()} == {"one/curve.csv": 0.0, "two/curve.csv": 0.01}
-    copies = [(place / "kept" / f"experiment-{number}.csv").read_text() for number in range(len(list((place / "kept").iterdir())))]
+    (place / "kept" / "spectrum").mkdir(parents=True)
+    values = {"run": {"folder": "kept"}, "spectrum": {"experiment": ["one/curve.csv", "one/curve.csv", "two/curve.csv"]}}
+    monkeypatch.chdir(place)
+    found = _measured(Desk(Inputs(RunFile.model_validate(values), place), RECIPES[-1]))
+    assert {name: curve.header["baseline"].split()[0] for name, curve in found.items()} == {"one/curve.csv": "0", "two/curve.csv": "0.01"}
+    kept = place / "kept" / "spectrum"
+    copies = [(kept / f"experiment-{number}.csv").read_text() for number in range(len(list(kept.iterdir())))]
     assert copies == [(place / name).read_text() for name in found]
 
 
@@ -119,7 +132,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     [quantum] = json.loads((folder / "conformers" / "anharmonic.json").read_text())["conformers"]
     assert quantum["fundamentals_per_cm"][2] < quantum["harmonic_per_cm"][2] - 100 and not quantum["soft"]
     page = (folder / "report.html").read_text()
-    assert "What remains against experiment" in page and "classical nuclei / cm⁻¹" in page
+    assert "What remains against experiment" in page and ">classical nuclei<" in page and "ν3" in page
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))

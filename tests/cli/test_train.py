@@ -6,13 +6,13 @@ import pytest
 from typer.testing import CliRunner
 
 from densnet.cli.main import build
-from densnet.cli.train import held_out, parted
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.model.predictor import load
 from densnet.training.checkpoint import TrainingError
 from densnet.training.coverage import names
 from densnet.training.settings import TrainSettings
+from densnet.workflow.splits import held_out, parted
 from tests.model.random_model import random_predictor
 from tests.model.test_uncertainty import labelled, waters
 

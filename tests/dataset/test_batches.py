@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from densnet.cli.evaluate import overlap
 from densnet.dataset.batches import hold_out, nearest, split
 from densnet.dataset.dataset import Dataset, DatasetError, Label
 from densnet.molecules import Molecules
 from densnet.properties import Properties
+from densnet.workflow.evaluation import overlap
 
 WATER = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.43, 1.11], [0.0, -1.43, 1.11]], dtype=torch.float64)
 

@@ -1,5 +1,7 @@
 """What is sealed comes back bit for bit, damaged or foreign files are refused with a sentence, units are converted at the door."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, DatasetError, Label, formula
 from densnet.density.orbitals import Orbitals
+from densnet.errors import DensnetError
+from densnet.frames.xyz import GeometryError
 from densnet.molecules import MoleculeError, Molecules
 from densnet.properties import MissingProperty, Properties
 from densnet.units import ANGSTROM, E_ANGSTROM, EV, EV_PER_ANGSTROM
@@ -56,11 +60,46 @@ def test_a_shard_gives_back_every_bit_in_the_same_order(mixed, tmp_path):
 def test_a_shard_states_units_level_version_and_provenance(mixed, tmp_path):
     store.seal(mixed, tmp_path / "data.h5", "a sentence")
     with h5py.File(tmp_path / "data.h5") as file:
-        assert file.attrs["format_version"] == store.FORMAT_VERSION and file.attrs["frames"] == 9
+        assert file.attrs["format_version"] == store.PLAIN and file.attrs["frames"] == 9
         assert '"xc": "PBE"' in file.attrs["level"] and file.attrs["provenance"] == "a sentence"
         for group in file.values():
             assert group["forces"].attrs["unit"] == "hartree/bohr" and group["occupied_orbitals"].dtype == np.float32
             assert all(data.attrs["unit"] for data in group.values())
+
+
+def test_16_bits_change_the_orbitals_by_little_and_nothing_else(mixed, tmp_path):
+    store.seal(mixed, tmp_path / "compact.h5", compact=True)
+    found = store.read(tmp_path / "compact.h5")
+    for one, other in zip(mixed, found, strict=True):
+        exact, near = (label.properties.orbitals[0].coefficients for label in (one, other))
+        assert near.dtype == torch.float32 and ((near - exact).abs() <= 1.6e-5 * exact.abs().amax(1, keepdim=True)).all()
+        assert torch.equal(one.properties.energy, other.properties.energy) and one.identity == other.identity
+    with h5py.File(tmp_path / "compact.h5") as file:
+        assert file.attrs["format_version"] == store.FORMAT_VERSION > store.PLAIN, "older ones must not take whole numbers for orbitals"
+        assert all(group["occupied_orbitals"].dtype == np.int16 for group in file.values())
+
+
+def test_dispersion_stays_apart(mixed, tmp_path):
+    energy, forces = torch.tensor([-0.01], dtype=torch.float64), torch.full((3, 3), 1e-3, dtype=torch.float64)
+    parts = [Properties(x.properties.molecules, energy=energy, forces=forces) for x in mixed]
+    level, chosen = {**LEVEL, "dispersion": "d4"}, list(zip(mixed, parts))[1:3]
+    with_it = [replace(x, properties=x.properties.with_dispersion(part), level=level) for x, part in chosen]
+    store.seal(Dataset(with_it), tmp_path / "data.h5")
+    for before, after in zip(list(mixed)[1:3], store.read(tmp_path / "data.h5"), strict=True):
+        assert torch.equal(after.properties.dispersion_forces, forces)
+        assert torch.equal(after.properties.energy, before.properties.energy + energy)
+        assert torch.allclose(after.properties.with_dispersion(None).forces, before.properties.forces, atol=1e-14)
+    with pytest.raises(DatasetError, match="dispersion = None .* has 'd4'|dispersion = 'd4'"):
+        Dataset([*mixed, *with_it])
+
+
+def test_labels_with_and_without_a_gradient_threshold_are_of_one_level(mixed):
+    tighter = [replace(x, level={**LEVEL, "conv_tol_grad": 1e-5}) for x in mixed]
+    assert Dataset(tighter).level == {**LEVEL, "conv_tol_grad": 1e-5}
+    assert Dataset([*mixed, *tighter]).level == Dataset([*tighter, *mixed]).level == LEVEL
+    looser = [replace(x, level={**LEVEL, "conv_tol_grad": 1e-4}) for x in mixed]
+    with pytest.raises(DatasetError, match="conv_tol_grad = 1e-05"):
+        Dataset([*tighter, *looser])
 
 
 def test_small_files_of_a_campaign_read_the_same_and_can_be_sealed(mixed, tmp_path):
@@ -174,8 +213,87 @@ def test_foreign_hdf5_is_read_with_positions_in_angstrom(tmp_path):
 )
 def test_foreign_hdf5_that_is_incomplete_is_refused(tmp_path, changes, words):
     foreign(tmp_path / "foreign.h5", **changes)
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(DensnetError, match=words):
         store.read(tmp_path / "foreign.h5")
+
+
+OTHER_UNITS = {
+    "positions": {"bohr": 1.0, "Angstrom": ANGSTROM, "a0": 1.0, "nm": 10 * ANGSTROM, "\u212b": ANGSTROM, "pm": ANGSTROM / 100},
+    "energy": {
+        "eV": EV, "Hartree": 1.0, "kcal/mol": 1 / 627.5094740631, "kJ mol^-1": 1 / 2625.4996394799, "Ry": 0.5, "a.u.": 1.0,
+        "kcal_per_mol": 1 / 627.5094740631,
+    },
+    "forces": {"eV/Ang": EV_PER_ANGSTROM, "hartree / bohr": 1.0, "Ha*Bohr^-1": 1.0, "kcal/(mol*A)": ANGSTROM**-1 / 627.5094740631},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("quantity", "unit"), [(quantity, unit) for quantity, units in OTHER_UNITS.items() for unit in units])
+@pytest.mark.parametrize("attribute", ["unit", "units"])
+def test_units_of_foreign_hdf5_are_obeyed(tmp_path, quantity, unit, attribute):
+    size = OTHER_UNITS[quantity][unit]
+    foreign(tmp_path / "plain.h5")
+    foreign(tmp_path / "foreign.h5")
+    with h5py.File(tmp_path / "foreign.h5", "a") as file:
+        file[quantity][...] *= (ANGSTROM if quantity == "positions" else 1.0) / size
+        file[quantity].attrs[attribute] = unit
+    plain, found = (store.read(tmp_path / name).properties() for name in ("plain.h5", "foreign.h5"))
+    for a, b in ((plain.molecules.positions, found.molecules.positions), (plain.energy, found.energy), (plain.forces, found.forces)):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sizes"),
+    [
+        ({"units": "eV, Angstrom"}, (ANGSTROM, EV, EV_PER_ANGSTROM)),
+        ({"units": "atomic units"}, (1.0, 1.0, 1.0)),
+        ({"units": "positions: bohr; energy: eV; forces: eV/A"}, (1.0, EV, EV_PER_ANGSTROM)),
+        ({"units": np.array(["eV, Angstrom"], dtype=object)}, (ANGSTROM, EV, EV_PER_ANGSTROM)),
+        ({"units": ""}, (ANGSTROM, 1.0, 1.0)),
+        ({"energy_units": "kcal/mol", "unit_of_positions": b"bohr"}, (1.0, 1 / 627.5094740631, 1 / 627.5094740631)),
+        ({"title": "units are a matter of taste"}, (ANGSTROM, 1.0, 1.0)),
+    ],
+)
+def test_units_of_a_whole_foreign_file(tmp_path, attributes, sizes):
+    foreign(tmp_path / "foreign.h5")
+    with h5py.File(tmp_path / "foreign.h5", "a") as file:
+        content = [file[name][0] for name in ("positions", "energy", "forces")]
+        file["positions"][...] *= ANGSTROM / sizes[0]
+        del file.attrs["units"]
+        file.attrs.update(attributes)
+    found = store.read(tmp_path / "foreign.h5")
+    first = found[0].properties
+    assert np.allclose(first.molecules.positions, content[0] * ANGSTROM, rtol=1e-12)
+    assert float(first.energy) == pytest.approx(content[1] * sizes[1], rel=1e-9)
+    assert not any("unit" in key for key in found.level)
+    if "energy_units" not in attributes:
+        assert np.allclose(first.forces, content[2] * sizes[2], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("place", "unit", "told"),
+    [
+        ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is no unit that densnet knows"),
+        ("positions", "eV", "'eV' is no unit that densnet knows for positions"),
+        ("forces", "hartree", "no unit that densnet knows for forces"),
+        ("energy", "eV/atom", "no unit that densnet knows for energy"),
+        ("", "parsec", "no unit that densnet knows for positions, energy, forces or dipole"),
+    ],
+)
+def test_units_that_nobody_knows_are_refused(tmp_path, place, unit, told):
+    foreign(tmp_path / "foreign.h5")
+    with h5py.File(tmp_path / "foreign.h5", "a") as file:
+        (file[place] if place else file).attrs["unit"] = unit
+    with pytest.raises(DatasetError, match=told):
+        store.read(tmp_path / "foreign.h5")
+
+
+def test_a_foreign_file_of_ions_or_without_labels_is_refused(tmp_path):
+    foreign(tmp_path / "foreign.h5", total_charge=np.array([0, 0, 2, 0]))
+    with pytest.raises(MoleculeError, match="frame 3: total_charge is 2"):
+        store.read(tmp_path / "foreign.h5")
+    foreign(tmp_path / "other.h5", energy=None, forces=None, occupied_orbitals=None, E=np.zeros(4), grads=np.zeros((4, 3, 3)))
+    with pytest.raises(DatasetError, match="no label found in .*other.h5: it has E, grads; rename them to energy"):
+        store.read(tmp_path / "other.h5")
 
 
 def test_what_describes_a_foreign_file_is_no_level_of_theory(tmp_path):
@@ -212,14 +330,34 @@ def test_extxyz_comes_in_as_electronvolts_and_angstroms(tmp_path):
         labels.properties(require=("orbitals",))
 
 
+def test_labels_under_other_names_are_listed(tmp_path):
+    for prefix in ("dft_", "DFT_", "MACE_", "REF"):
+        (tmp_path / "a.extxyz").write_text(FRAME.replace("REF_", prefix))
+        told = f"a.extxyz: it has {prefix}dipole, {prefix}energy, {prefix}forces; rename them to REF_energy"
+        with pytest.raises(DatasetError, match=told):
+            store.read(tmp_path / "a.extxyz")
+    (tmp_path / "a.extxyz").write_text(FRAME.replace("REF_energy=", "energy ").replace("REF_", "my_"))
+    with pytest.raises(DatasetError, match="it has my_dipole, my_forces"):
+        store.read(tmp_path / "a.extxyz")
+    (tmp_path / "a.extxyz").write_text(FRAME.replace("REF_energy", "Energy"))
+    (label,) = store.read(tmp_path / "a.extxyz")
+    assert label.holds == ("forces", "dipole") and label.unread == ("Energy",)
+
+
+@pytest.mark.parametrize("name", ["A.XYZ", "a.EXTXYZ", "a.txt", "a.allxyz", "a"])
+def test_the_content_tells_what_a_file_is_not_its_name(tmp_path, name):
+    (tmp_path / name).write_text(FRAME)
+    assert store.read(tmp_path / name)[0].holds == ("energy", "forces", "dipole")
+
+
 @pytest.mark.parametrize(
     "text, error, words",
     [
-        ("", DatasetError, "is empty"),
-        (FRAME[:-30], DatasetError, "truncated"),
-        (FRAME.replace("O ", "Xq "), DatasetError, "'Xq' is not the symbol"),
+        ("", GeometryError, "is empty"),
+        (FRAME[:-30], GeometryError, "truncated"),
+        (FRAME.replace("O ", "Xq "), GeometryError, "'Xq' is not the symbol"),
         (FRAME.replace("O ", "N "), MoleculeError, "odd number"),
-        (FRAME.replace("trajectory=4", "charge=1"), DatasetError, "frame 1: charge is 1"),
+        (FRAME.replace("trajectory=4", "charge=1"), MoleculeError, "frame 1: charge is 1"),
     ],
 )
 def test_bad_extxyz_is_refused(tmp_path, text, error, words):

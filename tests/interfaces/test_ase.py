@@ -11,8 +11,9 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from densnet import units
-from densnet.interfaces.ase import DensnetCalculator
-from densnet.molecules import MoleculeError, Molecules
+from densnet.errors import DensnetError
+from densnet.interfaces.ase import DensnetCalculator, molecules_of
+from densnet.molecules import MoleculeError, Molecules, isotopologue
 from densnet.properties import Properties, Uncertainty
 from densnet.simulation.integrators import init, velocity_verlet
 
@@ -73,6 +74,54 @@ def test_atoms_that_no_model_can_treat_are_refused():
         atoms.calc = DensnetCalculator(springs)
         with pytest.raises(MoleculeError, match=problem):
             atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda atoms: atoms.info.update(charge=2), "charge is 2"),
+        (lambda atoms: atoms.info.update(total_charge=np.int64(-2)), "total_charge is -2"),
+        (lambda atoms: atoms.info.update(spin=3), "spin is 3"),
+        (lambda atoms: atoms.info.update(multiplicity="triplet"), "multiplicity is 'triplet'"),
+        (lambda atoms: atoms.set_initial_charges([2, 0, 0]), "initial_charges of the atoms add up to 2"),
+        (lambda atoms: atoms.set_initial_magnetic_moments([2, 0, 0]), "initial_magmoms of the atoms are not zero"),
+    ],
+)
+def test_ions_and_open_shells_are_refused(change, told):
+    atoms = water()
+    atoms.info.update({"charge": True, "spin": 1, 5: "a key that is no text"})
+    atoms.set_initial_charges([-0.8, 0.4, 0.4])
+    assert np.isfinite(atoms.get_potential_energy())
+    atoms = water()
+    change(atoms)
+    with pytest.raises(MoleculeError, match=told):
+        atoms.get_potential_energy()
+
+
+def test_no_atoms_are_no_molecule():
+    with pytest.raises(MoleculeError, match="there are no atoms"):
+        molecules_of(Atoms())
+
+
+def test_masses_mean_isotopes():
+    atoms = water()
+    atoms.set_masses([15.999, 2.014, 2.014])
+    assert isotopologue(molecules_of(atoms)) == "D2O" and molecules_of(water()).isotopes is None
+    atoms.set_masses([1e6, 1.008, 1.008])  # an atom that is to stay where it is; forces do not depend on it
+    assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_a_model_by_its_name():
+    atoms = water()
+    atoms.calc = DensnetCalculator("water")
+    assert atoms.get_potential_energy() == pytest.approx(-2077, abs=5)
+    here = atoms.get_dipole_moment()
+    atoms.positions += [1e4, -3e3, 200.0]
+    assert atoms.get_dipole_moment() == pytest.approx(here, abs=1e-6)
+    with pytest.raises(DensnetError, match="watr is neither a file nor the name of a shipped model"):
+        DensnetCalculator("watr")
+    with pytest.raises(TypeError, match="a force function or the name of a model is needed, not None"):
+        DensnetCalculator(None)
 
 
 def test_ase_runs_the_same_trajectory_as_we_do():

@@ -18,7 +18,7 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
         density=DensityNetworkSettings(channels=8, head_channels=4, cutoff=cutoff),
         energy=EnergyNetworkSettings(channels=8, density_channels=4),
     )
-    predictor = Predictor(settings, DensityBasis.built_in(basis, elements), neighbours=8.0, provenance={"data": "none"})
+    predictor = Predictor.of(settings, DensityBasis.built_in(basis, elements), neighbours=8.0, provenance={"data": "none"})
     with torch.no_grad():
         for parameter in predictor.parameters():
             if (parameter == 0).all():

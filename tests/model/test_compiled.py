@@ -13,7 +13,7 @@ from densnet.model.compiled import CompilationError, Compiled
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.library import Library, LibraryError
-from densnet.model.predictor import ModelSettings, Predictor
+from densnet.model.predictor import ModelError, ModelSettings, Predictor
 from densnet.molecules import Molecules, Neighbours
 from tests.model.random_model import scattered
 
@@ -27,7 +27,7 @@ def predictor():
         density=DensityNetworkSettings(channels=4, head_channels=2, layers=1, l_max=1),
         energy=EnergyNetworkSettings(channels=4, density_channels=2, layers=1, l_max=1),
     )
-    return Predictor(settings, DensityBasis.built_in("small", ("H", "O")), neighbours=2.0).eval().requires_grad_(False)
+    return Predictor.of(settings, DensityBasis.built_in("small", ("H", "O")), neighbours=2.0).eval().requires_grad_(False)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -47,7 +47,7 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
     with ThreadPoolExecutor(4) as pool:  # more threads than calls can be at work at once
         known = [again(scattered(WATER, seed=seed)).forces for seed in range(40)]
         assert all(map(torch.equal, pool.map(lambda seed: fast(scattered(WATER, seed=seed)).forces, range(40)), known))
-    with pytest.raises(ValueError, match="compiled for 1 molecules of 3 atoms together, not for 1 of 3"):
+    with pytest.raises(ModelError, match="compiled for 1 molecules of 3 atoms together, not for 1 of 3"):
         fast(scattered([1, 8, 1]))
 
 
@@ -72,7 +72,7 @@ def test_the_name_of_a_library_tells_models_and_molecules_apart(predictor):
     assert name == compiled._identity(predictor, scattered(WATER, seed=9), 2)
     others = [(molecule, 3), (scattered([1, 8, 1]), 2), (Molecules.concatenate([molecule, molecule]), 2)]
     assert all(compiled._identity(predictor, other, width) != name for other, width in others)
-    changed = Predictor(predictor.settings, predictor.basis, 2.0).double()
+    changed = Predictor.of(predictor.settings, predictor.basis, 2.0).double()
     assert compiled._identity(changed, molecule, 2) != name
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from densnet.model.graphed import Graphed
-from densnet.model.predictor import load
+from densnet.model.predictor import ModelError, load
 from densnet.molecules import Molecules
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 
@@ -38,7 +38,7 @@ def anew(monkeypatch):
         graphed = Graphed(predictor, like)
 
         def replay():
-            for target, value in zip(properties(graphed.found), properties(graphed.predictor(graphed.like)), strict=True):
+            for target, value in zip(properties(graphed.found), properties(graphed.energy(graphed.like)), strict=True):
                 target.copy_(value)
 
         graphed.graph.replay = replay
@@ -57,12 +57,12 @@ def test_results_are_those_of_the_molecules_asked_for_and_stay(anew):
 
 def test_other_molecules_are_refused(anew):
     graphed = anew(load("ethanol"), pair(0))
-    with pytest.raises(ValueError, match="recorded for 2 molecules of 18 atoms together, not for 1 of 9"):
+    with pytest.raises(ModelError, match="recorded for 2 molecules of 18 atoms together, not for 1 of 9"):
         graphed(scattered(ETHANOL))
 
 
 def test_large_molecules_are_refused():
-    with pytest.raises(ValueError, match="up to 24 atoms, not 27; run without"):
+    with pytest.raises(ModelError, match="up to 24 atoms, not 27; run without"):
         Graphed(random_predictor(), scattered(ETHANOL * 3, spread=6.0))
 
 

@@ -9,11 +9,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from densnet.density.basis import DensityBasis
+from densnet.density.basis import BasisError, DensityBasis
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
-from densnet.model.predictor import FORMAT, CheckpointError, ModelSettings, Predictor, load
+from densnet.model.migrations import NEWEST
+from densnet.model.predictor import CheckpointError, ModelError, ModelSettings, Predictor, load
 from densnet.molecules import Molecules
+from densnet.settings import SettingsError
 from densnet.symmetry import random_rotation
 from tests.model.random_model import ETHANOL, random_predictor, scattered
 
@@ -87,27 +89,50 @@ def test_broken_files_are_refused(saved, tmp_path):
 
 def test_newer_formats_and_foreign_tensors_are_refused(saved, tmp_path):
     path, _ = saved
-    newer = rewritten(path, tmp_path / "newer", lambda header, tensors: header.update(format=FORMAT + 1))
+    newer = rewritten(path, tmp_path / "newer", lambda header, tensors: header.update(format=NEWEST + 1))
     with pytest.raises(CheckpointError, match="please upgrade densnet"):
         load(newer)
     missing = rewritten(path, tmp_path / "missing", lambda header, tensors: tensors.pop("density_network.embedding"))
     with pytest.raises(CheckpointError, match=r"density_network\.embedding"):
         load(missing)
-    unknown = rewritten(path, tmp_path / "unknown", lambda header, tensors: header["settings"]["density"].update(chanels=3))
-    with pytest.raises(ValueError, match="did you mean `channels`"):
+    unknown = rewritten(path, tmp_path / "unknown", lambda header, tensors: header["architecture"]["density"]["settings"].update(chanels=3))
+    with pytest.raises(SettingsError, match="did you mean `channels`"):
         load(unknown)
+    for part, kind in (("density", "transformer"), ("response", "polarizability")):
+        stranger = rewritten(path, tmp_path / kind, lambda header, tensors, new={part: {"kind": kind}}: header["architecture"].update(new))
+        with pytest.raises(CheckpointError, match=f"a {part} network of a kind that this densnet does not know, '{kind}'"):
+            load(stranger)
+
+
+class Softness:
+    """A response network without weights: as many electrons as each atom's s functions hold, along x."""
+
+    kind, settings = "softness", None
+
+    def __call__(self, hidden, output, geometry):
+        return {"dipole": output.coefficients[:, :1] * torch.tensor([1.0, 0.0, 0.0], dtype=output.coefficients.dtype)}
+
+
+def test_a_response_network_adds_to_what_a_model_says(saved):
+    """Summed over the atoms of each molecule, and differentiable along with the rest."""
+    parts = saved[1].density_network, saved[1].energy_network
+    molecules = Molecules.concatenate([scattered(ETHANOL), scattered([8, 1, 1])])
+    plain, more = Predictor(*parts)(molecules), Predictor(*parts, Softness())(molecules)
+    held = molecules.total(plain.density.coefficients[:, 0])
+    assert torch.equal(more.dipole[:, 0], held) and not more.dipole[:, 1:].any()
+    assert torch.equal(more.energy, plain.energy) and torch.equal(more.forces, plain.forces)
 
 
 def test_another_basis_is_refused(saved, tmp_path):
     def change(header, tensors):
         header["basis"]["elements"]["H"][0][0] *= 1.5
 
-    with pytest.raises(ValueError, match="fingerprint"):
+    with pytest.raises(BasisError, match="fingerprint"):
         load(rewritten(saved[0], tmp_path / "basis", change))
 
 
 def test_unknown_element_is_named(saved):
-    with pytest.raises(ValueError, match="does not know element N"):
+    with pytest.raises(ModelError, match="does not know element N"):
         saved[1](Molecules.single([7, 1, 1, 1], torch.randn(4, 3, dtype=torch.float64)))
 
 
@@ -117,7 +142,7 @@ def test_features_of_any_order_turn_with_the_molecule(l_max):
     torch.manual_seed(1)
     order = {"channels": 6, "l_max": l_max, "l_hidden": l_max}
     settings = ModelSettings(density=DensityNetworkSettings(**order, head_channels=4), energy=EnergyNetworkSettings(**order))
-    predictor = Predictor(settings, DensityBasis.built_in("small", ["H", "C", "O"]), neighbours=8.0).double()
+    predictor = Predictor.of(settings, DensityBasis.built_in("small", ["H", "C", "O"]), neighbours=8.0).double()
     for parameter in predictor.parameters():
         torch.nn.init.normal_(parameter, 0.0, 0.2)
     molecule, rotation = scattered(ETHANOL), random_rotation(torch.Generator().manual_seed(3))

@@ -146,6 +146,8 @@ def test_morse_oscillator_is_exact():
     mass = 1 / float((1 / molecule.masses).sum())
     w = range_ * math.sqrt(2 * depth / mass)
     found = anharmonic.vpt2(oscillator, modes, step=0.01)
+    alone = anharmonic.diagonal(oscillator, modes, [0], step=0.02)
+    assert alone.diagonal[0].item() == pytest.approx(-2 * w**2 / (4 * depth) / units.INVERSE_CM, abs=0.2)
     assert found.harmonic[0].item() == pytest.approx(w / units.INVERSE_CM, rel=1e-5)
     assert found.fundamentals[0].item() == pytest.approx((w - 2 * w**2 / (4 * depth)) / units.INVERSE_CM, abs=0.05)
 
@@ -190,6 +192,27 @@ def test_force_constants_of_a_polynomial_are_found():
         assert found.cubic.numpy() == pytest.approx(cubic, abs=1e-9)
         assert found.quartic.numpy() == pytest.approx(np.einsum("iijj->ij", quartic), abs=1e-8)
     assert told[-1] == (28, 28) and told[0] == (5, 28)
+
+
+def test_five_geometries_a_mode_give_the_diagonal_of_vpt2():
+    cubic, quartic = couplings(3)
+    potential, modes = polynomial(bent(), cubic, quartic), bent()
+    whole, found = anharmonic.vpt2(potential, modes), anharmonic.diagonal(potential, modes, [0, 2])
+    assert found.diagonal[[0, 2]].numpy() == pytest.approx(whole.diagonal[[0, 2]].numpy(), abs=1e-3)
+    assert found.diagonal[1].isnan() and found.fundamentals.isnan().all()
+    again = Anharmonic.from_dict(found.to_dict())
+    assert again.diagonal[1].isnan() and again.diagonal[0] == pytest.approx(float(found.diagonal[0]), abs=1e-3)
+    # an overtone in resonance is left out by both, a soft mode takes part in neither
+    w = QUADRATIC.copy()
+    w[1] = 2.003 * w[0]
+    near = Modes(modes.molecule, torch.from_numpy(w**2), modes.vectors)
+    strong = cubic + symmetric({(0, 0, 1): 3e-4}, 3, 3)
+    for softest in (400.0, 1700.0):
+        whole, found = (f(polynomial(near, strong, quartic), near, *more, softest=softest)
+                        for f, more in ((anharmonic.vpt2, ()), (anharmonic.diagonal, ([1, 2],))))  # fmt: skip
+        assert found.diagonal[1:].numpy() == pytest.approx(whole.diagonal[1:].numpy(), abs=1e-3) and found.soft == whole.soft
+    found = anharmonic.diagonal(polynomial(near, strong, quartic), near, [0])
+    assert [(r.upper, r.lower) for r in found.resonances] == [(1, (0, 0))] and abs(float(found.diagonal[0])) < 100
 
 
 def test_coriolis_sum_rules_of_a_bent_triatomic():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -54,9 +55,10 @@ def finished(tmp_path_factory):
     place = tmp_path_factory.mktemp("campaign")
     told = []
     work = partial(springs, log=place / "log")
-    tally = campaign.run(
-        waters(8), work, store.save_label, place / "labels", level=LEVEL, processes=1, progress=lambda *now: told.append(now)
-    )
+    with workers.Processes(1) as one:
+        tally = campaign.run(
+            waters(8), work, store.save_label, place / "labels", level=LEVEL, execute=one, progress=lambda *now: told.append(now)
+        )
     return place, tally, told
 
 
@@ -96,6 +98,32 @@ def test_labels_of_other_geometries_or_of_another_level_are_never_mixed(finished
         campaign.run(waters(9)[1:], work, store.save_label, place / "labels", level=LEVEL)
     with pytest.raises(CampaignError, match="xc = 'springs', not 'PBE'"):
         campaign.run(waters(8), work, store.save_label, place / "labels", level=LEVEL | {"xc": "PBE"})
+    with pytest.raises(CampaignError, match="go on as it began with `conv_tol_grad = 0`"):
+        campaign.run(waters(8), work, store.save_label, place / "labels", level=LEVEL | {"conv_tol_grad": 1e-5})
+    with pytest.raises(CampaignError, match="xc = 'springs', not None"):
+        campaign.run(waters(8), work, store.save_label, place / "labels", level={k: v for k, v in LEVEL.items() if k != "xc"})
+
+
+def _double(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    return 2 * number
+
+
+def test_local_processes_are_an_executor_like_any_other():
+    with workers.Processes(2) as execute:
+        assert list(execute.map(_double, [1, 2])) == [2, 4]
+        assert isinstance(execute.submit(_double, 3).exception(), ValueError)
+        assert execute.submit(_double, number=5).result() == 10
+    with pytest.raises(RuntimeError, match="shut down"):
+        execute.submit(_double, 1)
+
+
+def test_a_campaign_takes_any_executor(tmp_path):
+    work = partial(springs, log=tmp_path / "log")
+    with ThreadPoolExecutor(2) as execute:
+        tally = campaign.run(waters(5), work, store.save_label, tmp_path / "labels", level=LEVEL, execute=execute)
+    assert tally == Tally(labelled=4, new=4, aside=1) and done(tmp_path / "labels") == [0, 1, 2, 4]
 
 
 def test_what_is_not_a_matter_of_one_frame_ends_the_campaign(tmp_path):
@@ -120,8 +148,9 @@ import test_campaign as t
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     try:
-        t.campaign.run([f for f in t.waters(90) if f], partial(t.springs, log=place / "log", seconds=0.2),
-                       t.store.save_label, place / "labels", level=t.LEVEL, processes=2)
+        with t.workers.Processes(2) as two:
+            t.campaign.run([f for f in t.waters(90) if f], partial(t.springs, log=place / "log", seconds=0.2),
+                           t.store.save_label, place / "labels", level=t.LEVEL, execute=two)
     except KeyboardInterrupt:
         sys.exit("stopped")
 """

@@ -109,9 +109,9 @@ def test_own_frames_are_taken_as_they_are(tmp_path):
         (WATER.replace("O ", "N "), MoleculeError, "9 electrons, an odd number"),
         (WATER.replace("-0.76", "0.70"), MoleculeError, "Angstrom apart"),
         (WATER.replace("0.59", "nan"), MoleculeError, "not a finite number"),
-        (WATER.replace("water", "charge=-1"), GeometryError, "charge is -1"),
-        (WATER.replace("water", "spin=3"), GeometryError, "spin is 3"),
-        (WATER + WATER.replace("water", "charge=2"), GeometryError, "frame 2: charge is 2"),
+        (WATER.replace("water", "charge=-1"), MoleculeError, "charge is -1"),
+        (WATER.replace("water", "spin=3"), MoleculeError, "spin is 3"),
+        (WATER + WATER.replace("water", "charge=2"), MoleculeError, "frame 2: charge is 2"),
     ],
 )
 def test_bad_geometries_are_refused(tmp_path, text, error, words):

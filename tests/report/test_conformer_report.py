@@ -6,12 +6,15 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.units import _amu, _hplanck
 
+from densnet import units
+from densnet.artefacts.run import Run
 from densnet.report.content import promises, report
-from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.report.remainder import remainder
-from densnet.report.run import Run
 from densnet.spectra.spectrum import Spectrum, Sticks
+from densnet.spectra.sticks import band_rows, bands_around, sticks_of
 from densnet.spectra.tables import write_csv
 
 SCALE = 1.004
@@ -23,6 +26,7 @@ def run(tmp_path) -> Run:
     reference = json.loads((files("densnet") / "data" / "molecules" / "ethanol.json").read_text())
     for place in ("conformers", "spectrum"):
         (tmp_path / place).mkdir()
+    reference.pop("anharmonic", None)
     (tmp_path / "conformers" / "reference.json").write_text(json.dumps(reference))
     for conformer in reference["conformers"]:
         conformer["hessian_hartree_per_bohr2"] = [SCALE**2 * x for x in conformer["hessian_hartree_per_bohr2"]]
@@ -64,17 +68,66 @@ def test_the_page_tells_weights_populations_and_motions(run):
                  "C-O stretch", "1.600 ± 0.010 D", "PBE/aug-cc-pVDZ", "≥ 0.83", "nothing was labelled"):  # fmt: skip
         assert text in page, text
     assert page.count("<svg") == 4
+    assert page.index("<svg") < page.index("Assignment") < page.index("Harmonic analysis")  # the page begins with the spectrum
+    met = sum(line.met for line in promises(run))
+    assert f"The model reproduces in part PBE/aug-cc-pVDZ, not experiment: {met} of 10 checks met" in page
 
 
-BANDS, RED, OFF = [(960.0, 1120.0), (2700.0, 3120.0), (3500.0, 3850.0)], 0.96, 7.0
+def test_the_page_tells_warnings_and_both_temperatures(run):
+    (run.folder / "simulate").mkdir()
+    (run.folder / "simulate" / "warnings.json").write_text(json.dumps(["replica 3 left what the model knows"]))
+    (run.folder / "simulate" / "expected.json").write_text(json.dumps({"flagged_percent": 1.5, "flagged_replicas": 2}))
+    (run.folder / "evaluate").mkdir()
+    agreement = {"calibration": {"energy": {"rank_correlation": 0.05}, "dipole": {"rank_correlation": 0.6}}}
+    (run.folder / "evaluate" / "evaluation.json").write_text(json.dumps(agreement))
+    curve = run.spectrum
+    header = {"temperature_K": 297.2, "replicas": 48, "length_ps": 2.5, "window": "one-sided cos^2", "resolution_cm-1": 16.3}
+    write_csv(run.folder / "spectrum" / "spectrum.csv", Spectrum(curve.axis, curve.intensity, error=curve.error, header=header))
+    page = report(Run("ethanol", run.folder, {}, {"simulate": {"thermalise_ps": 0.5, "timestep_fs": 1.0}}))
+    for text in ("replica 3 left", "1.5 % of the samples, in 2 replicas", "errors of the energy say little", "rank correlation 0.05",
+                 "temperature set 300 K, measured 297.2 K", "Kubo", "Napierian", "43.43 L mol"):  # fmt: skip
+        assert text in page, text
+    assert "errors of the dipole say little" not in page
 
 
-def divided(run: Run, *, measured: bool, **anharmonic) -> str:
+def test_card_and_assignment(run):
+    path = run.folder / "conformers" / "reference.json"
+    values = [{"number": 1, "species": "A'", "wavenumber": 3653, "remark": "matrix"}, {"number": 14, "species": "A''", "wavenumber": 2991}]
+    measured = {"source": "a table", "conformer": "trans", "fundamentals": values}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "measured": measured}))
+    page = report(run)
+    for text in ("C2H6O, the most abundant isotopes", "Measured: a table.", "3653 (matrix)", "ν21", "bonds / Å"):
+        assert text in page, text
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
+    stretch = next(row for row in rows if row and row[0] == "ν1" and row[1] == "A&#x27;")
+    assert stretch[2] == "O-H stretch" and "3653 (matrix)" in stretch
+    constants = next(row for row in rows if len(row) == 7 and row[1] == "PBE")
+    molecule = run.reference.conformers[0].molecule
+    places, masses = molecule.positions / units.ANGSTROM, molecule.masses / units.AMU
+    moments = Atoms(numbers=molecule.numbers.tolist(), positions=places.numpy(), masses=masses.numpy()).get_moments_of_inertia()
+    giga = _hplanck / (8 * np.pi**2 * moments * _amu * 1e-20) / 1e9
+    assert constants[2] == "Cs" and [float(x) for x in constants[3].split(",\u00a0")] == pytest.approx(giga, rel=1e-4)
+
+
+BANDS, RED, TRUE, OFF = [(960.0, 1120.0), (2700.0, 3120.0), (3500.0, 3850.0)], 0.96, 0.945, 7.0
+
+
+def _true(harmonic: list[float]) -> dict:
+    """Of the reference level: fundamentals 5.5 % below the harmonic lines."""
+    return {"harmonic_per_cm": harmonic, "fundamentals_per_cm": [TRUE * x for x in harmonic], "soft": [0, 1], "resonances": []}
+
+
+def divided(run: Run, *, measured: bool, checked: bool = False, **anharmonic) -> str:
     """The chapter on what remains: fundamentals 4 % below the harmonic lines, a measured curve ``OFF`` cm^-1 below the dynamics."""
     modes = [c.modes.frequencies.tolist() for c in run.model.conformers]
     resonances = [{"upper": 15, "lower": [14, 14], "offset_per_cm": -23.0, "coupling_per_cm": -149.0}]
     rows = [{"harmonic_per_cm": w, "fundamentals_per_cm": [RED * x for x in w], "soft": [0, 1], "resonances": resonances} for w in modes]
     (run.folder / "conformers" / "anharmonic.json").write_text(json.dumps(anharmonic or {"conformers": rows}))
+    if checked:
+        path = run.folder / "conformers" / "reference.json"
+        content = json.loads(path.read_text())
+        content["anharmonic"] = {c["name"]: _true(c["frequencies_per_cm"]) for c in content["conformers"]}
+        path.write_text(json.dumps(content))
     sticks = sticks_of(run.model, 300.0)
     bands = band_rows(run.spectrum.bands(BANDS), sticks)
     curve = Spectrum(run.spectrum.axis, np.interp(run.spectrum.axis + OFF, run.spectrum.axis, run.spectrum.intensity))
@@ -88,16 +141,18 @@ def divided(run: Run, *, measured: bool, **anharmonic) -> str:
 
 
 def cells(chapter: str) -> list[list[float]]:
-    """The numbers of the table of bands; a dash is None."""
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", chapter)]
+    """The numbers of the table of bands, the first of the chapter; a dash is None."""
+    table = chapter.split("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table)]
     return [[None if c == "–" else float(c.split(" ±")[0].replace("−", "-")) for c in row[1:]] for row in rows if row]
 
 
-def test_what_remains_adds_up(run):
-    chapter = divided(run, measured=True)
+@pytest.mark.parametrize("checked", [False, True])
+def test_what_remains_adds_up(run, checked):
+    chapter = divided(run, measured=True, checked=checked)
     found = cells(chapter)
     assert len(found) == 2  # the third band is beyond the measured curve
-    for (measured, quantum, dynamics, off, classical, model, rest, ratio), (lower, upper) in zip(found, BANDS):
+    for (measured, quantum, dynamics, off, classical, model, rest, own, ratio), (lower, upper) in zip(found, BANDS):
         assert off == pytest.approx(dynamics - measured, abs=0.11) and off == pytest.approx(OFF, abs=0.6)
         assert classical + model + rest == pytest.approx(off, abs=0.2)
         inside = [(w * c.modes.intensities, c.modes.frequencies) for w, c in zip(run.model.weights(300.0), run.model.conformers)]
@@ -107,7 +162,13 @@ def test_what_remains_adds_up(run):
         assert quantum == pytest.approx(RED * centre, abs=0.06)
         assert model == pytest.approx((1 - 1 / SCALE) * centre, abs=0.1)
         assert ratio == pytest.approx(1.0, abs=0.02)
+        if checked:  # what the model's VPT2 lacks is given to neither of the others
+            excess = (RED - 1) * centre - (TRUE - 1) * centre / SCALE
+            assert own == pytest.approx(-excess, abs=0.2) and classical == pytest.approx(dynamics - quantum + excess, abs=0.2)
+        else:
+            assert own is None and classical == pytest.approx(dynamics - quantum, abs=0.11)
     assert "resonance left out: 16 with 15 + 15, -23.0 off" in chapter and chapter.count("takes no part") == 4
+    assert ("errors have cancelled" in chapter) == checked and ("No anharmonic constants" in chapter) != checked
     assert "What remains against experiment" in report(run)
 
 
@@ -115,10 +176,10 @@ def test_what_remains_without_a_measured_curve_or_a_reference(run):
     chapter = divided(run, measured=False)
     found = cells(chapter)
     assert "Quantum nuclei" in chapter and "Functional" not in chapter and len(found) == 3
-    assert all(row[3] == pytest.approx(row[2] - row[1], abs=0.11) for row in found)
+    assert all(row[3] == row[4] == pytest.approx(row[2] - row[1], abs=0.11) and row[5] is None for row in found)
     (run.folder / "conformers" / "reference.json").unlink()
     alone = Run("ethanol", run.folder, {}, {})
-    assert all(row[4] is None for row in cells("".join(remainder(alone))))
+    assert all(row[6] is None for row in cells("".join(remainder(alone))))
 
 
 def test_what_remains_says_why_it_is_not_told(run):

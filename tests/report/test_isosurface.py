@@ -55,3 +55,20 @@ def test_level_is_chosen_and_the_file_is_a_picture(polar, tmp_path):
     isosurface.draw_isosurface(tmp_path / "density.png", polar, title="polar")
     image = matplotlib.image.imread(tmp_path / "density.png")
     assert image.shape[1] == 1040 and image[..., :3].std() > 0.02
+
+
+def test_far_fragments_are_drawn_on_a_coarser_grid_or_not_at_all(polar, monkeypatch):
+    def apart(distance: float) -> Density:
+        molecule = Molecules.single(NUMBERS, torch.tensor([[0.0, 0.0, 0.0], [distance, 0.5 * distance, 0.0]], dtype=torch.float64))
+        return Density.of(molecule, polar.basis, polar.coefficients)
+
+    monkeypatch.setattr(isosurface, "_PIXELS", 64)
+    monkeypatch.setattr(isosurface, "_POINTS", 60_000)
+    sampled = []
+    sample = isosurface._sample
+    monkeypatch.setattr(isosurface, "_sample", lambda density, grid, *place: sampled.append(grid) or sample(density, grid, *place))
+    isosurface.isosurface_figure(apart(30.0), level=0.01)
+    (grid,) = sampled
+    assert 40_000 < np.prod([len(axis) for axis in grid]) < 80_000 and 0.3 < grid[0][1] - grid[0][0] < 0.8
+    with pytest.raises(isosurface.PictureError, match="the molecule fills a box of .* Angstrom, too large for a picture"):
+        isosurface.isosurface_figure(apart(3000.0), level=0.01)

@@ -5,7 +5,6 @@ import torch
 from springs import WATER, Springs
 
 from densnet import units
-from densnet.cli.simulate import keep_uncertain, keeping_uncertain
 from densnet.properties import Uncertainty
 from densnet.reference.geometries import read
 from densnet.simulation.blocks import Blocks
@@ -13,6 +12,7 @@ from densnet.simulation.initial import deal
 from densnet.simulation.novelty import worth_a_label
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
 from densnet.simulation.trajectory import TrajectoryError
+from densnet.workflow.uncertain import keep_uncertain, keeping_uncertain
 
 SETTINGS = SimulateSettings(replicas=4, thermalise_ps=0.01, duration_ps=0.1, sample_every=2, temperature=400, seed=2)
 
@@ -76,9 +76,9 @@ def test_the_file_is_one_that_label_reads(tmp_path):
     keep_uncertain(tmp_path, SETTINGS, told.append)
     found, frames = read_trajectory(tmp_path), read(tmp_path / "uncertain.extxyz")
     chosen = worth_a_label(found, SETTINGS.novel_frames, SETTINGS.novel_spacing_fs)
-    assert len(frames) == len(chosen) and "% of the samples are marked" in told[0]
+    assert len(frames) == len(chosen) and "% of the samples are flagged" in told[0]
     for frame, (replica, sample) in zip(frames, chosen):
-        assert frame.trajectory == replica and frame.temperature == 400
+        assert frame.trajectory == found.number(replica) > 2**16 and frame.temperature == 400
         assert torch.allclose(frame.molecule.positions, found.positions[replica, sample].double(), atol=1e-6)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from densnet.spectra.comparison import ComparisonSettings, compare
-from densnet.spectra.spectrum import Gaussian, Spectrum, SpectrumError, Sticks
+from densnet.spectra.spectrum import Gaussian, Spectrum, SpectrumError, Sticks, smoothed
 
 AXIS = np.arange(0.0, 4501.0, 1.0)
 UNSMOOTHED = ComparisonSettings(sigma=0.0)
@@ -47,6 +47,21 @@ def test_two_boxes_by_hand():
     p, q = (np.maximum(v, 1e-10) / np.maximum(v, 1e-10).sum() for v in (p, q))
     expected = 1 / (1 + np.sum(p * np.log(p / q) + q * np.log(q / p)))
     assert compare(Spectrum(axis, left), Spectrum(axis, right), UNSMOOTHED).similarity == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("spacing", [12.0, 25.0, 40.0, 100.0])
+def test_a_coarse_curve_is_interpolated_before_it_is_smoothed(spacing):
+    # one point of height 1 is a triangle of area d and variance d^2/6, to which smoothing adds sigma^2
+    axis = np.arange(2000 - 10 * spacing, 2001 + 10 * spacing, spacing)
+    found = smoothed(Spectrum(axis, (axis == 2000).astype(float)), AXIS, 10.0)
+    assert found.sum() == pytest.approx(spacing, rel=1e-3)
+    assert (found * (AXIS - 2000) ** 2).sum() / spacing == pytest.approx(spacing**2 / 6 + 10**2, rel=1e-2)
+    # a constant stays one: without interpolation it is a comb of Gaussians, of maximum spacing / (sigma sqrt(2 pi))
+    flat = smoothed(Spectrum(axis, np.ones_like(axis)), np.arange(1950.0, 2051.0), 10.0)
+    assert flat == pytest.approx(np.ones(101), abs=1e-3)
+    coarse = Spectrum(axis, np.exp(-np.abs(axis - 2000) / 60))
+    fine = np.arange(axis[0], axis[-1], 0.5)
+    assert compare(coarse, Spectrum(fine, np.interp(fine, axis, coarse.intensity))).similarity > 0.9999
 
 
 def test_sensitivity_to_frequency_errors():

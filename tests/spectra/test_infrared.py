@@ -16,7 +16,7 @@ STRENGTH = 974.880  # km/mol per e^2/amu
 
 
 def verlet(wavenumbers, time_step_fs, steps):
-    """Unit-mass harmonic oscillators by velocity Verlet: positions and velocities [oscillators, steps] in atomic units."""
+    """Unit-mass harmonic oscillators by velocity Verlet: positions and velocities on the step [oscillators, steps] in atomic units."""
     w, dt = np.asarray(wavenumbers) * units.INVERSE_CM, time_step_fs * FS
     x, v = 1.0 / w, 0.3 * np.ones_like(w)
     positions, velocities = [], []
@@ -29,9 +29,10 @@ def verlet(wavenumbers, time_step_fs, steps):
     return np.stack(positions, 1), np.stack(velocities, 1)
 
 
-def kelvin(velocities):
-    """Measured kinetic temperature of unit masses [oscillators, steps]."""
-    return (velocities**2).mean(axis=1) / units.KELVIN
+def kelvin(wavenumbers, time_step_fs, positions, velocities):
+    """Kinetic temperature [oscillators] at half steps, v -+ w^2 x dt / 2, of unit masses [oscillators, steps]."""
+    kick = 0.5 * time_step_fs * FS * (np.asarray(wavenumbers)[:, None] * units.INVERSE_CM) ** 2 * positions
+    return (velocities**2 + kick**2).mean(axis=1) / units.KELVIN
 
 
 def along(direction, values):
@@ -68,11 +69,12 @@ WAVENUMBERS = np.array([1000.0, 1600.0, 2200.0, 3000.0, 3700.0, 3800.0])
 @pytest.mark.parametrize("time_step, every", [(0.5, 1), (0.5, 2), (0.5, 4), (1.0, 1), (1.0, 2)])
 def test_verlet_shift_and_difference_error_are_undone(time_step, every):
     x, v = verlet(WAVENUMBERS, time_step, 16000)
-    sampling = Sampling(every * time_step * FS, time_step * FS, kelvin(v))
-    spectrum = infrared.from_series(along([1, 0, 0], x[:, ::every]) / np.sqrt(units.AMU), sampling)
-    for nu, row in zip(WAVENUMBERS, spectrum.replicas.intensity):
+    temperatures = kelvin(WAVENUMBERS, time_step, x, v)
+    for nu, q, temperature in zip(WAVENUMBERS, x[:, ::every], temperatures):
+        sampling = Sampling(every * time_step * FS, time_step * FS, temperature)
+        spectrum = infrared.from_series(along([1, 0, 0], q[None]) / np.sqrt(units.AMU), sampling)
         near = np.abs(spectrum.axis - nu) < 150
-        axis, line = spectrum.axis[near], row[near]
+        axis, line = spectrum.axis[near], spectrum.intensity[near]
         assert np.trapezoid(line, axis) == pytest.approx(STRENGTH, rel=5e-3)
         assert np.trapezoid(axis * line, axis) / np.trapezoid(line, axis) == pytest.approx(nu, abs=0.5)
         assert axis[line.argmax()] == pytest.approx(nu, abs=0.5)
@@ -83,17 +85,17 @@ def test_the_correction_matters():
     assert infrared.observed(np.array([3700.0]), 1.0 * FS)[0] == pytest.approx(3779, abs=1)
     assert infrared.observed(np.array([3000.0]), 0.5 * FS)[0] == pytest.approx(3010, abs=1)
     x, v = verlet([3700.0], 1.0, 8000)
-    plain = infrared.from_series(along([1, 0, 0], x) / np.sqrt(units.AMU), Sampling(FS, 0.0, kelvin(v)))
+    plain = infrared.from_series(along([1, 0, 0], x) / np.sqrt(units.AMU), Sampling(FS, 0.0, kelvin([3700.0], 1.0, x, v)))
     assert plain.axis[plain.intensity.argmax()] == pytest.approx(3779, abs=1)
 
 
 def test_velocity_series_equals_dipole_series():
     x, v = verlet([1200.0, 3600.0], 0.5, 12000)
-    sampling = Sampling(0.5 * FS, 0.5 * FS, kelvin(v))
+    sampling = Sampling(0.5 * FS, 0.5 * FS, kelvin([1200.0, 3600.0], 0.5, x, v))
     dipoles = infrared.from_series(along([0, 1, 0], x), sampling)
     velocities = infrared.from_velocities(along([0, 1, 0], v), sampling)
     assert velocities.intensity == pytest.approx(dipoles.intensity, abs=2e-3 * dipoles.intensity.max())
-    coarse = infrared.from_velocities(along([0, 1, 0], v[:, ::4]), Sampling(2 * FS, 0.5 * FS, kelvin(v)))
+    coarse = infrared.from_velocities(along([0, 1, 0], v[:, ::4]), Sampling(2 * FS, 0.5 * FS, sampling.temperature))
     assert coarse.integral(3400, 3800) == pytest.approx(velocities.integral(3400, 3800), rel=5e-3)
 
 
@@ -193,22 +195,65 @@ def test_weights_of_replicas():
         infrared.from_series(dipole, sampling, weights=[1.0, -1.0, 1.0])
 
 
-def test_each_replica_is_divided_by_its_own_temperature():
+def test_all_replicas_are_divided_by_one_temperature():
     dipole = random_series(2)
-    warm = infrared.from_series(dipole, Sampling(FS, 0.5 * FS, np.array([300.0, 150.0])))
-    single = [infrared.from_series(dipole[k : k + 1], Sampling(FS, 0.5 * FS, T)).intensity for k, T in ((0, 300.0), (1, 150.0))]
-    assert warm.intensity == pytest.approx(np.mean(single, axis=0), abs=1e-9 * warm.intensity.max())
+    for weights, mean in ((None, 225.0), ([2.0, 1.0], 250.0)):
+        measured = infrared.from_series(dipole, Sampling(FS, 0.5 * FS, np.array([300.0, 150.0])), weights)
+        known = infrared.from_series(dipole, Sampling(FS, 0.5 * FS, mean), weights)
+        assert measured.intensity == pytest.approx(known.intensity, abs=1e-9 * known.intensity.max())
+        assert measured.header["temperature_K"] == mean
+
+
+def test_the_error_is_that_of_a_ratio_of_means():
+    # energies and temperatures of 40 replicas that are strongly correlated: the error of the ratio is far below that of the mean energy
+    rng, ratios, told, of_the_mean = np.random.default_rng(4), [], [], []
+    for _ in range(400):
+        temperature = rng.gamma(3.0, 100.0, size=40)
+        energy = np.stack([temperature * rng.normal(1.0, 0.1, size=40), rng.exponential(300.0, size=40)], axis=1)
+        found = infrared.Replicas.ratio(energy, temperature, np.full(40, 1 / 40))
+        ratios.append(found.mean(found.intensity))
+        told.append(found.standard_error(found.intensity))
+        of_the_mean.append(energy[:, 0].std(ddof=1) / np.sqrt(40) / 300.0)
+    assert np.mean(ratios, axis=0) == pytest.approx([1.0, 1.0], abs=0.02)
+    assert np.sqrt(np.mean(np.square(told), axis=0)) == pytest.approx(np.std(ratios, axis=0), rel=0.12)
+    assert np.mean(told, axis=0)[0] < 0.3 * np.mean(of_the_mean)
+
+
+@pytest.mark.parametrize("time_step", [0.5, 2.0])
+def test_an_exact_ensemble_of_the_integrator_gives_the_exact_intensity(time_step):
+    # positions as they should be, velocities on the step with kT (1 - theta): what Langevin dynamics by BAOAB hands over
+    rng, nu, count = np.random.default_rng(3), 3000.0, 4000
+    w, dt, kt = nu * units.INVERSE_CM, time_step * FS, 300 * units.KELVIN
+    x, v = rng.normal(size=count) * np.sqrt(kt) / w, rng.normal(size=count) * np.sqrt(kt * (1 - (0.5 * w * dt) ** 2))
+    positions, velocities = [], []
+    for _ in range(round(300 / time_step)):
+        positions.append(x)
+        velocities.append(v)
+        half = v - 0.5 * dt * w**2 * x
+        x = x + dt * half
+        v = half - 0.5 * dt * w**2 * x
+    x, v = np.stack(positions, 1), np.stack(velocities, 1)
+    settings, sampling = InfraredSettings(depth=250.0, step=10.0), Sampling(dt, dt, kelvin([nu], time_step, x, v))
+    for spectrum in (
+        infrared.from_series(along([1, 0, 0], x) / np.sqrt(units.AMU), sampling, settings=settings),
+        infrared.from_velocities(along([1, 0, 0], v) / np.sqrt(units.AMU), sampling, settings=settings),
+    ):
+        assert spectrum.header["temperature_K"] == pytest.approx(300, rel=0.04)
+        assert spectrum.integral(2600, 3400) == pytest.approx(STRENGTH, rel=5e-3)  # energy over temperature: no scatter of the ensemble
 
 
 @pytest.mark.parametrize(
     "dipole, sampling, message",
     [
         (np.zeros((1, 500, 3)), (FS, FS, 300.0), "shorter than the window"),
-        (np.zeros((1, 5000, 3)), (4 * FS, FS, 300.0), "lower `maximum` or sample"),
+        (np.zeros((1, 5000, 3)), (4 * FS, FS, 300.0), "may absorb up to 4538 cm.*false place; sample every 3 fs or more often"),
+        (np.zeros((1, 5000, 3)), (8 * FS, 0.5 * FS, 300.0, 2950.0), "up to 1876 .* up to 2960 .* sample every 3 fs or more often"),
+        (np.zeros((1, 5000, 3)), (4 * FS, FS, 300.0, 3400.0), "is 4500 cm.*; lower `maximum`, or sample every 3 fs or more often"),
         (np.zeros((5000, 3)), (FS, FS, 300.0), r"\[replicas, steps, 3\]"),
         (np.full((1, 5000, 3), np.nan), (FS, FS, 300.0), "not finite"),
         (np.zeros((1, 5000, 3)), (FS, 2 * FS, 300.0), "impossible"),
-        (np.zeros((1, 5000, 3)), (FS, FS, 0.0), "not positive"),
+        (np.zeros((1, 5000, 3)), (FS, FS, 0.0), "not a positive number"),
+        (np.zeros((1, 5000, 3)), (FS, FS, np.array([np.nan])), "older densnet have none .*: simulate again"),
     ],
 )
 def test_bad_input_is_refused(dipole, sampling, message):
@@ -230,12 +275,14 @@ def test_dynamics_integrates_band_by_band_to_the_harmonic_intensities():
     sticks = infrared.from_modes(modes)
 
     masses, dt = molecule.masses.numpy().repeat(3), 0.5 * FS
-    x, v = np.zeros(9), np.sqrt(2 * 10.0 * units.KELVIN) * modes.displacements.numpy().reshape(3, 9).sum(0)
+    x, v = np.zeros(9), np.zeros(9)
+    for mode, w_squared in zip(modes.displacements.numpy().reshape(3, 9), modes.eigenvalues.numpy()):
+        v = v + np.sqrt(2 * 10.0 * units.KELVIN * (1 - w_squared * dt**2 / 4)) * mode
     dipoles, kinetic = [], []
     for step in range(16000):
         if step % 4 == 0:
             dipoles.append(x @ slopes.reshape(9, 3))
-            kinetic.append(0.5 * masses @ v**2)
+            kinetic.append(0.5 * masses @ (v**2 + (0.5 * dt * (hessian @ x) / masses) ** 2))
         half = v - 0.5 * dt * (hessian @ x) / masses
         x = x + dt * half
         v = half - 0.5 * dt * (hessian @ x) / masses
@@ -246,3 +293,27 @@ def test_dynamics_integrates_band_by_band_to_the_harmonic_intensities():
     assert spectrum.integral(low - 150, low + 150) == pytest.approx(sticks.intensities[0], rel=0.01)
     assert spectrum.integral(high[0] - 150, high[1] + 150) == pytest.approx(sticks.intensities[1:].sum(), rel=0.01)
     assert spectrum.centroid(low - 150, low + 150) == pytest.approx(low, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "positions", "highest"),
+    [
+        ([8, 1, 1], [[0.0, 0, 0.22], [0, 1.43, -0.88], [0, -1.43, -0.88]], 4000.0),
+        ([6, 8, 8], [[0.0, 0, 0], [2.2, 0, 0], [-2.2, 0, 0]], 2450.0),
+        ([1, 6, 7], [[-2.0, 0, 0], [0, 0, 0], [2.2, 0, 0]], 3400.0),
+        ([10], [[0.0, 0, 0]], 2450.0),
+    ],
+)
+def test_what_a_molecule_may_hold(numbers, positions, highest):
+    assert infrared.highest_wavenumber(Molecules.single(numbers, positions)) == highest
+
+
+def test_an_axis_coarser_than_the_lines_is_refused():
+    # a comb of points 50 apart finds lines of 16 by chance: 2739 km/mol in the place of 975
+    t = np.arange(3000) * FS
+    q = np.sqrt(2 * 300 * units.KELVIN) / (1600 * units.INVERSE_CM) * np.cos(1600 * units.INVERSE_CM * t) / np.sqrt(units.AMU)
+    dipole, sampling = along([1, 0, 0], q)[None], Sampling(FS, 0.0, 300.0)
+    with pytest.raises(SpectrumError, match="misses lines of 16.3 cm.*lower `step` to 8.1 or less"):
+        infrared.from_series(dipole, sampling, settings=InfraredSettings(step=50.0))
+    coarse = infrared.from_series(dipole, sampling, settings=InfraredSettings(step=8.1))
+    assert coarse.integral(1300, 1900) == pytest.approx(STRENGTH, rel=2e-3)

@@ -11,7 +11,6 @@ from densnet.spectra.spectrum import (
     Spectrum,
     SpectrumError,
     Sticks,
-    from_measurement,
     mixture,
 )
 
@@ -93,18 +92,3 @@ def test_mixture_refuses_another_axis():
 def test_bad_spectra_are_refused(axis, intensity):
     with pytest.raises(SpectrumError):
         Spectrum(np.array(axis, dtype=float), np.array(intensity, dtype=float))
-
-
-def test_measurements_are_converted():
-    t = from_measurement([3000.0, 2000.0, 1000.0], "1/CM", [0.1, 0.01, 1.0], "TRANSMITTANCE", {})
-    assert t.axis.tolist() == [1000.0, 2000.0, 3000.0] and t.unit == "absorbance"
-    assert t.intensity == pytest.approx([0.0, 2.0, 1.0])
-    percent = from_measurement([2.5, 5.0, 10.0], "MICROMETERS", [10.0, 1.0, 100.0], "TRANSMITTANCE", {})
-    assert percent.axis == pytest.approx([1000.0, 2000.0, 4000.0])
-    assert percent.intensity == pytest.approx([0.0, 2.0, 1.0])
-    assert from_measurement([1.0, 2.0], "cm-1", [0.0, 1.0], "km_per_mol_per_cm-1", {}).unit == ABSOLUTE
-    assert from_measurement([1.0, 2.0], "cm-1", [0.0, 1.0], "counts", {}).unit == "arbitrary units"
-    with pytest.raises(SpectrumError, match="reflection"):
-        from_measurement([1.0, 2.0], "cm-1", [0.0, 1.0], "REFLECTANCE", {})
-    with pytest.raises(SpectrumError, match="SECONDS"):
-        from_measurement([1.0, 2.0], "SECONDS", [0.0, 1.0], "ABSORBANCE", {})

@@ -48,16 +48,17 @@ def benchmark(
     from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli import timing
     from densnet.cli.console import activity, say
-    from densnet.cli.forces import force_function
-    from densnet.cli.runfolder import write_json
+    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
     from densnet.settings import parse
     from densnet.simulation.initial import deal
     from densnet.simulation.run import SimulateSettings
+    from densnet.threads import one_thread
+    from densnet.workflow import timing
+    from densnet.workflow.forces import force_function
 
     settings = parse(SimulateSettings, {"replicas": replicas, "threads": threads, "device": device, "compile": compiled}, "")
     predictor = load(model, settings.place)
@@ -65,7 +66,7 @@ def benchmark(
     start = deal(Molecules.concatenate([frame.molecule for frame in read(geometry)]), replicas).to(settings.place)
     forces = force_function(predictor, start, settings, say)
     clock = timing.clock(settings.cores, device)
-    with activity("measuring") as progress:
+    with activity("measuring") as progress, one_thread():
         times = timing.measure(predictor, forces, start, steps, clock, progress)
     whole = times.pop("step")
     found = {
@@ -94,9 +95,10 @@ def benchmark(
 
 def _shipped(model: str) -> Path:
     from densnet.reference import shipped
+    from densnet.settings import SettingsError
 
     if model not in shipped.names():
-        raise ValueError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+        raise SettingsError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
     return shipped.geometries(model)
 
 

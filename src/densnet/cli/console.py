@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from densnet.progress import Progress
 
 
 def say(text: str) -> None:
@@ -15,24 +18,17 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def activity(title: str) -> Iterator[Callable[..., None]]:
-    """A progress bar with elapsed and remaining time while something is done; yields ``progress(done, total, title=None)``."""
+def activity(title: str) -> Iterator[Progress]:
+    """A progress bar with elapsed and remaining time while something is done."""
     console = Console(stderr=True)
     columns = (
         TextColumn("  {task.description}", markup=False), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
-        def progress(done: int, total: int, text: str | None = None) -> None:
-            bar.update(task, completed=done, total=total, description=text or title)
+        def progress(done: int, total: int | None, what: str | None = None, /) -> None:
+            bar.update(task, completed=done, total=total, description=what or title)
 
         yield progress
-
-
-def duration(seconds: float) -> str:
-    """3.2 min, 12.0 s, 1.5 h."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

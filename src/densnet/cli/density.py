@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.errors import DensnetError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,7 +20,7 @@ LARGEST_POTENTIAL = 1000.0
 """hartree / e: what a voxel on a nucleus holds instead of infinity."""
 
 
-class FrameError(ValueError):
+class FrameError(DensnetError):
     """A frame that the file does not have."""
 
 
@@ -42,24 +44,31 @@ def density(
     from densnet.cli.console import activity, say
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
-    from densnet.molecules import hill
-    from densnet.report.isosurface import draw_isosurface
+    from densnet.molecules import hill, isotopologue
+    from densnet.report.isosurface import PictureError, draw_isosurface
 
     molecule = _frame(geometry, frame)
     predictor = load(model)
     with torch.no_grad():
         found = predictor.without_forces(molecule).density.to(dtype=torch.float64)
-    name = hill(molecule.numbers.tolist())
+    name = isotopologue(molecule) or hill(molecule.numbers.tolist())
     box = Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM)
     out.mkdir(parents=True, exist_ok=True)
     with activity("writing cube files") as progress:
         counted = write_cubes(found, box, out, f"{name}, model {Path(model).name}", progress)
-    draw_isosurface(out / "density.png", found.to(dtype=torch.float32), title=f"{name}, predicted by {Path(model).stem}")
+    written = ["density.cube", "correction.cube", "potential.cube"]
+    try:
+        with activity("drawing density.png"):
+            draw_isosurface(out / "density.png", found.to(dtype=torch.float32), title=f"{name}, predicted by {Path(model).stem}")
+        written.append("density.png")
+    except PictureError as error:
+        (out / "density.png").unlink(missing_ok=True)  # that of another geometry
+        say(f"no density.png: {error}")
     console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
     console.print(moments(found, counted, f"{name}, {model}"))
     console.print(charges(found))
     console.print(nearness(predictor.provenance, molecule))
-    say(f"written to {out}: density.cube, correction.cube, potential.cube, density.png")
+    say(f"written to {out}: {', '.join(written)}")
 
 
 def _frame(path: Path, number: int) -> Molecules:

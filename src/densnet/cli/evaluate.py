@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,6 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from densnet.dataset.dataset import Dataset
-    from densnet.model.predictor import Predictor
-    from densnet.properties import Properties
-    from densnet.training.objective import Evaluation
 
 TITLES = {
     "frames": "frames",
@@ -36,40 +31,51 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
     json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw found against expected errors, if the model expects any (png, svg, pdf).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot errors against predicted uncertainties (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
     training: Annotated[list[Path] | None, typer.Option(help="Labels of the training: tells how near to them the frames are.")] = None,
+    dispersion: Annotated[
+        str | None, typer.Option(help="In the labels: 'as labelled', 'none' or 'd4'; what the model has learned unless told otherwise.")
+    ] = None,
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
     Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
     makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
-    If the model knows of its errors (docs/uncertainty.md), a second table compares the errors it expected with those found.
-    What the data do not hold is left out (null in the JSON file).
+    If the model predicts its uncertainties (docs/uncertainty.md), a second table compares them with the errors found.
+    What the data do not hold is left out (null in the JSON file); each figure says over how many frames it is. Labels that look like those
+    of another unit, sign or level of theory are told.
     """
     from rich.console import Console
     from rich.table import Table
 
     from densnet.cli.console import activity
-    from densnet.cli.runfolder import write_json
     from densnet.dataset import store
+    from densnet.files import write_json
     from densnet.model.predictor import load
+    from densnet.workflow.dispersion import with_dispersion
+    from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
 
     predictor = load(model)
-    labels = store.read(data)
+    labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
+    console = Console(markup=False, emoji=False)
     with activity("evaluating") as progress:
-        done = evaluate_on(predictor, frames, density_frames, lambda n: progress(n, len(frames)))
+        done = evaluate_on(predictor, frames, density_frames, progress)
     found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")
+    table.add_column("frames", justify="right")
     for key, value in found.items():
-        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}")
-    console = Console(markup=False, emoji=False)
+        over = next((number for name, number in done.labelled.items() if key.startswith(name.rstrip("s"))), len(frames))
+        table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}", "" if key == "frames" else str(over))
     console.print(table)
+    for warning in doubts(labels, done):
+        console.print(f"note: {warning}", soft_wrap=True, highlight=False)
+    found["frames_with"] = done.labelled
     if agreement := calibration_rows(done):
-        console.print(_calibration_table(agreement))
+        console.print(_calibration_table(agreement, UNITS))
         found["calibration"] = agreement
     if plot is not None:
         draw(done, plot)
@@ -77,60 +83,7 @@ def evaluate(
         write_json(json, found)
 
 
-def overlap(test: Dataset, training: Dataset) -> dict[str, float | None]:
-    """How near test frames are to the nearest training frame of their composition, Angstrom; None where there is none."""
-    from densnet import units
-    from densnet.dataset.batches import nearest
-
-    distances = nearest(test, training) / units.ANGSTROM
-    found = {"nearest_training_frame_A": distances.median(), "nearest_training_frame_least_A": distances.min()}
-    return {key: float(value) if value.isfinite() else None for key, value in found.items()}
-
-
-def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Callable[[int], None]) -> Evaluation:
-    """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
-    from densnet.reference import electrostatics
-    from densnet.training.objective import Exact, evaluate
-
-    exact = Exact(electrostatics.quadrupole, electrostatics.potential)
-    predict = predictor if predictor.uncertainty is None else predictor.with_force_uncertainty
-    return evaluate(predict, frames, density_frames=density_frames, exact=exact, progress=progress)
-
-
-def draw(found: Evaluation, path: Path) -> None:
-    """A picture of found against expected errors. Raises `UncertaintyMissing` if none were expected."""
-    import numpy as np
-
-    from densnet.model.uncertainty import UncertaintyMissing
-    from densnet.report.figures import draw_calibration
-
-    kinds = []
-    for name, size in _sizes().items():
-        if (deviation := found.uncertainty[name]).size and (pairs := getattr(found, name)).size:
-            kinds.append((name, UNITS[name], deviation / size, np.diff(pairs, axis=-1).reshape(len(deviation), -1) / size))
-    if not kinds:
-        raise UncertaintyMissing("nothing to plot: the model knows nothing of its errors, or the data hold no labels.")
-    draw_calibration(path, kinds)
-
-
-UNITS = {"energy": "meV", "forces": "meV/A", "dipole": "mD"}
-
-
-def calibration_rows(found: Evaluation) -> dict[str, dict[str, float | None]]:
-    """By kind of error: rms error and expected deviation of a component in `UNITS`, the rest as in `Agreement`; empty if not expected."""
-    return {
-        name: {**vars(row), "rms_error": row.rms_error / size, "rms_deviation": row.rms_deviation / size}
-        for (name, row), size in ((item, _sizes()[item[0]]) for item in found.calibration().items())
-    }
-
-
-def _sizes() -> dict[str, float]:
-    from densnet import units
-
-    return {"energy": units.MEV, "forces": units.MEV_PER_ANGSTROM, "dipole": units.DEBYE / 1000}
-
-
-def _calibration_table(rows: dict[str, dict[str, float | None]]) -> Table:
+def _calibration_table(rows: dict[str, dict[str, float | None]], units: dict[str, str]) -> Table:
     from rich.table import Table
 
     caption = (
@@ -143,26 +96,5 @@ def _calibration_table(rows: dict[str, dict[str, float | None]]) -> Table:
     for name, row in rows.items():
         shares = [f"{100 * row[key]:.0f} %" for key in ("within_one", "within_two")]
         numbers = ["-" if row[key] is None else f"{row[key]:.2f}" for key in ("rms_ratio", "rank_correlation")]
-        table.add_row(f"{name}, {UNITS[name]}", f"{row['rms_error']:.3g}", f"{row['rms_deviation']:.3g}", *shares, *numbers)
+        table.add_row(f"{name}, {units[name]}", f"{row['rms_error']:.3g}", f"{row['rms_deviation']:.3g}", *shares, *numbers)
     return table
-
-
-def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
-    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D),
-    and NAME_deviation, what the model expected (of forces an entry an atom).
-    """
-    import numpy as np
-
-    from densnet import units
-    from densnet.cli.runfolder import write_json
-
-    pairs = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
-    arrays = {}
-    for name, (values, unit) in pairs.items():
-        if values.size:
-            origin = values[..., 0].mean() if name == "energy" else 0.0
-            arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
-        if found.uncertainty[name].size:
-            arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
-    np.savez(folder / "evaluation.npz", **arrays)
-    write_json(folder / "evaluation.json", {**found.summary(), **extra, "calibration": calibration_rows(found)})

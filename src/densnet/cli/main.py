@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import os
 import signal
 import sys
@@ -15,7 +13,9 @@ import typer
 from densnet import __version__
 from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
+from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
+from densnet.cli.export import export
 from densnet.cli.label import label
 from densnet.cli.report import report
 from densnet.cli.run import run
@@ -23,13 +23,19 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.errors import DensnetError
+from densnet.model.shipped import names as shipped_names
+from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark)
+VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
-INTRODUCTION = """Infrared spectra from machine-learned electron densities.
+INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
 
-[bold]densnet run examples/water.toml[/] walks the whole road: geometries, DFT labels, training, dynamics, spectrum, report.
+[bold]densnet run ethanol[/] makes the spectrum of a molecule that ships ({", ".join(shipped_names())}) in minutes.
+
+[bold]densnet run examples/water.toml[/] runs the complete workflow: geometries, DFT labels, training, dynamics, spectrum, report.
+
 Each step is also a verb of its own, listed below in the order of the work; every verb explains itself with --help.
 Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, wavenumbers in cm^-1 unless an option says otherwise.
 """
@@ -62,19 +68,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         if isinstance(error, PermissionError):
             return f"no permission to use {error.filename}; choose another folder or change its rights."
-        return f"{error.filename}: {error.strerror}."
+        return f"{error.filename}: {error.strerror or error.args[0]}."
     return " ".join(str(error).split())
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory: else each step gives megabytes back to the system and faults them in again (a tenth of its time)."""
-    library = ctypes.util.find_library("c")
-    if sys.platform == "linux" and library:
-        malloc = ctypes.CDLL(library)
-        if getattr(malloc, "mallopt", None) is not None:
-            no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)
-            malloc.mallopt(*no_mmap)
-            malloc.mallopt(*no_trim)
 
 
 def _terminate(signal_number, frame):
@@ -101,7 +96,7 @@ def main() -> None:
     keep_memory()
     try:
         build()()
-    except (ValueError, OSError) as error:
+    except (DensnetError, OSError) as error:
         if os.environ.get("DENSNET_DEBUG"):
             raise
         typer.echo(f"error: {explain(error)}", err=True)

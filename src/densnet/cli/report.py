@@ -10,36 +10,13 @@ import typer
 
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the page to this file, not to report.html in the folder.")] = None,
 ) -> None:
-    """Write report.html of a run, one page that needs no network, with every figure, table and setting; and spectrum.png, its first figure.
+    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; and spectrum.png.
 
     `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
     """
     from densnet.cli.console import say
+    from densnet.workflow import write_page
 
-    say(f"written: {write_report(folder)}")
-
-
-def write_report(folder: Path) -> Path:
-    """The page of the run in ``folder``; raises `RunError` where there is no run."""
-    from densnet.cli.runfolder import Mark, RunError
-    from densnet.report.content import report as compose
-    from densnet.report.content import spectrum_drawing
-    from densnet.report.run import Run
-    from densnet.report.style import save
-    from densnet.settings import read_toml
-
-    if not (folder / "settings.toml").is_file():
-        raise RunError(f"{folder} is not the folder of a run (no settings.toml in it); `densnet run` makes one.")
-    found = {place.name: mark for place in folder.iterdir() if place.is_dir() and (mark := Mark.read(place))}
-    marks = {name: mark.__dict__ for name, mark in sorted(found.items(), key=lambda item: item[1].begun)}
-    settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}
-    name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
-    page = folder / "report.html"
-    partial = folder / ".report.html.part"
-    run = Run(name, folder, marks, settings)
-    partial.write_text(compose(run), encoding="utf-8")
-    partial.replace(page)
-    if run.spectrum is not None:
-        save(spectrum_drawing(run), folder / "spectrum.png")
-    return page
+    say(f"written: {write_page(folder, out)}")

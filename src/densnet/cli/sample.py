@@ -21,9 +21,9 @@ def sample(
     trajectory. Coordinates are in Angstrom. Only neutral closed-shell molecules of H, C, N, O, F, S and Cl.
     """
     from densnet.cli.console import activity, say
-    from densnet.cli.runfile import read_sections
     from densnet.reference.geometries import SampleSettings
     from densnet.reference.geometries import sample as draw
+    from densnet.workflow.settings import read_sections
 
     if out is None:
         from densnet.cli.label import stages_until

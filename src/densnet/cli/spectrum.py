@@ -10,49 +10,68 @@ import typer
 
 def spectrum(
     trajectory: Annotated[Path, typer.Argument(help="Trajectory written by `densnet simulate` (H5MD), or the folder it is in.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; made if missing.")] = Path("spectrum"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")] = Path("spectrum"),
     experiment: Annotated[
         list[Path] | None, typer.Option(help="Measured spectrum (JCAMP-DX or CSV) to overlay and compare with; may be repeated.")
     ] = None,
-    depth: Annotated[float, typer.Option(help="Window on the correlation function in fs; lines get 33356/depth cm^-1 wide.")] = 2048.0,
+    depth: Annotated[float | None, typer.Option(help="Window on the correlation function in fs; 2048 unless set.")] = None,
+    resolution: Annotated[
+        float | None, typer.Option(min=0.1, help="Width of the lines in cm^-1, in place of --depth, which is 33356 over it.")
+    ] = None,
+    width: Annotated[
+        float, typer.Option(min=0, help="Width of the lines in cm^-1 in the picture and in smoothed.csv; 0: as the window leaves them.")
+    ] = 30.0,
     maximum: Annotated[float, typer.Option(help="Upper end of the axis in cm^-1.")] = 4500.0,
 ) -> None:
     """Compute the infrared spectrum (km/mol per cm^-1) of a trajectory, averaged over its replicas.
 
-    Writes infrared.csv, infrared.jdx (JCAMP-DX), infrared.png and bands.csv into the output folder and prints the bands.
+    Writes spectrum.csv and spectrum.jdx (JCAMP-DX), smoothed.csv, spectrum-absorbance.jdx (of 1000 Pa in a cell of 10 cm), spectrum.png
+    and bands.csv into the folder and prints the bands. Absorption is Napierian, per mole: times 43.43 it is a decadic molar coefficient
+    in L mol^-1 cm^-1.
     """
+    from dataclasses import replace
+
     from rich.console import Console
 
+    from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
-    from densnet.settings import parse
+    from densnet.settings import SettingsError, parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
-    from densnet.spectra.comparison import compare
-    from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
-    from densnet.spectra.jcamp import write_jcamp
-    from densnet.spectra.tables import read_experiment, write_bands, write_csv
+    from densnet.spectra.comparison import comparable, compare
+    from densnet.spectra.infrared import LINE, InfraredSettings, Sampling, from_series, highest_wavenumber
+    from densnet.spectra.measured import read_measured, told
+    from densnet.spectra.output import write_spectrum
+    from densnet.workflow.ensemble import named_isotopes
 
-    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum}, "spectrum")
-    measured = [read_experiment(path) for path in experiment or []]
+    if depth is not None and resolution is not None:
+        raise SettingsError("--depth and --resolution are the same setting; give one of them.")
+    depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
+    fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
+    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+    measured = [comparable(read_measured(path), maximum, str(path)) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
             f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
         )
-    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy())
-    found = from_series(run.dipole, sampling, settings=settings)
+    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
+    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
+    found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
+    found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()
 
-    output.mkdir(parents=True, exist_ok=True)
-    write_csv(output / "infrared.csv", found)
-    write_jcamp(output / "infrared.jdx", found, f"{trajectory.stem}, infrared from dynamics")
-    write_bands(output / "bands.csv", bands, dict(found.header))
-    draw_spectrum(output / "infrared.png", found, references=measured)
+    out.mkdir(parents=True, exist_ok=True)
+    smooth = write_spectrum(out, found, bands, trajectory.stem, width)
+    draw_spectrum(out / "spectrum.png", smooth, references=measured)
 
     console = Console(markup=False, emoji=False)
+    console.print(f"{len(run.dipole)} replicas, {run.realised}", soft_wrap=True, highlight=False)
     console.print(_band_table(bands))
     for path, other in zip(experiment or [], measured):
         console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
-    console.print(f"written: {output}/infrared.csv, .jdx, .png and bands.csv", soft_wrap=True, highlight=False)
+        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
+    names = "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv"
+    console.print(f"written: {out}/{names}", soft_wrap=True, highlight=False)
 
 
 def _band_table(bands):

@@ -2,53 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from densnet.dataset.dataset import Dataset
-    from densnet.model.predictor import Predictor
-    from densnet.training.settings import TrainSettings
 
 
 def train(
     data: Annotated[list[Path], typer.Argument(help="Labels: shards (.h5) or folders of `densnet label`, or HDF5 with occupied orbitals.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and what is needed to go on.")] = Path("model"),
-    settings: Annotated[Path | None, typer.Option(help="TOML file; its sections [density], [model] and [train] are used.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="TOML file; its sections \\[density], \\[model] and \\[train] are used.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, [model] is not used.")
+        str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, \\[model] is not used.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of [train] device.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of \\[train] device.")] = None,
     *,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Train nothing: only find out what --start knows of its errors, from the labels it had.")
+        bool, typer.Option("--calibrate", help="Only calibrate the uncertainties of --start, on its labels; weights stay unchanged.")
     ] = False,
 ) -> None:
     """Train the density network and the energy network on labelled frames.
 
-    Part of the trajectories ([train] validation_fraction) watches over the training. Ctrl-C loses nothing but the steps since the last
+    Part of the trajectories (`train.validation_fraction`) watches over the training. Ctrl-C loses nothing but the steps since the last
     validation: the same command goes on. Judge the result with `densnet evaluate` on labels that were not given here.
     At the end the model learns how large its errors are (docs/uncertainty.md); `--calibrate` adds that to a model trained before.
     """
     from densnet.cli.console import activity, say
-    from densnet.cli.fitting import examples_of, train_on, untrained
-    from densnet.cli.runfile import DensitySettings, read_sections
-    from densnet.cli.runfolder import only_one
     from densnet.dataset import store
     from densnet.density.basis import DensityBasis
     from densnet.model.predictor import ModelSettings, load
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
+    from densnet.workflow.dispersion import with_dispersion
+    from densnet.workflow.fitting import examples_of, train_on, untrained
+    from densnet.workflow.folder import only_one
+    from densnet.workflow.settings import DensitySettings, read_sections
+    from densnet.workflow.splits import elements_of, parted
 
     if calibrate:
         add_uncertainty(data, start, out, settings, device)
         return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     plan = parse(TrainSettings, chosen["train"].model_dump() | ({} if device is None else {"device": device}), "command line")
-    labels = store.read(*data)
+    labels = with_dispersion(store.read(*data), plan.dispersion)
     former = None if start is None else load(start)
     basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels)) if former is None else former.basis
     if former is not None and former.density_network.flexed and plan.density.steps:
@@ -72,12 +68,14 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     They are parted as in its training. Raises `CalibrationError` if there are not as many as then, or if ``settings`` are given.
     """
     from densnet.cli.console import activity, say
-    from densnet.cli.fitting import with_uncertainty
     from densnet.dataset import store
     from densnet.model.predictor import load
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
     from densnet.training.uncertainty import CalibrationError
+    from densnet.workflow.dispersion import with_dispersion
+    from densnet.workflow.fitting import with_uncertainty
+    from densnet.workflow.splits import held_out
 
     if start is None:
         raise CalibrationError("`--calibrate` needs `--start`: the model whose errors are to be known.")
@@ -87,7 +85,7 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     former = predictor.provenance.get("training", {})
     plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
     predictor = predictor.to(plan.place)
-    parts = held_out(store.read(*data), plan.validation_fraction, plan.seed)
+    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
         found = f"{len(parts[0])} to train on and {len(parts[1])} to validate"
@@ -98,45 +96,3 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     out.mkdir(parents=True, exist_ok=True)
     predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
-
-
-def elements_of(labels: Dataset) -> list[int]:
-    """Atomic numbers of all elements in ``labels``, ascending."""
-    return sorted({z for label in labels for z in label.properties.molecules.numbers.tolist()})
-
-
-def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell: Callable[[str], None]) -> tuple[Dataset, Dataset]:
-    """``labels`` to train on and to validate; trajectories that ``former`` knows stay on the side that they were on.
-
-    Validated on frames that it has learned from, a model would seem better than it is; ``tell`` says so if it kept no record of them.
-    """
-    from densnet.training.coverage import names
-
-    record = None if former is None else former.provenance.get("frames")
-    if record is None:
-        if former is not None:
-            tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
-        return held_out(labels, plan.validation_fraction, plan.seed)
-    keys = names(label.properties.molecules for label in labels)
-    side = dict.fromkeys(labels.trajectories, "")
-    for trajectory, key in zip(labels.trajectories, keys):
-        for known in ("validation", "training"):  # the latter has the last word
-            if key in record[known] and side[trajectory] != "training":
-                side[trajectory] = known
-    parts = {
-        name: [i for i, trajectory in enumerate(labels.trajectories) if side[trajectory] == name] for name in ("training", "validation", "")
-    }
-    old, watched, rest = (labels.select(part) for part in parts.values())
-    if not len(watched) or len(set(rest.trajectories)) > 1:
-        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed)
-    else:
-        new = rest, labels.select([])
-    return old + new[0], watched + new[1]
-
-
-def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames; see `dataset.batches.split`."""
-    from densnet.dataset.batches import split
-
-    known, apart = split(labels, (1 - fraction, fraction), seed)
-    return known, apart

@@ -9,11 +9,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.errors import DensnetError
+from densnet.molecules import SYMBOLS
 from densnet.properties import MissingProperty, Properties
 
+LABELLED = {name: quantity for name, quantity in Properties.table().items() if "." not in name}
+"""What a label may hold besides its orbitals."""
 
-class DatasetError(ValueError):
+
+class DatasetError(DensnetError):
     """Data that cannot be read or used; the message names the file, what is wrong, and the remedy."""
 
 
@@ -27,6 +31,7 @@ class Label:
     identity     hash of geometry and level, "" if unknown
     source       the file it was read from
     level        level of theory and settings, empty if unknown
+    unread       what else the file says of the frame, by its names there
     """
 
     properties: Properties
@@ -35,6 +40,12 @@ class Label:
     identity: str
     source: str
     level: dict
+    unread: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """Which properties are labelled."""
+        return tuple(name for name in (*LABELLED, "orbitals") if getattr(self.properties, name) is not None)
 
 
 class Dataset(Sequence[Label]):
@@ -75,14 +86,7 @@ class Dataset(Sequence[Label]):
             if lacking := [label for label in chosen if getattr(label.properties, name) is None]:
                 where = f"{len(lacking)} of {len(chosen)} frames hold no {name}, the first in {lacking[0].source}"
                 raise MissingProperty(f"{where}; this step needs it: add it there, or leave these frames out.")
-        parts = [label.properties for label in chosen]
-        return Properties(
-            Molecules.concatenate([part.molecules for part in parts]),
-            energy=_joined([part.energy for part in parts]),
-            forces=_joined([part.forces for part in parts]),
-            dipole=_joined([part.dipole for part in parts]),
-            orbitals=None if any(part.orbitals is None for part in parts) else tuple(part.orbitals[0] for part in parts),
-        )
+        return Properties.concatenate([label.properties for label in chosen])
 
 
 def formula(numbers: Tensor) -> str:
@@ -91,18 +95,22 @@ def formula(numbers: Tensor) -> str:
     return "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in enumerate(counts.tolist()) if n)
 
 
-def _joined(tensors: list[Tensor | None]) -> Tensor | None:
-    return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
+OPTIONAL = {"conv_tol_grad"}
+"""Thresholds that older labels do not state: with and without, they are of one level, which then does not state it either."""
 
 
 def _common_level(labels: Sequence[Label]) -> dict:
     """The level of theory of all labels that state one; two different ones are an error."""
     known = [label for label in labels if label.level]
+    if not known:
+        return {}
+    stated = set.intersection(*(set(label.level) for label in known))
+    common = {key: value for key, value in known[0].level.items() if key in stated or key not in OPTIONAL}
     for label in known[1:]:
-        for key in sorted(label.level.keys() | known[0].level.keys()):
-            if label.level.get(key) != known[0].level.get(key):
+        for key in sorted((label.level.keys() | common.keys()) - (OPTIONAL - stated)):
+            if label.level.get(key) != common.get(key):
                 raise DatasetError(
-                    f"{known[0].source} has {key} = {known[0].level.get(key)!r} and {label.source} has {label.level.get(key)!r}; "
+                    f"{known[0].source} has {key} = {common.get(key)!r} and {label.source} has {label.level.get(key)!r}; "
                     "labels of different levels of theory are not mixed."
                 )
-    return known[0].level if known else {}
+    return common

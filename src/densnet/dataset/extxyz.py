@@ -5,59 +5,54 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import ase
-import ase.io
 import torch
 
-from densnet.dataset.dataset import DatasetError, Label
-from densnet.molecules import Molecules, check_geometry
+from densnet.dataset.dataset import LABELLED, DatasetError, Label
+from densnet.frames import comment, xyz
+from densnet.frames.xyz import Record
 from densnet.properties import Properties
-from densnet.units import ANGSTROM, E_ANGSTROM, EV, EV_PER_ANGSTROM
 
 
 def read(path: Path) -> list[Label]:
     """The labels of an extxyz file, positions in Angstrom; plain `energy`, `forces`, `dipole` count where the `REF_` ones are missing.
 
-    Raises `DatasetError` for empty or truncated files, charged or open-shell frames; `MoleculeError` for other unusable geometries.
+    Raises `DatasetError` where no frame holds any of them, naming what the file has instead, and for values that are none; `GeometryError`
+    and `MoleculeError` as `frames.xyz.read`.
     """
-    try:
-        images = ase.io.read(path, index=":", format="extxyz")
-    except KeyError as error:
-        raise DatasetError(f"{path}: {error} is not the symbol of an element; check the first column.") from error
-    except (ValueError, IndexError, StopIteration, ase.io.extxyz.XYZError) as error:
-        raise DatasetError(f"{path} is not a complete extxyz file (truncated?): {str(error).removeprefix('ase.io.extxyz: ')}.") from error
-    if not images:
-        raise DatasetError(f"{path} is empty: it holds no frame.")
-    return [_label(atoms, f"{path}, frame {i + 1}") for i, atoms in enumerate(images)]
+    labels = [_label(record) for record in xyz.read(path)]
+    if all(label.holds == () for label in labels):
+        other = sorted({key for label in labels for key in label.unread})
+        has = f"it has {', '.join(other)}" if other else "its comment lines hold no key=value"
+        raise DatasetError(f"no label found in {path}: {has}; rename them to REF_energy (eV), REF_forces (eV/A), REF_dipole (e*A).")
+    return labels
 
 
-def _label(atoms: ase.Atoms, name: str) -> Label:
-    for key, neutral in (("charge", (0,)), ("spin", (0, 1)), ("multiplicity", (1,))):
-        if (value := atoms.info.get(key, neutral[0])) not in neutral:
-            raise DatasetError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
-    if atoms.pbc.any():
-        raise DatasetError(f'{name} is periodic; densnet treats molecules in empty space: write pbc="F F F", or leave out the lattice.')
-    molecule = Molecules.single(atoms.numbers, torch.from_numpy(atoms.positions) * ANGSTROM)
-    check_geometry(molecule.numbers, molecule.positions, name)
-    shapes = {"energy": (1,), "forces": (len(atoms), 3), "dipole": (1, 3)}
-    values = {quantity: _value(atoms, quantity, shape, name) for quantity, shape in shapes.items()}
-    properties = Properties(
-        molecule, *(None if v is None else v * unit for v, unit in zip(values.values(), (EV, EV_PER_ANGSTROM, E_ANGSTROM)))
-    )
-    temperature = float(atoms.info.get("temperature", "nan"))
-    return Label(properties, int(atoms.info.get("trajectory", 0)), temperature, "", name, {})
+def _label(record: Record) -> Label:
+    counts = {"molecule": 1, "atom": len(record.molecule.numbers)}
+    shapes = {name: (counts[quantity.per], *quantity.shape) for name, quantity in LABELLED.items()}
+    found = {quantity: _value(record, quantity, shape) for quantity, shape in shapes.items()}
+    values = {quantity: None if value is None else value * LABELLED[quantity].outside[1] for quantity, value in found.items()}
+    used = {f"{prefix}{quantity}" for prefix in ("REF_", "") for quantity in shapes} | STRUCTURE
+    unread = tuple(key for key in (*record.about, *record.columns) if key not in used)
+    properties = Properties(record.molecule, **values)
+    return Label(properties, record.trajectory, record.temperature, "", record.name, {}, unread)
 
 
-def _value(atoms: ase.Atoms, quantity: str, shape: tuple[int, ...], name: str) -> torch.Tensor | None:
-    """The `REF_` value, or the plain one, which ASE keeps in a calculator; float64. `DatasetError` unless it is ``shape`` numbers."""
-    plain = atoms.calc.results if atoms.calc else {}
-    value = {**atoms.info, **atoms.arrays}.get(f"REF_{quantity}", plain.get(quantity))
-    if value is None:
-        return None
-    try:
-        found = torch.as_tensor(value, dtype=torch.float64).reshape(shape)
-    except (TypeError, ValueError, RuntimeError):
-        raise DatasetError(f"{name}: {quantity} is {value!r}, not {math.prod(shape)} finite numbers; check the file.") from None
-    if not found.isfinite().all():
-        raise DatasetError(f"{name}: {quantity} holds a number that is not finite; leave this frame out, or compute it again.")
-    return found
+STRUCTURE = {"Properties", "properties", "pbc", "Lattice", "trajectory", "temperature", "header", "conformer"}
+
+
+def _value(record: Record, quantity: str, shape: tuple[int, ...]) -> torch.Tensor | None:
+    """The `REF_` value, or the plain one; float64. `DatasetError` unless it is ``shape`` numbers."""
+    for key in (f"REF_{quantity}", quantity):
+        value = record.columns.get(key, record.about.get(key))
+        if value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null")):
+            continue
+        values = comment.numbers(value) if isinstance(value, str) else value
+        try:
+            found = torch.as_tensor(values, dtype=torch.float64).reshape(shape)
+        except (TypeError, ValueError, RuntimeError):
+            raise DatasetError(f"{record.name}: {key} is {value!r}, not {math.prod(shape)} finite numbers; check the file.") from None
+        if not found.isfinite().all():
+            raise DatasetError(f"{record.name}: {key} holds a number that is not finite; leave this frame out, or compute it again.")
+        return found
+    return None

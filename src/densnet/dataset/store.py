@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,35 +13,42 @@ import numpy as np
 import torch
 
 import densnet
+from densnet import files, units
 from densnet.dataset import extxyz
-from densnet.dataset.dataset import Dataset, DatasetError, Label
+from densnet.dataset.dataset import LABELLED, Dataset, DatasetError, Label
 from densnet.density.orbitals import Orbitals
+from densnet.frames import neutral
+from densnet.frames.xyz import looks_like_one
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
 from densnet.units import ANGSTROM
 
 FORMAT = "densnet-dataset"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+PLAIN = 1
+"""The version of files whose orbitals are numbers as they are, which older ones of this package read, too."""
+LEVELS_OF_16_BITS = 32767
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
-    "energy": "hartree",
-    "forces": "hartree/bohr",
-    "dipole": "e bohr, about the origin",
+    "charge": "e",
+    **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
+    "orbital_scale": "what the 16-bit coefficients of an AO are multiplied by",
     "trajectory": "number of the trajectory",
     "temperature": "K",
     "identity": "hash of elements, positions and level",
     "order": "place of the frame in the file's sequence",
 }
-"""Atomic units: what is read is to the last bit what was calculated, except orbitals, which are float32."""
+"""Atomic units: what is read is to the last bit what was calculated, except orbitals, which are float32, or 16 bits if so sealed."""
 
 
 def read(*paths: Path) -> Dataset:
     """All labels of one or more files: shards of ours, folders of a (growing) campaign, extxyz, or foreign HDF5.
 
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
-    `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`).
+    `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
+    attribute `unit` or `units` of a dataset, or of the file ("eV, Angstrom"), says otherwise.
     Raises `DatasetError` for files that are missing, empty, truncated, damaged or of a newer format.
     """
     return Dataset(label for path in paths for label in _labels(Path(path)))
@@ -55,7 +62,7 @@ def _labels(path: Path) -> list[Label]:
         if not files:
             raise DatasetError(f"the folder {path} holds no label; name a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
-    if path.suffix in (".xyz", ".extxyz"):
+    if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
     try:
         with h5py.File(path, "r") as file:
@@ -69,13 +76,9 @@ def _labels(path: Path) -> list[Label]:
 
 def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
-    record = {name: array for name, array in _arrays(properties).items() if array is not None}
-    header = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "units": UNITS, **about}
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        np.savez(file, header=json.dumps(header), **record)
-        _settle(file)
-    os.replace(part, path)
+    header = {"format": FORMAT, "format_version": PLAIN, "densnet": densnet.__version__, "units": UNITS, **about}
+    with files.replacing(path, "wb") as file:
+        np.savez(file, header=json.dumps(header), **_arrays(properties))
 
 
 def _read_label(path: Path) -> Label:
@@ -89,38 +92,30 @@ def _read_label(path: Path) -> Label:
     return _label(arrays, header, header["level"], str(path))
 
 
-def _arrays(properties: Properties) -> dict[str, np.ndarray | None]:
+def _arrays(properties: Properties) -> dict[str, np.ndarray]:
     def plain(tensor):
-        return None if tensor is None else tensor.detach().cpu().numpy()
+        return tensor.detach().cpu().numpy()
 
-    orbitals = properties.orbitals and properties.orbitals[0].coefficients.float()
-    return {
-        "numbers": plain(properties.molecules.numbers),
-        "positions": plain(properties.molecules.positions.double()),
-        "energy": None if properties.energy is None else plain(properties.energy.double())[0],
-        "forces": plain(properties.forces),
-        "dipole": None if properties.dipole is None else plain(properties.dipole)[0],
-        "occupied_orbitals": plain(orbitals),
-    }
+    tensors = properties.tensors()
+    known = {name: t.double() if LABELLED[name].double else t for name, t in tensors.items() if name in LABELLED}
+    known = {name: plain(t[0] if LABELLED[name].per == "molecule" else t) for name, t in known.items()}
+    if properties.orbitals is not None:
+        known["occupied_orbitals"] = plain(properties.orbitals[0].coefficients.float())
+    molecule = properties.molecules
+    if molecule.charge is not None:
+        known["charge"] = plain(molecule.charge[0])
+    return {"numbers": plain(molecule.numbers), "positions": plain(molecule.positions.double()), **known}
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
-    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]))
-    values = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
-    orbitals = values.get("occupied_orbitals")
-    properties = Properties(
-        molecule,
-        energy=None if "energy" not in values else values["energy"].double()[None],
-        forces=values.get("forces"),
-        dipole=None if "dipole" not in values else values["dipole"][None],
-        orbitals=None if orbitals is None else (Orbitals(molecule=molecule, coefficients=orbitals, basis=level["basis"]),),
-    )
+    molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]), charge=int(arrays.get("charge", 0)))
+    known = {name: torch.from_numpy(np.asarray(arrays[name])) for name in LABELLED if name in arrays}
+    known = {name: t[None] if LABELLED[name].per == "molecule" else t for name, t in known.items()}
+    properties = Properties(molecule, **{name: t.double() if LABELLED[name].double else t for name, t in known.items()})
+    if "occupied_orbitals" in arrays:
+        coefficients = torch.from_numpy(arrays["occupied_orbitals"])
+        properties = properties.replace(orbitals=(Orbitals(molecule=molecule, coefficients=coefficients, basis=level["basis"]),))
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
-
-
-def _settle(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _check_version(version: int, path: Path) -> None:
@@ -131,46 +126,53 @@ def _check_version(version: int, path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------------- shards
 
 
-def seal(labels: Dataset, path: Path, provenance: str = "") -> None:
-    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements, compressed, with a checksum.
+def seal(labels: Dataset, path: Path, provenance: str = "", *, compact: bool = False) -> None:
+    """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements and charge, compressed, with a checksum.
 
-    ``provenance`` is a sentence on where the frames are from. Labels that differ in what they hold are refused with `DatasetError`.
+    ``provenance`` is a sentence on where the frames are from; ``compact`` keeps the orbitals in 16 bits, with a scale for each AO, which
+    changes the density by 0.001 % of the electrons. Labels that differ in what they hold are refused with `DatasetError`.
     """
     if not len(labels):
         raise DatasetError(f"there are no labels to seal into {path}.")
-    groups: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[tuple[int, ...], int], list[int]] = {}
     for i, label in enumerate(labels):
-        groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(i)
+        molecule = label.properties.molecules
+        groups.setdefault((tuple(molecule.numbers.tolist()), int(molecule.net_charge)), []).append(i)
     path = Path(path)
     contents = [
-        _columns([labels[i] for i in indices], path) | {"numbers": np.array(elements), "order": np.array(indices)}
-        for elements, indices in groups.items()
+        {**_columns([labels[i] for i in indices], path, compact=compact), "numbers": np.array(elements), "order": np.array(indices)}
+        for (elements, _), indices in groups.items()
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with h5py.File(part, "w") as file:
+    with files.draft(path) as part, h5py.File(part, "w") as file:
         for number, columns in enumerate(contents):
             _write_group(file.create_group(f"molecule_{number}"), columns)
-        file.attrs.update(format=FORMAT, format_version=FORMAT_VERSION, densnet=densnet.__version__, frames=len(labels))
+        version = FORMAT_VERSION if compact else PLAIN
+        file.attrs.update(format=FORMAT, format_version=version, densnet=densnet.__version__, frames=len(labels))
         file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
 
 
-def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
+def _columns(labels: list[Label], path: Path, *, compact: bool) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", "energy", "forces", "dipole", "occupied_orbitals"):
-        known = [row[name] for row in rows if row[name] is not None]
+    for name in ("positions", "charge", *LABELLED, "occupied_orbitals"):
+        known = [row[name] for row in rows if name in row]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
         if known:
             columns[name] = np.stack(known)
+    if compact and "occupied_orbitals" in columns:
+        columns |= _in_16_bits(columns["occupied_orbitals"])
     columns["trajectory"] = np.array([label.trajectory for label in labels])
     columns["temperature"] = np.array([label.temperature for label in labels])
     columns["identity"] = np.array([label.identity.encode() for label in labels], dtype="S16")
     return columns
+
+
+def _in_16_bits(orbitals: np.ndarray) -> dict[str, np.ndarray]:
+    """``orbitals`` [frames, AO, occupied] as whole numbers and the scale [frames, AO] of each AO."""
+    scale = np.maximum(abs(orbitals).max(axis=2), np.finfo(np.float32).tiny) / LEVELS_OF_16_BITS
+    return {"occupied_orbitals": np.round(orbitals / scale[:, :, None]).astype(np.int16), "orbital_scale": scale}
 
 
 def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
@@ -181,12 +183,8 @@ def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
 
 
 def _checksum(file: h5py.File) -> str:
-    digest = hashlib.sha256()
-    for group in sorted(file):
-        for name in sorted(file[group]):
-            digest.update(f"{group}/{name}".encode())
-            digest.update(file[group][name][()].tobytes())
-    return digest.hexdigest()
+    names = ((group, name) for group in sorted(file) for name in sorted(file[group]))
+    return files.sha256_of(part for group, name in names for part in (f"{group}/{name}", file[group][name][()].tobytes()))
 
 
 def _read_shard(file: h5py.File, path: Path) -> list[Label]:
@@ -198,6 +196,8 @@ def _read_shard(file: h5py.File, path: Path) -> list[Label]:
     for group in file.values():
         columns = {name: data[()] for name, data in group.items()}
         numbers, order = columns.pop("numbers"), columns.pop("order")
+        if "orbital_scale" in columns:
+            columns["occupied_orbitals"] = columns["occupied_orbitals"] * columns.pop("orbital_scale")[:, :, None]
         for row, place in enumerate(order):
             values = {name: column[row] for name, column in columns.items()}
             about = {name: values.pop(name) for name in ("trajectory", "temperature", "identity")}
@@ -215,27 +215,88 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
     if "occupied_orbitals" in file and "basis" not in file.attrs:
         raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
-    numbers, positions = file["numbers"][()], file["positions"][()] * ANGSTROM
-    names = [name for name in ("energy", "forces", "dipole", "occupied_orbitals") if name in file]
-    columns = {name: file[name][()] for name in names} | {"positions": positions}
+    names = [name for name in (*LABELLED, "occupied_orbitals") if name in file]
+    other = tuple(sorted(set(file) - {"numbers", "positions", "trajectory", "temperature", *names}))
+    if not names:
+        has = f"it has {', '.join(other)}" if other else "it has geometries alone"
+        raise DatasetError(f"no label found in {path}: {has}; rename them to energy (hartree), forces (hartree/bohr), dipole (e bohr).")
+    sizes = foreign_units(file, path)
+    columns = {name: file[name][()] * sizes[name] if name in sizes else file[name][()] for name in ("positions", *names)}
+    numbers, positions = file["numbers"][()], columns["positions"]
     if wrong := [name for name, column in columns.items() if len(column) != len(positions)]:
         raise DatasetError(f"{path}: {wrong[0]} has {len(columns[wrong[0]])} frames, positions {len(positions)}; the file is incomplete.")
     trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
     temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
     level = _foreign_level(dict(file.attrs))
+    told = {key: file[key][()] for key in other if isinstance(file[key], h5py.Dataset) and file[key].dtype.kind in "iuf"}
     for i, frame in enumerate(positions):
         name = f"{path}, frame {i + 1}"
+        neutral.check({key: values[i] if values.shape[:1] == (len(positions),) else values for key, values in told.items()}, {}, name)
         check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
         if broken := [quantity for quantity in names if not np.isfinite(columns[quantity][i]).all()]:
             raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
-    return [
+    neutral.check(dict(file.attrs), {}, str(path))
+    labels = [
         _label({"numbers": numbers, **{n: c[i] for n, c in columns.items()}},
                {"trajectory": trajectory[i], "temperature": temperature[i], "identity": ""}, level, str(path))
         for i in range(len(positions))
     ]  # fmt: skip
+    return [replace(label, unread=other) for label in labels]
 
 
 def _foreign_level(attributes: dict) -> dict:
     """The attributes that are a number or a text, without those that describe the file rather than the calculation."""
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
-    return {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and isinstance(value, str | int | float)}
+    told = {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and "unit" not in name.lower()}
+    return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
+
+
+QUANTITIES = {"positions": "position|coordinate|geometr|length", "energy": "energ", "forces": "force|gradient", "dipole": "dipole"}
+"""What an attribute that names a unit may call each quantity."""
+
+
+def foreign_units(file: h5py.File, path: Path) -> dict[str, float]:
+    """quantity -> size in atomic units of what a foreign file holds, where it is another than one: Angstrom for positions unless told.
+
+    Told by the attributes `unit` or `units` of a dataset or, where it has none, of the file. Raises `DatasetError` for others than
+    `units.size` knows.
+    """
+    found = {"positions": ANGSTROM}
+    for place, attributes in (("", file.attrs), *((name, file[name].attrs) for name in QUANTITIES if name in file)):
+        for key, value in attributes.items():
+            value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+            text = value.decode(errors="replace") if isinstance(value, bytes) else value
+            if "unit" in key.lower() and isinstance(text, str) and text.strip():
+                found |= _told(place, key, text, path)
+    return {name: size for name, size in found.items() if size != 1.0}
+
+
+def _told(place: str, key: str, text: str, path: Path) -> dict[str, float]:
+    """quantity -> size of the unit, from one attribute of the dataset ``place``, or of the file ("")."""
+    if place:
+        items = [(place, text)]
+    elif named := [quantity for quantity, words in QUANTITIES.items() if re.search(words, key.lower())]:
+        items = [(named[0], text)]
+    else:
+        items = [_named(item) for item in re.split(r"[,;\n]", text) if item.strip()]
+    found: dict[str, float] = {}
+    for quantity, item in items:
+        kinds = [quantity] if quantity else list(QUANTITIES)
+        sizes = {kind: size for kind in kinds if (size := units.size(re.sub(r"\babout.*", "", item).rstrip(" ,"), kind)) is not None}
+        if not sizes:
+            where = f"{path}, {place}" if place else str(path)
+            raise DatasetError(
+                f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is no unit that densnet knows for "
+                f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write Angstrom, hartree, hartree/bohr."
+            )
+        found |= sizes
+    if not place and "forces" not in found and {"energy", "positions"} <= found.keys():
+        found["forces"] = found["energy"] / found["positions"]
+    return found
+
+
+def _named(item: str) -> tuple[str, str]:
+    """("energy", "eV") of "energy: eV", ("", "eV") of "eV"."""
+    word, rest = re.fullmatch(r"\s*([A-Za-z_]*)[\s:=in]*(.*?)\s*", item).groups()
+    named = [quantity for quantity, words in QUANTITIES.items() if re.search(words, word.lower())]
+    return (named[0], rest) if named else ("", item.strip())

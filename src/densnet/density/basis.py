@@ -7,7 +7,6 @@ of radial *slots* of each l is the maximum over the elements, and what an elemen
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,13 +16,15 @@ from importlib import resources
 import torch
 from torch import Tensor
 
+from densnet.errors import DensnetError
+from densnet.files import sha256
 from densnet.molecules import SYMBOLS
 
 BUILT_IN = ("small", "default", "optimised", "large")
 """Names of the sets that come with the package."""
 
 
-class BasisError(ValueError):
+class BasisError(DensnetError):
     """A density basis that cannot be built, or is asked for an element it lacks."""
 
 
@@ -89,7 +90,7 @@ class DensityBasis:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the functions (not the name)."""
-        return hashlib.sha256(json.dumps(self._content, sort_keys=True).encode()).hexdigest()[:16]
+        return sha256(json.dumps(self._content, sort_keys=True))[:16]
 
     @property
     def l_max(self) -> int:
@@ -122,7 +123,7 @@ class DensityBasis:
         start = sum(n * (2 * k + 1) for k, n in enumerate(self.counts[:l]))
         return slice(start, start + self.counts[l] * (2 * l + 1))
 
-    def column_slots(self, device=None) -> Tensor:
+    def column_slots(self, device: torch.device | str | None = None) -> Tensor:
         """[width] int64: the slot of each column."""
         return torch.tensor([s for s, (l, _) in enumerate(self.slots) for _ in range(2 * l + 1)], device=device)
 

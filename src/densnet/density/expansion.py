@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,10 +16,11 @@ from torch import Tensor
 from densnet.density import gaussians
 from densnet.density.basis import DensityBasis
 from densnet.density.promolecule import shipped
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 
-class MixedDensities(ValueError):
+class MixedDensities(DensnetError):
     """Two densities that must not be mixed."""
 
 
@@ -41,7 +43,7 @@ class Density:
         return cls(molecules, basis, coefficients, basis.exponents(molecules.numbers).to(coefficients.dtype))
 
     def electrons(self) -> Tensor:
-        """[molecules] electrons in the correction; zero for a neutral molecule."""
+        """[molecules] electrons in the correction: minus the charge of the molecule."""
         return self.molecules.total(self.charges())
 
     def charges(self) -> Tensor:
@@ -49,9 +51,10 @@ class Density:
         return gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)[0]
 
     def dipole(self) -> Tensor:
-        """[molecules, 3] dipole of the molecule, e bohr, from - to +; about the origin, which matters only if `electrons` is not zero."""
+        """[molecules, 3] dipole of the molecule, e bohr, from - to +, about its centre of mass, which matters only if it has a charge."""
         charge, first = gaussians.charge_and_dipole(self.basis, self.coefficients, self.exponents)
-        return -self.molecules.total(first + charge[:, None] * self.molecules.positions.to(charge.dtype))
+        found = -self.molecules.total(first + charge[:, None] * self.molecules.positions.to(charge.dtype))
+        return self.molecules.about_the_centre_of_mass(found)
 
     def quadrupole(self) -> Tensor:
         """[molecules, 3, 3] traceless quadrupole of the molecule about its centre of mass, e bohr^2.
@@ -88,7 +91,7 @@ class Density:
         ours = [gaussians.at_points(part, self.molecules, points, point_owner) for part in (nuclei, correction)]
         return ours[0] + shipped().potential(self.molecules, points, point_owner) - ours[1]
 
-    def to(self, device=None, dtype=None) -> Density:
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Density:
         """The same density elsewhere or in another precision."""
         return Density(
             self.molecules.to(device, dtype), self.basis, self.coefficients.to(device, dtype), self.exponents.to(device, dtype)
@@ -139,7 +142,7 @@ def _squared_norm(radial: gaussians.Radial, one: Density, other: Density) -> Ten
         terms = [(one, one.coefficients - other.coefficients)]
     else:
         terms = [(one, one.coefficients), (other, -other.coefficients)]
-    return sum(_interaction(radial, left, right) for left in terms for right in terms)
+    return cast(Tensor, sum(_interaction(radial, left, right) for left in terms for right in terms))
 
 
 def _interaction(radial: gaussians.Radial, left: tuple[Density, Tensor], right: tuple[Density, Tensor]) -> Tensor:

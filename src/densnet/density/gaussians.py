@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,12 +63,12 @@ class _Boys(torch.autograd.Function):
         return torch.where(x < 0.5, series, 0.5 * math.gamma(n + 0.5) * incomplete * large ** (-n - 0.5))
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
         x, ctx.order = inputs
         ctx.save_for_backward(x)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
         return -gradient * boys(ctx.order + 1, x), None
 

@@ -14,6 +14,7 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
 _LEBEDEV = {
@@ -29,7 +30,7 @@ _BRAGG_SLATER = [
 """Atomic radii in Angstrom by atomic number, J. C. Slater, J. Chem. Phys. 41, 3199 (1964); hydrogen after Becke."""
 
 
-class GridError(ValueError):
+class GridError(DensnetError):
     """A grid that does not exist."""
 
 
@@ -61,9 +62,9 @@ def molecular_grid(molecule: Molecules, radial: int = 40, angular: int = 434) ->
         share = becke_share(offsets + positions[centre], positions, molecule.numbers)[:, centre]
         points.append(offsets + positions[centre])
         weights.append(volumes * share)
-    points, weights = torch.cat(points), torch.cat(weights)
-    kept = weights.abs() > 1e-14
-    return Grid(points[kept], weights[kept])
+    share = torch.cat(weights)
+    kept = share.abs() > 1e-14
+    return Grid(torch.cat(points)[kept], share[kept])
 
 
 def shell(molecule: Molecules, inner: float, outer: float, count: int) -> Tensor:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.symmetry import solid_harmonics
 
@@ -24,7 +25,7 @@ _CHUNK = 1024
 """Points at a time: keeps the table of orbitals on points small and in the cache."""
 
 
-class OrbitalError(ValueError):
+class OrbitalError(DensnetError):
     """Orbitals that cannot be used: an unknown basis, an element that it lacks, or coefficients of another shape."""
 
 
@@ -106,7 +107,7 @@ class Orbitals:
     coefficients: Tensor
     basis: str = "aug-cc-pvdz"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.molecule.count != 1:
             raise OrbitalError(f"orbitals belong to one molecule, not to a batch of {self.molecule.count}; split the batch first.")
         width = sum(self._shells_of(number).width for number in self.molecule.numbers.tolist())
@@ -151,7 +152,7 @@ class Orbitals:
 
     def _amplitudes(self, points: Tensor) -> Tensor:
         positions = self.molecule.positions.to(points)
-        total = 0
+        total = points.new_zeros(len(points), self.coefficients.shape[1])
         for shells, atoms, coefficients in self._groups:
             functions = shells.values(points - positions[atoms][:, None]).flatten(0, 1)
             total = total + functions.T @ coefficients.to(points)

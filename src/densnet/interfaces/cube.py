@@ -6,8 +6,6 @@ Positive voxel counts, so lengths are in bohr; x is the slowest index, z the fas
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ import torch
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
+from densnet.files import replacing
 from densnet.molecules import Molecules
 
 Field = Callable[[Tensor], Tensor]
@@ -27,7 +27,7 @@ LARGEST_BOX = 200_000_000
 _POINTS_AT_ONCE = 1 << 17
 
 
-class CubeError(ValueError):
+class CubeError(DensnetError):
     """A box that cannot be made."""
 
 
@@ -72,21 +72,14 @@ def write(path: Path, molecule: Molecules, box: Box, field: Field, comment: str)
 
     ``comment`` (one line) says what it is, in which unit and whose; memory stays that of some planes. The file appears when it is complete.
     """
-    path, total = Path(path), 0.0
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii", errors="replace") as file:
-            file.write(_header(molecule, box, comment))
-            for points in box.blocks():
-                values = field(points).detach().double()
-                total += float(values.sum())
-                for row in values.reshape(-1, box.counts[2]).tolist():
-                    file.write(_lines(row))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    total = 0.0
+    with replacing(path, encoding="ascii", errors="replace") as file:
+        file.write(_header(molecule, box, comment))
+        for points in box.blocks():
+            values = field(points).detach().double()
+            total += float(values.sum())
+            for row in values.reshape(-1, box.counts[2]).tolist():
+                file.write(_lines(row))
     return total * box.spacing**3
 
 

@@ -7,7 +7,6 @@ the library but speed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,13 +20,15 @@ import torch
 from torch import Tensor
 
 import densnet
-from densnet.density.expansion import Density
+from densnet import files
 from densnet.model import products
+from densnet.model.forces import EnergyFunction, with_forces
 from densnet.model.library import Library, LibraryError
-from densnet.model.predictor import Predictor
+from densnet.model.predictor import ModelError
 from densnet.molecules import Molecules, Neighbours
-from densnet.properties import Properties, Uncertainty
+from densnet.properties import Properties
 from densnet.settings import cores
+from densnet.threads import one_thread
 
 SPARE = 4
 """Places for neighbours beyond the most that an atom has when a library is made."""
@@ -41,48 +42,50 @@ class CompilationError(LibraryError):
 
 
 class Compiled:
-    """`Predictor` for batches of the composition of ``like``, as machine code; a force function.
+    """An energy function (`Predictor`, or any other) for batches of the composition of ``like``, as machine code; a force function.
 
     The library is looked for in ``folder`` (`library_folder` unless given), made if it is not there (one to a few minutes, told by
     ``announce``), and found again by its name: a hash of model, composition, number of neighbours, torch and processor. Several threads
-    may call it at once. Raises `CompilationError`, and ValueError for other molecules than those it is made for.
+    may call it at once. Raises `CompilationError`, and `ModelError` for other molecules than those it is made for.
     """
 
     def __init__(
-        self, predictor: Predictor, like: Molecules, folder: Path | None = None, announce: Callable[[str], None] = lambda text: None
+        self, energy: EnergyFunction, like: Molecules, folder: Path | None = None, announce: Callable[[str], None] = lambda text: None
     ):
-        self.predictor, self.like = predictor, like
+        self.energy, self.like = energy, like
         self.folder = folder or library_folder()
         self.announce = announce
         self.lock, self.width = threading.Lock(), 0
-        self._prepare(predictor.neighbours_of(like))
+        neighbours = energy.neighbours_of(like)
+        self.template = with_forces(energy, like, neighbours)
+        self._prepare(neighbours)
 
     def __call__(self, molecules: Molecules) -> Properties:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
             made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
-            raise ValueError(f"this model is compiled for {made}, not for {molecules.count} of {len(molecules.numbers)}; compile another.")
-        neighbours = self.predictor.neighbours_of(molecules)
+            raise ModelError(f"this model is compiled for {made}, not for {molecules.count} of {len(molecules.numbers)}; compile another.")
+        neighbours = self.energy.neighbours_of(molecules)
         with self.lock:
             if neighbours.sender.shape[1] > self.width:
                 self._prepare(neighbours)
             width, library = self.width, self.library
         positions = molecules.positions.to(self.like.positions)
-        energy, forces, dipole, coefficients, exponents, *uncertainty = library(positions, *_widened(neighbours, width))
-        density = Density(molecules, self.predictor.basis, coefficients, exponents)
-        return Properties(molecules, energy, forces, dipole, density, uncertainty=Uncertainty(*uncertainty) if uncertainty else None)
+        found = library(positions, *_widened(neighbours, width))
+        return self.template.with_tensors(molecules, dict(zip(self.template.tensors(), found, strict=True)))
 
+    @one_thread()
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
         molecules, width = self.like, neighbours.sender.shape[1]
         width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
-        path = self.folder / f"{_identity(self.predictor, molecules, width)}.so"
+        path = self.folder / f"{_identity(self.energy, molecules, width)}.so"
         if not os.path.exists(path):  # unlike Path.exists, False in a folder that may not be looked into
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
-            if self.predictor.device.type != "cpu":
-                raise CompilationError(f"models are compiled for the CPU, not for {self.predictor.device}; run without compiling.")
+            if molecules.positions.device.type != "cpu":
+                raise CompilationError(f"models are compiled for the CPU, not for {molecules.positions.device}; run without compiling.")
             arguments = (molecules.positions.detach(), *_widened(neighbours, width))
             with torch.no_grad():
-                graph = traced(arithmetic(self.predictor, molecules), arguments)
+                graph = traced(arithmetic(self.energy, molecules), arguments)
             build(graph, arguments, path)
         self.library, self.width = Library(path, runners=cores()), width
 
@@ -102,18 +105,11 @@ def library_folder() -> Path:
         raise CompilationError("HOME is unknown, where compiled models are kept; set DENSNET_CACHE, or run without compiling.") from error
 
 
-def arithmetic(predictor: Predictor, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
-    """(positions, sender, absent) -> energy, forces, dipole, coefficients, exponents, and their uncertainty if any: what is traced."""
+def arithmetic(energy: EnergyFunction, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
+    """(positions, sender, absent) -> all that is known with forces, in the order of the table of `Properties`: what is traced."""
 
     def run(positions: Tensor, sender: Tensor, absent: Tensor) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            molecules = like.at(positions.detach().requires_grad_())
-            found = predictor.without_forces(molecules, Neighbours(sender, absent))
-            (slope,) = torch.autograd.grad(found.energy.sum(), molecules.positions)
-        known = found.uncertainty
-        uncertainty = () if known is None else (known.energy, known.dipole, known.novelty)
-        parts = (found.energy, -slope, found.dipole, found.density.coefficients, found.density.exponents, *uncertainty)
-        return tuple(t.detach() for t in parts)
+        return tuple(with_forces(energy, like.at(positions), Neighbours(sender, absent)).tensors().values())
 
     return run
 
@@ -191,7 +187,7 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
             made = Path(inductor.aot_compile(graph, arguments, options=options))
             if FOREIGN in made.read_bytes():
                 raise RuntimeError("an operation that has no C interface")
-            os.replace(made, path)
+            files.publish(made, path)
     except (RuntimeError, OSError) as error:
         raise CompilationError(f"compiling the model failed ({str(error).splitlines()[0]}); run without compiling.") from error
 
@@ -212,25 +208,16 @@ def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
     return torch.cat([sender, own], dim=1), torch.nn.functional.pad(absent, (0, beyond), value=True)
 
 
-def _identity(predictor: Predictor, molecules: Molecules, width: int) -> str:
+def _identity(energy: EnergyFunction, molecules: Molecules, width: int) -> str:
     """Hash of all that a library depends on, the source of the model among it."""
-    digest = hashlib.sha256()
-    energy = predictor.energy_network
     about = {
-        "settings": predictor.settings.model_dump(),
-        "basis": predictor.basis.fingerprint,
-        "reference": [energy.reference, energy.scale],
-        "uncertainty": None if predictor.uncertainty is None else predictor.uncertainty.header(),
         "numbers": molecules.numbers.tolist(),
         "count": molecules.count,
+        "charge": molecules.net_charge.tolist(),
         "width": width,
-        "machine": [str(predictor.device), str(predictor.dtype), *surroundings()],
+        "machine": [str(molecules.positions.device), str(molecules.positions.dtype), *surroundings()],
     }
-    digest.update(json.dumps(about, sort_keys=True).encode())
-    for name, tensor in sorted(predictor.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     package = Path(densnet.__file__).parent
-    for path in sorted([package / "symmetry.py", package / "molecules.py", *package.glob("model/*.py"), *package.glob("density/*.py")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:24]
+    own = ("symmetry.py", "molecules.py", "properties.py")
+    source = sorted([*(package / name for name in own), *package.glob("model/*.py"), *package.glob("density/*.py")])
+    return files.sha256(json.dumps(about, sort_keys=True), energy.fingerprint(), *(path.read_bytes() for path in source))[:24]

@@ -1,7 +1,8 @@
 """Network 1: geometry -> electron density, as a correction to the promolecule in flexible atom-centred Gaussians.
 
 rho(r) = rho_SAD(r) + sum_A sum_nlm c_Anlm g_nl(r - R_A; alpha_An),   alpha_An = alpha0_n exp(w_An).
-The correction is local, vanishes for an isolated atom, and integrates to zero: atom A holds the charge sum_B t_AB with t_AB = -t_BA.
+The correction is local, vanishes for an isolated neutral atom, and integrates to minus the charge Q of its molecule: atom A of N holds
+sum_B t_AB - Q / N electrons, with t_AB = -t_BA.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ class DensityOutput(NamedTuple):
 class DensityNetwork(nn.Module):
     """Predicts `DensityOutput` from a `Geometry`; every constant it needs is a buffer and travels with the checkpoint."""
 
+    kind = "equivariant message passing"
+
     def __init__(self, settings: DensityNetworkSettings, basis: DensityBasis, neighbours: float):
         super().__init__()
-        self.settings, self.basis = settings, basis
+        self.settings, self.basis, self.neighbours = settings, basis, neighbours
         sizes = Sizes(settings.channels, settings.radial_functions, len(basis.elements), neighbours)
         orders = [0] + [min(settings.l_hidden, settings.l_max)] * (settings.layers - 1) + [settings.l_max]
         self.embedding = nn.Parameter(torch.randn(sizes.elements, sizes.channels))
@@ -104,7 +107,8 @@ class DensityNetwork(nn.Module):
         s_count = self.basis.counts[0]
         s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
         s = (s + self._of_atoms("mean", geometry)) * bonded
-        s = self._neutral(s, widths[:, :s_count], self.transfer(scalars(h), geometry), geometry)
+        moved = self.transfer(scalars(h), geometry)
+        s = self._holding(s, widths[:, :s_count], moved if geometry.surplus is None else moved + geometry.surplus, geometry)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
 
     def dipole_features(self, h: Tensor, geometry: Geometry, vectors: Tensor) -> Tensor:
@@ -139,8 +143,8 @@ class DensityNetwork(nn.Module):
         raw = self.widths(scalars(h), geometry)
         return limit * torch.tanh(raw / limit) * self._of_atoms("slot_mask", geometry)
 
-    def _neutral(self, s: Tensor, widths: Tensor, charge: Tensor, geometry: Geometry) -> Tensor:
-        """s coefficients changed least (measured by their covariance C) so that each atom's correction integrates to ``charge`` [atoms].
+    def _holding(self, s: Tensor, widths: Tensor, electrons: Tensor, geometry: Geometry) -> Tensor:
+        """s coefficients changed least (measured by their covariance C) so that each atom's correction holds so many ``electrons`` [atoms].
 
         With I the integrals of the s functions: c + C I (q - c I) / (I C I).
         """
@@ -148,7 +152,7 @@ class DensityNetwork(nn.Module):
         integrals = charges(self.basis, exponents * torch.exp(widths)) * mask
         covariance = geometry.constant(self, "covariance", lambda: self._covariance().index_select(0, geometry.element))
         direction = torch.bmm(covariance, integrals.unsqueeze(2)).squeeze(2)
-        excess = (s * integrals).sum(-1) - charge
+        excess = (s * integrals).sum(-1) - electrons
         return s - direction * (excess / (direction * integrals).sum(-1)).unsqueeze(-1)
 
     def _covariance(self) -> Tensor:

@@ -35,6 +35,8 @@ class EnergyNetworkSettings(Section):
 class EnergyNetwork(nn.Module):
     """Atomic energies from a `DensityOutput` and a `Geometry`; every constant it needs is a buffer."""
 
+    kind = "equivariant message passing"
+
     def __init__(self, settings: EnergyNetworkSettings, basis: DensityBasis, functions: int, neighbours: float):
         super().__init__()
         self.settings = settings

@@ -26,6 +26,7 @@ class Geometry:
     envelope   [atoms, neighbours]             cut-off function, 1 at r = 0, C2 zero at r = cut-off
     constants                                  what was made of frozen weights for these elements before; None: weights may change
     fixed                                      whether ``sender`` is always the same for these elements
+    surplus    [atoms]                         electrons of each beyond a neutral atom, see `Molecules.surplus`; None: no charges
     """
 
     element: Tensor
@@ -35,6 +36,7 @@ class Geometry:
     envelope: Tensor
     constants: dict[tuple[int, str], Tensor] | None = None
     fixed: bool = False
+    surplus: Tensor | None = None
     _directions: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
     def towards(self, l_max: int) -> Tensor:

@@ -10,33 +10,35 @@ from copy import deepcopy
 
 import torch
 
-from densnet.density.expansion import Density
-from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
+from densnet.model.forces import EnergyFunction, Frozen
+from densnet.model.predictor import ALL_PAIRS_UP_TO, ModelError
 from densnet.molecules import Molecules
-from densnet.properties import Properties, Uncertainty
+from densnet.properties import Properties
 
 WARM_UP = 3
 """Calls before the recording: libraries choose their kernels, and constants are made."""
 
 
 class Graphed:
-    """`Predictor` for batches of the composition of ``like``, on the same GPU, as a CUDA graph; a force function for one thread.
+    """An energy function (`Predictor`, or another) as a CUDA graph, for batches of the composition of ``like`` on the same GPU.
 
-    It is the predictor as it was when recorded: weights changed afterwards do not reach it. Raises ValueError for molecules of more than
+    A force function for one thread.
+
+    It is the model as it was when recorded: weights changed afterwards do not reach it. Raises `ModelError` for molecules of more than
     `ALL_PAIRS_UP_TO` atoms, whose neighbours are found on the CPU, and for other molecules than those it is made for.
     """
 
-    def __init__(self, predictor: Predictor, like: Molecules):
+    def __init__(self, energy: EnergyFunction, like: Molecules):
         largest = int(like.sizes.max())
         if largest > ALL_PAIRS_UP_TO:
-            raise ValueError(f"`compile` on a GPU is for molecules of up to {ALL_PAIRS_UP_TO} atoms, not {largest}; run without it.")
+            raise ModelError(f"`compile` on a GPU is for molecules of up to {ALL_PAIRS_UP_TO} atoms, not {largest}; run without it.")
         self.like = like.at(like.positions.clone())
         self.compared = like.numbers
-        self.predictor = deepcopy(predictor).requires_grad_(False)  # its own, because the graph reads the constants that it remembers
+        self.energy = Frozen(deepcopy(energy))  # its own, because the graph reads the constants that it remembers
         self.graph = torch.cuda.CUDAGraph()
         self._warm_up()
         with torch.cuda.graph(self.graph):
-            self.found = self.predictor(self.like)
+            self.found = self.energy(self.like)
 
     def __call__(self, molecules: Molecules) -> Properties:
         if molecules.numbers is not self.compared:  # comparing waits for the GPU, hence once
@@ -44,13 +46,7 @@ class Graphed:
             self.compared = molecules.numbers
         self.like.positions.copy_(molecules.positions)
         self.graph.replay()
-        found, density = self.found, self.found.density
-        energy, forces, dipole, coefficients, exponents = (
-            t.clone() for t in (found.energy, found.forces, found.dipole, density.coefficients, density.exponents)
-        )
-        known = found.uncertainty
-        uncertainty = None if known is None else Uncertainty(known.energy.clone(), known.dipole.clone(), known.novelty.clone())
-        return Properties(molecules, energy, forces, dipole, Density(molecules, density.basis, coefficients, exponents), None, uncertainty)
+        return self.found.with_tensors(molecules, {name: t.clone() for name, t in self.found.tensors().items()})
 
     def _warm_up(self) -> None:
         """On a stream of its own, as a recording is."""
@@ -58,10 +54,10 @@ class Graphed:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                self.predictor(self.like)
+                self.energy(self.like)
         torch.cuda.current_stream().wait_stream(stream)
 
     def _refuse_others(self, molecules: Molecules) -> None:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
             made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
-            raise ValueError(f"this model is recorded for {made}, not for {molecules.count} of {len(molecules.numbers)}; record another.")
+            raise ModelError(f"this model is recorded for {made}, not for {molecules.count} of {len(molecules.numbers)}; record another.")

@@ -14,10 +14,11 @@ from pathlib import Path
 from torch import Tensor
 from torch._C import _aoti
 
+from densnet.errors import DensnetError
 from densnet.model import products
 
 
-class LibraryError(OSError):
+class LibraryError(DensnetError):
     """A library that cannot be made or loaded on this machine, or that failed in a call."""
 
 

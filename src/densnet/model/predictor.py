@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from pydantic import Field
@@ -16,20 +15,20 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import densnet
-from densnet import units
+from densnet import files, units
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.errors import DensnetError
 from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
 from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
+from densnet.model.forces import with_forces
 from densnet.model.geometry import Geometry, geometry
+from densnet.model.migrations import NEWEST, OLDEST, upgraded
 from densnet.model.uncertainty import Features, Rigidity, UncertaintyMissing, slopes
 from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_within
 from densnet.properties import Properties
 from densnet.settings import Section, parse
-
-FORMAT = 2
-"""Version of the checkpoint format written by this package."""
 
 ALL_PAIRS_UP_TO = 24
 """Molecules up to this many atoms use every pair, which never changes along a trajectory; larger ones a cell list."""
@@ -47,13 +46,18 @@ class Topology(NamedTuple):
 
     numbers: Tensor
     owner: Tensor
+    charge: Tensor | None
     element: Tensor
     every: Neighbours | None
     constants: dict[tuple[int, str], Tensor]
 
 
-class CheckpointError(ValueError):
+class CheckpointError(DensnetError):
     """A model file that cannot be used; the message says why and what to do."""
+
+
+class ModelError(DensnetError):
+    """Molecules that a model is not made for; the message says for which it is."""
 
 
 class ModelSettings(Section):
@@ -63,8 +67,25 @@ class ModelSettings(Section):
     energy: EnergyNetworkSettings = Field(default_factory=EnergyNetworkSettings)
 
 
+class ResponseNetwork(Protocol):
+    """What a model says beyond energy and density, as polarizabilities: a third network on the features of the first.
+
+    ``kind`` names its architecture in the header of a file, ``settings`` are its sizes.
+    """
+
+    kind: str
+    settings: Section
+
+    def __call__(self, hidden: Tensor, output: DensityOutput, geometry: Geometry) -> dict[str, Tensor]:
+        """From the last features and the density: by name in the table of `Properties`, what each atom adds, [atoms, ...]."""
+        ...
+
+
 class Predictor(nn.Module):
     """Molecules -> Properties: energy, forces, dipole and density of neutral closed-shell molecules.
+
+    Built from its networks: ``density_network`` geometry -> density, ``energy_network`` density -> energy, and maybe a
+    ``response_network`` for more.
 
     A molecule's result does not depend on the others in its batch. Positions enter as differences taken in their own precision
     (float64 in dynamics); the networks run in the precision of their weights; energies are summed in float64.
@@ -72,19 +93,31 @@ class Predictor(nn.Module):
     model knows of its own errors; predictions then come with it.
     """
 
-    def __init__(self, settings: ModelSettings, basis: DensityBasis, neighbours: float, provenance: dict | None = None):
+    def __init__(
+        self,
+        density_network: DensityNetwork,
+        energy_network: EnergyNetwork,
+        response_network: ResponseNetwork | None = None,
+        provenance: dict | None = None,
+    ):
         super().__init__()
-        self.settings, self.basis, self.neighbours = settings, basis, neighbours
+        self.settings = ModelSettings(density=density_network.settings, energy=energy_network.settings)
+        self.basis, self.neighbours = density_network.basis, density_network.neighbours
         self.provenance = provenance or {}
-        self.density_network = DensityNetwork(settings.density, basis, neighbours)
-        self.energy_network = EnergyNetwork(settings.energy, basis, settings.density.radial_functions, neighbours)
+        self.density_network, self.energy_network, self.response_network = density_network, energy_network, response_network
         table = torch.full((len(SYMBOLS),), -1)
-        table[list(basis.elements)] = torch.arange(len(basis.elements))
+        table[list(self.basis.elements)] = torch.arange(len(self.basis.elements))
         self.register_buffer("element_of", table, persistent=False)
         self.uncertainty: Rigidity | None = None
         self._topologies: list[Topology] = []
         self._watched: tuple[list[nn.Parameter], list[Tensor]] | None = None
         self._state: tuple = ()
+
+    @classmethod
+    def of(cls, settings: ModelSettings, basis: DensityBasis, neighbours: float, provenance: dict | None = None) -> Predictor:
+        """Untrained networks of these sizes; ``neighbours`` is the mean number of atoms that an atom sees."""
+        density = DensityNetwork(settings.density, basis, neighbours)
+        return cls(density, EnergyNetwork(settings.energy, basis, settings.density.radial_functions, neighbours), None, provenance)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -106,7 +139,8 @@ class Predictor(nn.Module):
         l_max = max(own.l_max, self.settings.energy.l_max, self.basis.l_max)
         constants = topology.constants if self._frozen() else None
         found = geometry(topology.element, vectors, neighbours, cutoff=cutoff, radial=own.radial_functions, l_max=l_max)
-        return replace(found, constants=constants, fixed=neighbours is topology.every)
+        surplus = None if molecules.charge is None else molecules.surplus.to(self.dtype)
+        return replace(found, constants=constants, fixed=neighbours is topology.every, surplus=surplus)
 
     def _vectors(self, molecules: Molecules, neighbours: Neighbours) -> Tensor:
         """[atoms, neighbours, 3] bohr, in the precision of the networks; an absent neighbour is beyond the cut-off."""
@@ -136,7 +170,11 @@ class Predictor(nn.Module):
         if self.uncertainty is not None:
             with torch.no_grad():
                 uncertainty = self.uncertainty(self._features(molecules, features.detach(), hidden.detach(), geometry, neighbours))
-        return Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
+        found = Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
+        if self.response_network is None:
+            return found
+        more = self.response_network(hidden, output, geometry)
+        return found.replace(**{name: molecules.total(values) for name, values in more.items()})
 
     def features(self, molecules: Molecules) -> Features:
         """What energies and dipoles are linear in; see `densnet.model.uncertainty`."""
@@ -168,32 +206,32 @@ class Predictor(nn.Module):
 
         With ``create_graph`` the result stays differentiable in the weights; otherwise it is detached.
         """
-        with torch.enable_grad():
-            molecules = molecules.at(molecules.positions.detach().requires_grad_())
-            properties = self.without_forces(molecules)
-            (slope,) = torch.autograd.grad(properties.energy.sum(), molecules.positions, create_graph=create_graph)
-        if create_graph:
-            return properties.replace(forces=-slope)
-        density = properties.density
-        still = molecules.at(molecules.positions.detach())
-        density = Density(still, density.basis, density.coefficients.detach(), density.exponents.detach())
-        detached = properties.energy.detach(), -slope, properties.dipole.detach()
-        return Properties(still, *detached, density, uncertainty=properties.uncertainty)
+        return with_forces(self, molecules, create_graph=create_graph)
+
+    def fingerprint(self) -> str:
+        """Hash of weights, architecture, basis and precision."""
+        about = {**self._header(), "provenance": None, "precision": str(self.dtype), "basis": self.basis.fingerprint}
+        tensors = sorted(self.state_dict().items())
+        weights = (part for name, t in tensors for part in (name, t.detach().cpu().contiguous().numpy().tobytes()))
+        return files.sha256(json.dumps(about, sort_keys=True), *weights)
 
     def _topology(self, molecules: Molecules) -> Topology:
         """Remembered for the batches last seen, because a trajectory asks for the same atoms at every step, maybe in several blocks."""
         for known in self._topologies:
-            if known.numbers is molecules.numbers and known.owner is molecules.owner:
+            if known.numbers is molecules.numbers and known.owner is molecules.owner and known.charge is molecules.charge:
                 return known
+        charges = set(molecules.net_charge.tolist())
+        if unknown := charges - set(self.provenance.get("charges", (0,))):
+            raise ModelError(f"this model does not know molecules of charge {min(unknown):+d}; it was trained on neutral ones.")
         element = self.element_of[molecules.numbers]
         if (element < 0).any():
             number = int(molecules.numbers[element < 0][0])
             symbol = SYMBOLS[number] if number < len(SYMBOLS) else f"number {number}"
             trained = ", ".join(SYMBOLS[z] for z in self.basis.elements)
-            raise ValueError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
+            raise ModelError(f"this model does not know element {symbol}; it was trained on {trained}. Train one that includes {symbol}.")
         small = int(molecules.sizes.max()) <= ALL_PAIRS_UP_TO
         every = all_pairs(molecules).by_receiver(len(element)) if small else None
-        new = Topology(molecules.numbers, molecules.owner, element, every, {})
+        new = Topology(molecules.numbers, molecules.owner, molecules.charge, element, every, {})
         self._topologies = [new, *self._topologies[: REMEMBERED - 1]]
         return new
 
@@ -216,30 +254,28 @@ class Predictor(nn.Module):
         self._topologies, self._watched, self._state = [], None, ()
         return super()._apply(fn, recurse=recurse)
 
-    def save(self, path: Path) -> None:
-        """Write weights, constants, settings, basis and provenance into one safetensors file, atomically."""
-        header = {
-            "format": FORMAT,
+    def _header(self) -> dict:
+        constants = {"reference": self.energy_network.reference, "scale": self.energy_network.scale}
+        response = self.response_network
+        return {
+            "format": NEWEST,
             "package_version": densnet.__version__,
-            "settings": self.settings.model_dump(),
+            "architecture": {
+                "density": {"kind": self.density_network.kind, "settings": self.settings.density.model_dump()},
+                "energy": {"kind": self.energy_network.kind, "settings": self.settings.energy.model_dump(), "constants": constants},
+                "response": response and {"kind": response.kind, "settings": response.settings.model_dump()},
+            },
             "basis": self.basis.to_dict(),
             "neighbours": self.neighbours,
-            "reference_energies": self.energy_network.reference,
-            "energy_scale": self.energy_network.scale,
             "provenance": self.provenance,
             "uncertainty": None if self.uncertainty is None else self.uncertainty.header(),
         }
+
+    def save(self, path: Path) -> None:
+        """Write weights, constants, architecture, basis and provenance into one safetensors file, atomically."""
+        header = self._header()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        try:
-            with open(part, "wb") as file:
-                file.write(save(tensors, {"densnet": json.dumps(header)}))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        files.write_bytes(path, save(tensors, {"densnet": json.dumps(header)}))
 
 
 def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:
@@ -259,14 +295,14 @@ def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:
         raise CheckpointError(
             f"{path} is not a densnet model, or it is damaged ({type(error).__name__}: {error}); copy or train it again."
         ) from None
-    if header["format"] < FORMAT:
+    if header["format"] < OLDEST:
         raise CheckpointError(f"{path} has checkpoint format {header['format']}, of networks that densnet no longer has; train it again.")
-    if header["format"] > FORMAT:
+    if header["format"] > NEWEST:
         raise CheckpointError(
-            f"{path} has checkpoint format {header['format']}, densnet {densnet.__version__} reads up to {FORMAT}; please upgrade densnet."
+            f"{path} has checkpoint format {header['format']}, densnet {densnet.__version__} reads up to {NEWEST}; please upgrade densnet."
         )
-    settings = parse(ModelSettings, header["settings"], f"{path.name}: settings")
-    predictor = Predictor(settings, DensityBasis.from_dict(header["basis"]), header["neighbours"], header["provenance"])
+    header = upgraded(header)
+    predictor = _built(header, path)
     if header.get("uncertainty") is not None and {"uncertainty.energy", "uncertainty.dipole"} <= tensors.keys():
         predictor.uncertainty = Rigidity.from_header(header["uncertainty"], tensors)
     expected = predictor.state_dict()
@@ -275,5 +311,17 @@ def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:
         raise CheckpointError(f"{path} does not fit its own settings (tensor {wrong[0]!r}); the file is damaged or from another densnet.")
     predictor.to(next(t.dtype for n, t in tensors.items() if n.endswith("embedding")))
     predictor.load_state_dict(tensors)
-    predictor.energy_network.set_statistics(header["reference_energies"], header["energy_scale"])
+    predictor.energy_network.set_statistics(**header["architecture"]["energy"]["constants"])
     return predictor.to(device).eval().requires_grad_(False)
+
+
+def _built(header: dict, path: Path) -> Predictor:
+    """The networks that a header of the newest format describes, without their weights."""
+    architecture, basis, neighbours = header["architecture"], DensityBasis.from_dict(header["basis"]), header["neighbours"]
+    for part, known in {"density": DensityNetwork.kind, "energy": EnergyNetwork.kind, "response": None}.items():
+        kind = architecture[part] and architecture[part]["kind"]
+        if kind != known:
+            raise CheckpointError(f"{path} has a {part} network of a kind that this densnet does not know, {kind!r}; please upgrade.")
+    sizes = {part: architecture[part]["settings"] for part in ("density", "energy")}
+    settings = parse(ModelSettings, sizes, f"{path.name}: settings")
+    return Predictor.of(settings, basis, neighbours, header["provenance"])

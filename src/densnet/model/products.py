@@ -7,7 +7,6 @@ both. It is compiled once for the processor and kept beside the models. The numb
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
+
+from densnet import files
 
 SPARSE = 0.3
 """A constant matrix with at most this share of elements that are not zero is multiplied by these alone."""
@@ -46,7 +47,7 @@ def options() -> dict:
 
 def identity() -> str:
     """Hash of the source and of what turns it into machine code."""
-    return hashlib.sha256(repr((_source(), FLAGS, torch.__version__, torch.backends.cpu.get_cpu_capability())).encode()).hexdigest()[:16]
+    return files.sha256(repr((_source(), FLAGS, torch.__version__, torch.backends.cpu.get_cpu_capability())))[:16]
 
 
 def replace(graph: GraphModule) -> None:
@@ -93,7 +94,7 @@ def _compile(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=path.parent) as place:
         source, made = Path(place) / "products.cpp", Path(place) / "products.so"
-        source.write_text(_source())
+        files.write_text(source, _source())
         folders = [*(f"-I{folder}" for folder in include_paths()), *(f"-L{folder}" for folder in library_paths())]
         command = [compiler(), *FLAGS, str(source), *folders, "-ltorch_cpu", "-o", str(made)]
         try:
@@ -102,7 +103,7 @@ def _compile(path: Path) -> None:
             raise RuntimeError(f"{compiler()}: {error.strerror}") from error
         except subprocess.CalledProcessError as error:
             raise RuntimeError(f"{compiler()}: {error.stderr}") from error
-        os.replace(made, path)
+        files.publish(made, path)
 
 
 def compiler() -> str:

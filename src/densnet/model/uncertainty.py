@@ -20,6 +20,7 @@ import torch
 import torch.autograd.forward_ad as forward
 from torch import Tensor, nn
 
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.properties import Uncertainty
 
@@ -27,7 +28,7 @@ KINDS = ("energy", "forces", "dipole")
 """What has an uncertainty."""
 
 
-class UncertaintyMissing(ValueError):
+class UncertaintyMissing(DensnetError):
     """A model that knows nothing of its errors is asked for them."""
 
 
@@ -114,7 +115,7 @@ def _slopes_of_one(features: Callable[[Molecules], Tensor], molecule: Molecules)
     found = []
     with torch.no_grad():
         for some in directions.split(COPIES):
-            copies = Molecules.replicas(molecule.numbers, positions.repeat(len(some), 1, 1))
+            copies = molecule.copies(positions.repeat(len(some), 1, 1))
             with forward.dual_level():
                 moved = copies.at(forward.make_dual(copies.positions, some.flatten(0, 1)))
                 found.append(forward.unpack_dual(features(moved)).tangent)

@@ -24,7 +24,8 @@ with a dark overtone stays where the deperturbed fundamental is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -32,9 +33,10 @@ import torch
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.molecules import LINEAR
 from densnet.observables.response import ForceFunction
 from densnet.observables.vibrations import Modes, VibrationError, principal_axes
+from densnet.progress import Progress, silent
 
 SOFTEST = 400.0
 """cm^-1: a mode of a lower harmonic wavenumber takes no part."""
@@ -79,21 +81,29 @@ class Anharmonic:
     """What VPT2 says of one conformer, modes in the order of its `Modes`.
 
     harmonic      [modes] cm^-1
-    fundamentals  [modes] cm^-1; of a soft mode the harmonic value
+    fundamentals  [modes] cm^-1; of a soft mode the harmonic value; NaN where not worked out
+    diagonal      [modes] cm^-1, 2 chi_ii, each mode's own share of its shift; of a soft mode 0; NaN where not worked out
     soft          the modes that took no part
     resonances    whose singular fractions were left out
     """
 
     harmonic: Tensor
     fundamentals: Tensor
+    diagonal: Tensor
     soft: tuple[int, ...]
     resonances: tuple[Resonance, ...]
 
+    @property
+    def shifts(self) -> Tensor:
+        """[modes] cm^-1: what the quantum fundamentals add to the harmonic wavenumbers."""
+        return self.fundamentals - self.harmonic
+
     def to_dict(self) -> dict:
-        """Plain data."""
+        """Plain data; None for NaN."""
         return {
-            "harmonic_per_cm": [round(x, 3) for x in self.harmonic.tolist()],
-            "fundamentals_per_cm": [round(x, 3) for x in self.fundamentals.tolist()],
+            "harmonic_per_cm": _plain(self.harmonic),
+            "fundamentals_per_cm": _plain(self.fundamentals),
+            "diagonal_per_cm": _plain(self.diagonal),
             "soft": list(self.soft),
             "resonances": [
                 {"upper": r.upper, "lower": list(r.lower), "offset_per_cm": round(r.offset, 3), "coupling_per_cm": round(r.coupling, 3)}
@@ -104,14 +114,22 @@ class Anharmonic:
     @classmethod
     def from_dict(cls, content: dict) -> Anharmonic:
         """What `to_dict` gave."""
-        harmonic, fundamentals = (torch.tensor(content[f"{n}_per_cm"], dtype=torch.float64) for n in ("harmonic", "fundamentals"))
+        nothing = [None] * len(content["harmonic_per_cm"])
+        harmonic, fundamentals, diagonal = (
+            torch.tensor([math.nan if x is None else x for x in content.get(f"{name}_per_cm", nothing)], dtype=torch.float64)
+            for name in ("harmonic", "fundamentals", "diagonal")
+        )
         found = [Resonance(r["upper"], tuple(r["lower"]), r["offset_per_cm"], r["coupling_per_cm"]) for r in content["resonances"]]
-        return cls(harmonic, fundamentals, tuple(content["soft"]), tuple(found))
+        return cls(harmonic, fundamentals, diagonal, tuple(content["soft"]), tuple(found))
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    return [None if math.isnan(x) else round(x, 3) for x in values.tolist()]
 
 
 def vpt2(
     force_function: ForceFunction, modes: Modes, *, softest: float = SOFTEST, step: float = 0.03,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Anharmonic:  # fmt: skip
     """Fundamentals of a minimum. Modes below ``softest`` (cm^-1) take no part; ``step`` as in `force_constants`.
 
@@ -127,17 +145,49 @@ def vpt2(
     turning = rotation(taking_part)
     constants = force_constants(force_function, taking_part, step, progress=progress)
     found = resonances(constants)
-    fundamentals = modes.frequencies.clone()
-    fundamentals[stiff] = levels(constants.quadratic, anharmonicity(constants, turning, found)) / units.INVERSE_CM
+    chi = anharmonicity(constants, turning, found)
+    fundamentals, diagonal = modes.frequencies.clone(), torch.zeros_like(modes.frequencies)
+    fundamentals[stiff] = levels(constants.quadratic, chi) / units.INVERSE_CM
+    diagonal[stiff] = 2 * chi.diagonal() / units.INVERSE_CM
     numbers = stiff.tolist()
     renumbered = tuple(replace(r, upper=numbers[r.upper], lower=tuple(numbers[k] for k in r.lower)) for r in found)
     soft = tuple(k for k in range(len(modes.eigenvalues)) if k not in numbers)
-    return Anharmonic(modes.frequencies, fundamentals, soft, renumbered)
+    return Anharmonic(modes.frequencies, fundamentals, diagonal, soft, renumbered)
+
+
+def diagonal(
+    force_function: ForceFunction, modes: Modes, chosen: Sequence[int], *, softest: float = SOFTEST, step: float = 0.12
+) -> Anharmonic:
+    """Of the ``chosen`` modes alone ``2 chi_ii``, the same as that of `vpt2`, from five geometries a mode; of all others nothing (NaN).
+
+    ``chi_ii = 1/16 [phi_iiii - sum_k phi_iik^2 (2 / w_k + 1 / 2 (2 w_i + w_k) - 1 / 2 (2 w_i - w_k))]``, the last fraction left out where
+    2 w_i and w_k are in resonance. With the slopes g_k of the potential at q_i = 0, +-h, +-2h (h = ``step``)
+    ``phi_iik = [16 g_k(h) + 16 g_k(-h) - g_k(2h) - g_k(-2h) - 30 g_k(0)] / 12 h^2`` and
+    ``phi_iiii = [g_i(2h) - 2 g_i(h) + 2 g_i(-h) - g_i(-2h)] / 2 h^3``.
+    """
+    w = modes.eigenvalues.sqrt()
+    moves = modes.displacements.double() / w.sqrt()[:, None, None]
+    stiff = modes.frequencies >= softest
+    found, dropped = torch.full_like(w, math.nan), []
+    for i in chosen:
+        geometries = modes.molecule.positions.double() + step * torch.arange(-2.0, 3.0, dtype=torch.float64)[:, None, None] * moves[i]
+        forces = force_function(modes.molecule.copies(geometries)).forces.detach().double()
+        g = -torch.einsum("pax,kax->pk", forces.reshape(geometries.shape), moves)
+        cubic = ((16 * (g[3] + g[1]) - g[4] - g[0] - 30 * g[2]) / (12 * step**2)) * stiff
+        quartic = (g[4, i] - 2 * g[3, i] + 2 * g[1, i] - g[0, i]) / (2 * step**3)
+        mine = [r for r in _near(w, i, i, cubic) if r.upper != i]
+        singular = 1 / (2 * w[i] - w)
+        singular[[r.upper for r in mine]] = 0.0
+        chi = (quartic - (cubic.square() * (2 / w + 0.5 / (2 * w[i] + w) - 0.5 * singular)).sum()) / 16
+        found[i] = 2 * chi / units.INVERSE_CM
+        dropped += mine
+    soft = tuple(torch.nonzero(~stiff)[:, 0].tolist())
+    return Anharmonic(modes.frequencies, torch.full_like(w, math.nan), found, soft, tuple(dropped))
 
 
 def force_constants(
     force_function: ForceFunction, modes: Modes, step: float = 0.03, chunk: int = 64,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> ForceConstants:  # fmt: skip
     """Cubic and semi-diagonal quartic force constants of real ``modes``, from forces at ``+-step`` in q along one or two of them.
 
@@ -153,7 +203,7 @@ def force_constants(
     slopes = []
     for part in (steps[first] + steps[second]).split(chunk):
         geometries = modes.molecule.positions.double() + torch.einsum("pk,kax->pax", part, moves)
-        forces = force_function(Molecules.replicas(modes.molecule.numbers, geometries)).forces.detach().double()
+        forces = force_function(modes.molecule.copies(geometries)).forces.detach().double()
         slopes.append(-torch.einsum("pax,kax->pk", forces.reshape(geometries.shape), moves))
         progress(sum(map(len, slopes)), len(first))
     table = torch.zeros(2 * count + 1, 2 * count + 1, count, dtype=torch.float64)
@@ -176,7 +226,7 @@ def coriolis(modes: Modes) -> tuple[Tensor, Tensor]:
     l are the mass-weighted vectors of the modes. B is zero about the axis of a linear molecule.
     """
     moments, axes = principal_axes(modes.molecule)
-    turning = moments > 1e-6 * moments.max()
+    turning = moments > LINEAR * moments.max()
     constants = torch.where(turning, 0.5 / moments.where(turning, torch.ones_like(moments)), 0.0)
     vectors = modes.vectors.double()
     zeta = torch.linalg.cross(vectors[:, None], vectors[None]).sum(2) @ axes
@@ -205,15 +255,16 @@ def resonances(constants: ForceConstants, near: float = NEAR, shifted: float = S
     Two states D apart that W couples are shifted by ``W^2 / D - W^4 / D^3 + ...``; Martin's test is on the second term, with
     ``W = phi_iik / 4`` for i = j, else ``phi_ijk / 2 sqrt(2)``: J. M. L. Martin et al., J. Chem. Phys. 103, 2589 (1995).
     """
-    w, cubic = constants.quadratic / units.INVERSE_CM, constants.cubic / units.INVERSE_CM
-    found = []
-    for i, j in torch.triu_indices(len(w), len(w)).T.tolist():
-        offset = w[i] + w[j] - w
-        test = cubic[i, j] ** 4 > shifted * (256 if i == j else 64) * offset.abs() ** 3
-        for k in torch.nonzero(test & (offset.abs() < near))[:, 0].tolist():
-            if k not in (i, j):
-                found.append(Resonance(k, (i, j), float(offset[k]), float(cubic[i, j, k])))
-    return tuple(found)
+    w, pairs = constants.quadratic, torch.triu_indices(len(constants.quadratic), len(constants.quadratic)).T.tolist()
+    return tuple(r for i, j in pairs for r in _near(w, i, j, constants.cubic[i, j], near, shifted))
+
+
+def _near(w: Tensor, i: int, j: int, cubic: Tensor, near: float = NEAR, shifted: float = SHIFTED) -> list[Resonance]:
+    """The resonances of ``w_i + w_j`` with any w_k, by ``cubic`` [modes] phi_ijk; both in hartree."""
+    offset, cubic = (w[i] + w[j] - w) / units.INVERSE_CM, cubic / units.INVERSE_CM
+    test = cubic**4 > shifted * (256 if i == j else 64) * offset.abs() ** 3
+    close = torch.nonzero(test & (offset.abs() < near))[:, 0].tolist()
+    return [Resonance(k, (i, j), float(offset[k]), float(cubic[k])) for k in close if k not in (i, j)]
 
 
 def anharmonicity(constants: ForceConstants, turning: Tensor, dropped: Sequence[Resonance] = ()) -> Tensor:

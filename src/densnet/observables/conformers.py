@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,9 +11,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import LINEAR, SYMBOLS, Molecules
 from densnet.observables.response import ForceFunction, slopes
-from densnet.observables.vibrations import Modes, VibrationError, free_energy, modes, populations, relax
+from densnet.observables.vibrations import Modes, VibrationError, free_energy, modes, populations, principal_axes, relax
 
 SAME = 0.05 * units.ANGSTROM
 """Two geometries that can be laid on each other so that no atom is further off than this are one conformer."""
@@ -60,6 +60,7 @@ class Conformer:
         """Plain data: wavenumbers and intensities to read, the lower triangle of the Hessian to compute with."""
         size = len(self.hessian)
         lower = (0.5 * (self.hessian + self.hessian.T))[tuple(torch.tril_indices(size, size))]
+        isotopes = self.molecule.isotopes
         return {
             "name": self.name,
             "energy_hartree": self.energy,
@@ -67,6 +68,7 @@ class Conformer:
             "frequencies_per_cm": [round(x, 3) for x in self.modes.frequencies.tolist()],
             "intensities_km_per_mol": [round(x, 4) for x in self.modes.intensities.tolist()],
             "symbols": [SYMBOLS[n] for n in self.molecule.numbers.tolist()],
+            **({} if isotopes is None else {"masses_u": (isotopes / units.AMU).tolist()}),
             "positions_Angstrom": [[round(x, 8) for x in row] for row in (self.molecule.positions / units.ANGSTROM).tolist()],
             "hessian_hartree_per_bohr2": [round(x, 8) for x in lower.tolist()],
             "dipole_slopes_e": [round(x, 7) for x in self.dipole_slopes.flatten().tolist()],
@@ -76,7 +78,8 @@ class Conformer:
     def from_dict(cls, content: dict) -> Conformer:
         """What `to_dict` gave."""
         numbers = [SYMBOLS.index(s) for s in content["symbols"]]
-        molecule = Molecules.single(numbers, torch.tensor(content["positions_Angstrom"], dtype=torch.float64) * units.ANGSTROM)
+        isotopes = torch.tensor(content["masses_u"], dtype=torch.float64) * units.AMU if "masses_u" in content else None
+        molecule = Molecules.single(numbers, torch.tensor(content["positions_Angstrom"], dtype=torch.float64) * units.ANGSTROM, isotopes)
         size = 3 * len(numbers)
         hessian = torch.zeros(size, size, dtype=torch.float64)
         rows, columns = torch.tril_indices(size, size)
@@ -112,21 +115,48 @@ def characterise(force_function: ForceFunction, start: Molecules, name: str, *, 
 def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME) -> list[int]:
     """The rotations that lay ``first`` on ``second`` atom on like atom, none further off than ``tolerance`` (bohr), by their determinants.
 
-    1 for a proper one, -1 for one with a reflection. Like atoms may change places. None: another conformer; only -1: mirror images. Those
-    of a molecule with itself are its point group (a linear molecule: turns about its axis not counted).
+    1 for a proper one, -1 for one with a reflection. Like atoms, of the same isotope, may change places. None: another conformer; only -1:
+    mirror images. Those of a molecule with itself are its point group (a linear molecule: turns about its axis not counted).
     """
-    if sorted(first.numbers.tolist()) != sorted(second.numbers.tolist()):
+    return [determinant for determinant, _ in _laid(first, second, tolerance)]
+
+
+def correspondence(first: Molecules, second: Molecules, tolerance: float = SAME) -> Tensor | None:
+    """[atoms] for each atom of ``first`` the one of ``second`` that lies on it in one of the `superpositions`; None if there is none."""
+    return next((places for _, places in _laid(first, second, tolerance)), None)
+
+
+def _laid(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[int, Tensor]]:
+    """Each superposition: its determinant, and for each atom of ``first`` the one of ``second`` below it."""
+    if len(first.numbers) != len(second.numbers) or not _alike(first.masses.sort()[0], second.masses.sort()[0]).all():
         return []
     a, b = (m.positions.double() - m.positions.double().mean(0) for m in (first, second))
+    if _on_a_line(first):
+        return _reversals(first, second, a, b, tolerance)
+    return [(determinant, places) for determinant, _, places in _turns(first, second, tolerance)]
+
+
+def symmetry_operations(molecule: Molecules, tolerance: float = SAME) -> list[tuple[Tensor, Tensor]]:
+    """Of a molecule with itself, as in `superpositions`: each ``R`` [3, 3], ``R x`` of positions from the centroid, and to which atom it
+    carries each [atoms]. None of a molecule along a line."""
+    return [] if _on_a_line(molecule) else [(turn.T, places) for _, turn, places in _turns(molecule, molecule, tolerance)]
+
+
+def _on_a_line(molecule: Molecules) -> bool:
+    moments, _ = principal_axes(molecule)
+    return bool(moments.min() <= LINEAR * moments.max())
+
+
+def _turns(first: Molecules, second: Molecules, tolerance: float) -> list[tuple[int, Tensor, Tensor]]:
+    """Not of atoms along a line: determinant, rotation ``a @ turn = b``, and for each atom of ``first`` the one of ``second`` below it."""
+    a, b = (m.positions.detach().double() - m.positions.detach().double().mean(0) for m in (first, second))
     far = int(a.norm(dim=1).argmax())
     areas = torch.linalg.cross(a[far].expand_as(a), a).norm(dim=1)
     side = int(areas.argmax())
-    if areas[side] < 1e-3 * a[far].square().sum().clamp(min=1.0):
-        return _reversals(first, second, a, b, tolerance)
     frame = _frame(a[far], a[side])
-    like = first.numbers[:, None] == second.numbers
+    like = _alike(first.masses[:, None], second.masses)
     near = (a.norm(dim=1)[:, None] - b.norm(dim=1)).abs() < tolerance
-    found: list[int] = []
+    found: list[tuple[int, Tensor, Tensor]] = []
     for i in torch.nonzero(like[far] & near[far])[:, 0].tolist():
         for j in torch.nonzero(like[side] & near[side])[:, 0].tolist():
             if i == j or abs(float((b[i] - b[j]).norm() - (a[far] - a[side]).norm())) > 2 * tolerance:
@@ -137,8 +167,13 @@ def superpositions(first: Molecules, second: Molecules, tolerance: float = SAME)
                 off = torch.cdist(a @ turn, b).masked_fill(~like, torch.inf)
                 nearest = off.argmin(1)
                 if (off.amin(1) < tolerance).all() and len(nearest.unique()) == len(a):
-                    found.append(mirrored)
+                    found.append((mirrored, turn, nearest))
     return found
+
+
+def _alike(a: Tensor, b: Tensor) -> Tensor:
+    """Whether masses (m_e) are of the same isotope, and so of the same element."""
+    return (a - b).abs() < 0.1
 
 
 def _frame(first: Tensor, second: Tensor) -> Tensor:
@@ -149,15 +184,18 @@ def _frame(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=1)
 
 
-def _reversals(first: Molecules, second: Molecules, a: Tensor, b: Tensor, tolerance: float) -> list[int]:
-    """As `superpositions`, for positions ``a`` and ``b`` along a line or at one point."""
+def _reversals(first: Molecules, second: Molecules, a: Tensor, b: Tensor, tolerance: float) -> list[tuple[int, Tensor]]:
+    """As `_laid`, for positions ``a`` and ``b`` along a line or at one point."""
     if float(torch.linalg.cross(b[b.norm(dim=1).argmax()].expand_as(b), b).norm(dim=1).max()) > tolerance * b.norm():
         return []
-    (z, x), found = _along(second.numbers, _places(b)), []
+    below, found = _places(b), []
+    order = below.argsort()
     for sign in (1, -1) if len(a) > 1 else (1,):
-        numbers, y = _along(first.numbers, sign * _places(a))
-        if torch.equal(numbers, z) and (x - y).abs().max() < tolerance:
-            found += [1, -1]
+        above = sign * _places(a)
+        own = above.argsort()
+        if _alike(first.masses[own], second.masses[order]).all() and (above[own] - below[order]).abs().max() < tolerance:
+            places = order[own.argsort()]
+            found += [(1, places), (-1, places)]
     return found
 
 
@@ -165,11 +203,6 @@ def _places(points: Tensor) -> Tensor:
     """Coordinates along the line that the points are on."""
     end = points[points.norm(dim=1).argmax()]
     return points @ end / end.norm().clamp(min=1e-12)
-
-
-def _along(numbers: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    order = places.argsort()
-    return numbers[order], places[order]
 
 
 @dataclass(frozen=True)
@@ -227,6 +260,19 @@ def gather(starts: Sequence[tuple[str, Molecules]], describe: Callable[[str, Mol
 def counterpart(conformer: Conformer, among: Sequence[Conformer], tolerance: float = 4 * SAME) -> Conformer | None:
     """The one ``among`` the conformers of another level of theory that has the same geometry, or nearly (``tolerance``, bohr)."""
     return next((c for c in among if superpositions(conformer.molecule, c.molecule, tolerance)), None)
+
+
+def substituted(molecule: Molecules, among: Sequence[Conformer], tolerance: float = 4 * SAME) -> Conformer | None:
+    """The one ``among`` conformers that has the geometry of ``molecule``, or nearly, with the isotopes of that.
+
+    Energy, dipole, Hessian and dipole slopes do not change (Born and Oppenheimer); modes, and all that follows from them, do.
+    """
+    for conformer in among:
+        plain = replace(conformer.molecule, isotopes=None)
+        places = correspondence(plain, replace(molecule, isotopes=None), tolerance)
+        if places is not None:
+            return replace(conformer, molecule=replace(plain, isotopes=molecule.masses[places]))
+    return None
 
 
 def matched(first: Modes, second: Modes) -> Tensor:

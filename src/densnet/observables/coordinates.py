@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from densnet import isotopes, units
 from densnet.molecules import SYMBOLS, Molecules, neighbours
 from densnet.observables.vibrations import Modes
 
@@ -46,18 +47,36 @@ Terms = Iterator[tuple[str, list[tuple[float, Primitive]]]]
 
 def _terms(molecule: Molecules, bonded: list[list[int]]) -> Terms:
     symbols = [SYMBOLS[n] for n in molecule.numbers.tolist()]
+    letters = [_letter(molecule, [a, *around] if symbols[a] == "H" else around) for a, around in enumerate(bonded)]
     for centre, around in enumerate(bonded):
         hydrogens = [a for a in around if symbols[a] == "H"]
         others = [a for a in around if symbols[a] != "H"]
-        yield from _stretches(symbols, centre, hydrogens, others)
+        letter = letters[centre]
+        alike: dict[str, list[int]] = {}
+        for hydrogen in hydrogens:
+            alike.setdefault(_letter(molecule, [centre, hydrogen]), []).append(hydrogen)
+        for k, (own, group) in enumerate(alike.items() or [(letter, [])]):
+            yield from _written(own, _stretches(symbols, centre, group, [] if k else others))
         flat = len(around) == 3 and _planar(molecule.positions, centre, around)
         if len(around) == 2 and _straight(molecule.positions, around[0], centre, around[1]):
-            yield from _straight_bends(symbols, molecule.positions, around[0], centre, around[1])
+            yield from _written(letter, _straight_bends(symbols, molecule.positions, around[0], centre, around[1]))
             continue
-        yield from _bends(symbols, centre, hydrogens, others, flat=flat)
+        yield from _written(letter, _bends(symbols, centre, hydrogens, others, flat=flat))
         for other in others:
             if centre < other and len(around) > 1 and len(bonded[other]) > 1:
-                yield from _turn(symbols, bonded, molecule.positions, centre, other)
+                yield from _turn(symbols, letters, bonded, molecule.positions, (centre, other))
+
+
+def _letter(molecule: Molecules, atoms: list[int]) -> str:
+    """D or T if all hydrogens among ``atoms`` are; else H."""
+    masses = (molecule.masses[atoms] / units.AMU).tolist()
+    found = {isotopes.name(1, "H", mass) for mass, z in zip(masses, molecule.numbers[atoms].tolist()) if z == 1}
+    return found.pop() if found in ({"D"}, {"T"}) else "H"
+
+
+def _written(letter: str, terms: Terms) -> Terms:
+    """``terms`` with another letter for hydrogen in their names."""
+    yield from ((name.replace("H", letter), parts) for name, parts in terms)
 
 
 def _stretches(symbols: list[str], centre: int, hydrogens: list[int], others: list[int]) -> Terms:
@@ -97,8 +116,8 @@ def _bends(symbols: list[str], centre: int, hydrogens: list[int], others: list[i
         corners = [angle(h, centre, x) for x in others for h in hydrogens]
         yield f"{group} scissor", [(1.0, angle(*_around(hydrogens, centre)))]
         yield _named_bend(symbols, others[0], centre, others[1])
-        for kind, factors in (("rock", (1, -1, 1, -1)), ("wag", (1, 1, -1, -1)), ("twist", (1, -1, -1, 1))):
-            yield f"{group} {kind}", list(zip(map(float, factors), corners))
+        for kind, factors in (("rock", [1.0, -1, 1, -1]), ("wag", [1.0, 1, -1, -1]), ("twist", [1.0, -1, -1, 1])):
+            yield f"{group} {kind}", list(zip(factors, corners))
     elif flat:
         yield from _flat_bends(symbols, centre, hydrogens, others)
     else:
@@ -148,15 +167,16 @@ def _around(pair: list[int], centre: int) -> tuple[int, int, int]:
     return pair[0], centre, pair[1]
 
 
-def _turn(symbols: list[str], bonded: list[list[int]], positions: Tensor, first: int, second: int) -> Terms:
+def _turn(symbols: list[str], letters: list[str], bonded: list[list[int]], positions: Tensor, axis: tuple[int, int]) -> Terms:
     """The torsion about a bond: the sum over all its chains, named after the end that has only hydrogens; none about a straight chain."""
-    ends = {a: [x for x in bonded[a] if x not in (first, second)] for a in (first, second)}
+    first, second = axis
+    ends = {a: [x for x in bonded[a] if x not in axis] for a in axis}
     tops = [a for a, rest in ends.items() if all(symbols[x] == "H" for x in rest)]
     name = "-".join(sorted((symbols[first], symbols[second])))
     if tops:
         top = min(tops, key=lambda a: len(ends[a]))
         count = len(ends[top])
-        name = f"{symbols[top]}H{count if count > 1 else ''}"
+        name = f"{symbols[top]}{letters[top]}{count if count > 1 else ''}"
     bent = {a: [x for x in ends[a] if not _straight(positions, x, a, b)] for a, b in ((first, second), (second, first))}
     chains = [torsion(i, first, second, k) for i in bent[first] for k in bent[second] if i != k]
     if chains:
@@ -264,8 +284,9 @@ def torsion_signature(molecule: Molecules, positions: Tensor) -> Tensor:
 
 
 def _classes(molecule: Molecules, bonded: list[list[int]]) -> list[int]:
-    """[atoms] equal numbers for atoms that the bonds cannot tell apart (Morgan's refinement)."""
-    kinds = molecule.numbers.tolist()
+    """[atoms] equal numbers for atoms that neither isotope nor bonds tell apart (Morgan's refinement)."""
+    masses = molecule.masses.round().tolist()
+    kinds = [sorted(set(masses)).index(mass) for mass in masses]
     for _ in kinds:
         seen = [(kind, *sorted(kinds[b] for b in around)) for kind, around in zip(kinds, bonded)]
         kinds = [sorted(set(seen)).index(s) for s in seen]

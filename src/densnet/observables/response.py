@@ -70,7 +70,7 @@ def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, 
     size = positions.numel()
     moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
     geometries = torch.cat([positions + moves, positions - moves])
-    answers = [force_function(Molecules.replicas(molecule.numbers, part)) for part in geometries.split(chunk)]
+    answers = [force_function(molecule.copies(part)) for part in geometries.split(chunk)]
     forces = torch.cat([a.forces.detach().double().reshape(-1, size) for a in answers])
     dipoles = None
     if all(a.dipole is not None for a in answers):

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from densnet import units
-from densnet.molecules import Molecules
+from densnet.errors import DensnetError
+from densnet.molecules import LINEAR, Molecules
 from densnet.observables.response import ForceFunction, slopes
 
 
-class VibrationError(ValueError):
+class VibrationError(DensnetError):
     """A relaxation, Hessian or free energy that cannot be had; the message names the value and the remedy."""
 
 
@@ -125,7 +126,7 @@ def _internal(molecule: Molecules) -> Tensor:
     turns = (roots[None] * torch.linalg.cross(axes[:, None, :].expand(-1, len(arms), -1), arms[None])).reshape(3, -1)
     # principal axes first: the turn of a linear molecule about itself is no motion, whatever way the molecule points
     values, directions = torch.linalg.eigh(turns @ turns.T)
-    turns = directions.T[values > 1e-6 * values.max().clamp(min=1e-12)] @ turns
+    turns = directions.T[values > LINEAR * values.max().clamp(min=1e-12)] @ turns
     rigid = torch.cat([shifts, turns])
     return torch.linalg.qr(rigid.T, mode="complete")[0][:, len(rigid) :]
 
@@ -155,11 +156,11 @@ def free_energy(modes: Modes, energy: float, temperature: float) -> float:
     w = modes.eigenvalues.sqrt()
     vibration = (0.5 * w + kt * torch.log(-torch.expm1(-w / kt))).sum()
     moments, _ = principal_axes(modes.molecule)
-    moments = moments[moments > 1e-6 * moments.max()]
+    moments = moments[moments > LINEAR * moments.max()]
     return float(energy + vibration - 0.5 * kt * torch.log(2.0 * kt * moments).sum())
 
 
-def populations(free_energies: Sequence[float], temperature: float, degeneracies: Sequence[int] | None = None) -> Tensor:
+def populations(free_energies: Sequence[float], temperature: float, degeneracies: Sequence[float] | None = None) -> Tensor:
     """[conformers] ``g_c exp(-F_c / kT) / sum``, from `free_energy` (hartree); ``degeneracies`` g: e.g. 2 for a gauche pair."""
     values = torch.as_tensor(free_energies, dtype=torch.float64)
     counts = torch.ones_like(values) if degeneracies is None else torch.as_tensor(degeneracies, dtype=torch.float64)

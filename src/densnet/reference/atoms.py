@@ -26,6 +26,7 @@ from pyscf.scf.atom_ks import get_atm_nrks
 from scipy.optimize import least_squares
 
 from densnet.density.basis import DensityBasis
+from densnet.files import write_text
 from densnet.molecules import SYMBOLS
 
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
@@ -68,7 +69,7 @@ def write_bases(folder: Path) -> None:
     """Write the built-in bases as JSON into ``folder``."""
     sets = {"default": fitting_set("aug-cc-pvqz-jkfit"), "small": fitting_set("aug-cc-pvdz-jkfit"), "large": large_set()}
     for name, primitives in sets.items():
-        (folder / f"{name}.json").write_text(json.dumps(DensityBasis.of(name, primitives).to_dict()).replace("]], ", "]],\n") + "\n")
+        write_text(folder / f"{name}.json", json.dumps(DensityBasis.of(name, primitives).to_dict()).replace("]], ", "]],\n") + "\n")
 
 
 def radial_grid(count: int = 800) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +131,7 @@ def write_promolecule(path: Path) -> None:
     """Write `promolecule_table` as JSON to ``path``, one element a line."""
     header = "spherical spin-free PBE atoms in aug-cc-pVDZ; s-Gaussians electrons (a / pi)^(3/2) exp(-a r^2); atomic units"
     lines = [f"  {json.dumps(symbol)}: {json.dumps(row)}" for symbol, row in promolecule_table().items()]
-    path.write_text(f'{{"method": {json.dumps(header)},\n"atoms": {{\n' + ",\n".join(lines) + "\n}}\n")
+    write_text(path, f'{{"method": {json.dumps(header)},\n"atoms": {{\n' + ",\n".join(lines) + "\n}}\n")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import math
-import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +15,16 @@ import torch
 from pydantic import Field
 
 import densnet
+from densnet import files
+from densnet.errors import DensnetError
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.reference import geometries, scf, workers
-from densnet.reference.geometries import Frame, Progress
+from densnet.reference.geometries import Frame
 from densnet.reference.scf import NotConverged, ScfSettings
-from densnet.settings import Section
+from densnet.settings import Incidental, Section
+from densnet.threads import one_thread
 
 FORMAT = "densnet-campaign"
 FORMAT_VERSION = 1
@@ -33,7 +34,7 @@ Save = Callable[[Path, Properties, dict], None]
 """Writes one label to a path, all or nothing; the dictionary says where the frame is from and at which level it was labelled."""
 
 
-class CampaignError(ValueError):
+class CampaignError(DensnetError):
     """A campaign that cannot start or go on; the message says why and what to do."""
 
 
@@ -41,7 +42,7 @@ class LabelSettings(Section):
     """How frames are labelled."""
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
-    workers: int = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
     frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
 
 
@@ -54,11 +55,20 @@ class Tally:
     aside: int
 
 
-def label(settings: LabelSettings, frames_file: Path, folder: Path, save: Save, *, progress: Progress | None = None) -> Tally:
-    """Label the frames of ``frames_file`` by ``settings`` into ``folder``; see `run`."""
+def label(
+    settings: LabelSettings,
+    frames_file: Path,
+    folder: Path,
+    save: Save,
+    *,
+    execute: Executor | None = None,
+    progress: Progress = silent,
+) -> Tally:
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes; see `run`."""
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
-    return run(frames, calculate, save, folder, level=settings.scf.level(), processes=settings.workers, progress=progress)
+    with workers.Processes(settings.workers) as local:
+        return run(frames, calculate, save, folder, level=settings.scf.level(), execute=execute or local, progress=progress)
 
 
 def run(
@@ -68,15 +78,16 @@ def run(
     folder: Path,
     *,
     level: dict,
-    processes: int = 0,
-    progress: Progress | None = None,
+    execute: Executor | None = None,
+    progress: Progress = silent,
 ) -> Tally:
     """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
 
     The identity is a hash of elements, positions and ``level``: labels of other geometries or of another level are refused, never
     mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed twice, is set aside in
     ``aside/INDEX-IDENTITY.json`` with the reason, and not tried again until that file is deleted.
-    ``calculate`` and ``save`` are importable functions, or partials of such; ``processes`` work side by side (0 = all cores).
+    ``calculate`` and ``save`` are importable functions, or partials of such; ``execute`` is any
+    `concurrent.futures.Executor` whose workers reach ``folder``, a cluster's for instance; None: local processes, one a core.
     Raises `CampaignError`; OSError where the folder cannot be written.
     """
     folder = Path(folder)
@@ -87,34 +98,34 @@ def run(
         jobs = [_job(i, names[i], frame) for i, frame in enumerate(frames) if i not in labelled | aside]
         before = len(frames) - len(jobs)
         new = 0
-        if progress:
-            progress(before, len(frames))
+        progress(before, len(frames))
         work = partial(_label, calculate, save, folder / "frames", level)
-        for done, (job, problem) in enumerate(workers.results(jobs, work, processes), start=1):
-            if problem is None:
-                new += 1
-            else:
-                temperature = job[1]["temperature"] if math.isfinite(job[1]["temperature"]) else None
-                about = {**job[1], "temperature": temperature, "reason": _reason(job[1]["index"], problem), "level": level}
-                _write_json(folder / "aside" / f"{job[0]}.json", about)
-            if progress:
+        with workers.Processes() as local:
+            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+                if problem is None:
+                    new += 1
+                else:
+                    about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                    files.write_json(folder / "aside" / f"{job[0]}.json", about)
                 progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
-_Job = tuple[str, dict, np.ndarray, np.ndarray]
-"""Stem of the file, what is known of the frame, its elements and positions: plain arrays, since tensors travel by shared memory."""
+_Job = tuple[str, dict, np.ndarray, np.ndarray, int]
+"""Stem of the file, what is known of the frame, its elements, positions and charge: plain arrays, since tensors travel by shared memory."""
 
 
 def _job(index: int, name: str, frame: Frame) -> _Job:
     about = {"index": index, "identity": name, "trajectory": frame.trajectory, "temperature": frame.temperature}
-    return f"{index:06d}-{name}", about, frame.molecule.numbers.numpy(), frame.molecule.positions.numpy()
+    molecule = frame.molecule
+    return f"{index:06d}-{name}", about, molecule.numbers.numpy(), molecule.positions.numpy(), int(molecule.net_charge)
 
 
 def _label(calculate: Calculate, save: Save, folder: Path, level: dict, job: _Job) -> None:
-    torch.set_num_threads(1)
-    stem, about, numbers, positions = job
-    save(folder / f"{stem}.npz", calculate(Molecules.single(numbers, torch.from_numpy(positions))), {**about, "level": level})
+    stem, about, numbers, positions, charge = job
+    molecule = Molecules.single(numbers, torch.from_numpy(positions), charge=charge)
+    with one_thread():
+        save(folder / f"{stem}.npz", calculate(molecule), {**about, "level": level})
 
 
 def _reason(index: int, problem: Exception) -> str:
@@ -129,11 +140,14 @@ def _reason(index: int, problem: Exception) -> str:
 
 
 def identity(molecule: Molecules, level: dict) -> str:
-    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit) or the level."""
-    digest = hashlib.sha256(molecule.numbers.numpy().tobytes())
-    digest.update(np.ascontiguousarray(molecule.positions.double().numpy()).tobytes())
-    digest.update(json.dumps(level, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit), the charge or the level.
+
+    Dispersion is left out: the geometry decides it, and it can be added to a label or taken off.
+    """
+    level = {key: value for key, value in level.items() if key != "dispersion"}
+    arrays = (molecule.numbers.numpy(), molecule.positions.double().numpy())
+    charge = "" if molecule.charge is None else f"charge {int(molecule.charge)}"
+    return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True), charge)[:16]
 
 
 @contextmanager
@@ -142,30 +156,29 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         for part in ("frames", "aside"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")
+        (folder / "lock").touch()
     except OSError as error:
         raise OSError(f"cannot write to {folder} ({error.strerror}); choose another folder or check its permissions.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.") from None
+    refusal = CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.")
+    with files.locked(folder / "lock", refusal):
         yield
 
 
 def _check_header(folder: Path, level: dict) -> None:
     file = folder / "campaign.json"
     if not file.exists():
-        _write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})
+        files.write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})
         return
-    there = json.loads(file.read_text())
+    there = files.read_json(file)
     if there["format_version"] > FORMAT_VERSION:
         raise CampaignError(f"{file} has format {there['format_version']}, this densnet knows {FORMAT_VERSION}; please upgrade densnet.")
-    for key in level:
-        if there["level"].get(key) != level[key]:
+    for key in sorted(level.keys() | there["level"].keys()):
+        was, wanted = there["level"].get(key), level.get(key)
+        if was != wanted:
+            remedy = ", or go on as it began with `conv_tol_grad = 0`" if key == "conv_tol_grad" and was is None else ""
             raise CampaignError(
-                f"{folder} holds labels with {key} = {there['level'].get(key)!r}, not {level[key]!r}; "
-                "labels of two levels are never mixed: choose another folder."
+                f"{folder} holds labels with {key} = {was!r}, not {wanted!r}; "
+                f"labels of two levels are never mixed: choose another folder{remedy}."
             )
 
 
@@ -182,12 +195,3 @@ def _known(folder: Path, todo: dict[int, str]) -> set[int]:
         if index in todo:
             known.add(index)
     return known
-
-
-def _write_json(path: Path, content: dict) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)

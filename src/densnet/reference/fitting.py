@@ -1,8 +1,8 @@
 """Occupied orbitals -> coefficients of the correction to the promolecule, by a fit in the Coulomb metric.
 
 Minimise (d | d) + ridge c.c over c, where d = rho - rho_SAD - sum_k c_k g_k and ( | ) is the Coulomb interaction, under four conditions:
-the correction holds no electrons, and its first moment is that of rho - rho_SAD. With the metric M = (g | g) and the moments G of the
-functions,
+the correction holds as many electrons as minus the charge of the molecule, and its first moment is that of rho - rho_SAD. With the metric
+M = (g | g) and the moments G of the functions,
 
     (M + ridge) c = (g | rho - rho_SAD) + G mu,    G^T c = t,    mu from the second equation.
 
@@ -21,6 +21,7 @@ from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals, Shells, orbital_basis, radial_norm
 from densnet.density.promolecule import shipped
+from densnet.errors import DensnetError
 from densnet.molecules import SYMBOLS, Molecules
 
 RIDGE = 1e-5
@@ -30,16 +31,16 @@ _BLOCK_BYTES = 1 << 26
 """Three-centre integrals held at a time."""
 
 
-class FitError(ValueError):
+class FitError(DensnetError):
     """A fit that cannot be done."""
 
 
 def fit(orbitals: Orbitals, basis: DensityBasis, *, ridge: float = RIDGE) -> Density:
     """The correction to the promolecule that is nearest to the exact density in the Coulomb metric; electrons and dipole exact, float64."""
     molecule = orbitals.molecule.to(dtype=torch.float64)
-    nuclear = int(molecule.numbers.sum())
-    if orbitals.electrons != nuclear:
-        raise FitError(f"{orbitals.electrons} electrons on nuclei of charge {nuclear}: only neutral molecules can be fitted.")
+    nuclear, charge = int(molecule.numbers.sum()), int(molecule.net_charge)
+    if orbitals.electrons != nuclear - charge:
+        raise FitError(f"{orbitals.electrons} electrons on nuclei of charge {nuclear}: not a molecule of charge {charge}, as it should be.")
     mask = basis.mask(molecule.numbers)
     functions = density_functions(molecule, basis)
     target = _attraction_to_orbitals(orbitals, functions) - _attraction_to_promolecule(molecule, functions)
@@ -133,7 +134,8 @@ def _conditions(orbitals: Orbitals, molecule: Molecules, basis: DensityBasis) ->
         position = torch.from_numpy(mol.intor("int1e_r"))
     coefficients = orbitals.coefficients.double()
     first = 2 * torch.einsum("xmn,mi,ni->x", position, coefficients, coefficients)
-    return torch.cat([charges[..., None], dipoles], dim=-1), torch.cat([first.new_zeros(1), first])
+    surplus = -molecule.net_charge.to(first.dtype)
+    return torch.cat([charges[..., None], dipoles], dim=-1), torch.cat([surplus, first])
 
 
 def _constrained(metric: Tensor, target: Tensor, conditions: Tensor, moments: Tensor, ridge: float) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from math import gcd, lcm
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import ase
-import ase.io
 import numpy as np
 import torch
 from ase.md.langevin import Langevin
@@ -21,19 +19,18 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 import densnet
-from densnet.molecules import SYMBOLS, Molecules, check_geometry
+from densnet.files import write_text
+from densnet.frames import xyz
+from densnet.frames.write import frame as lines_of
+from densnet.frames.xyz import GeometryError
+from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.reference import workers
-from densnet.settings import Section
-from densnet.units import ANGSTROM
+from densnet.settings import Incidental, Section
+from densnet.units import AMU, ANGSTROM
 
 FORMAT = "densnet-frames"
 FORMAT_VERSION = 1
-Progress = Callable[[int, int], None]
-"""Told of every step done: how many, of how many."""
-
-
-class GeometryError(ValueError):
-    """Geometries that cannot be read or sampled; the message names the file, the frame and the remedy."""
 
 
 class SampleSettings(Section):
@@ -51,7 +48,7 @@ class SampleSettings(Section):
     minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
     first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
     seed: int = Field(0, ge=0, description="the same seed gives the same frames")
-    workers: int = Field(0, ge=0, description="processes side by side; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="processes side by side; 0 = all cores")
 
     @field_validator("temperature", mode="before")
     @classmethod
@@ -79,7 +76,7 @@ class Frame:
     name: str = ""
 
 
-def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress | None = None) -> list[Frame]:
+def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progress: Progress = silent) -> list[Frame]:
     """Frames by ``settings`` in random order, written to ``out`` (extxyz, Angstrom) and given back.
 
     The order is a seeded permutation over all trajectories, so any prefix of the list is a fair sample.
@@ -90,25 +87,27 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
     frames = given if settings.method == "as given" else _trajectories(given, settings, progress)
     shuffled = [frames[i] for i in np.random.default_rng([settings.seed, 2]).permutation(len(frames))]
     kept = drop_duplicates(shuffled, settings.minimum_distance * ANGSTROM)[: settings.frames]
-    write(out, kept, settings.model_dump(mode="json", exclude={"workers"}))
+    write(out, kept, settings.deciding())
     return kept
 
 
-def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress | None) -> list[Frame]:
+def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: Progress) -> list[Frame]:
     share, rest = divmod(settings.frames, settings.trajectories)
     jobs = []
     for k in range(settings.trajectories):
         conformer, turn = _turns(k, settings.trajectories, len(conformers), len(settings.temperature))
         start, temperature = conformers[conformer].molecule, settings.temperature[turn]
         frames = share + (k < rest)
-        jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, temperature, settings.first_trajectory + k, frames))
+        number, isotopes = settings.first_trajectory + k, None if start.isotopes is None else start.isotopes.numpy()
+        jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, isotopes, temperature, number, frames))
     collected: dict[int, list[Frame]] = {}
-    for job, found in workers.results(jobs, partial(_trajectory, settings=settings), settings.workers):
-        if isinstance(found, Exception):
-            raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
-        molecules = [Molecules.single(job.numbers, positions * ANGSTROM) for positions in found]
-        collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
-        if progress:
+    with workers.Processes(settings.workers) as local:
+        for job, found in workers.results(jobs, partial(_trajectory, settings=settings), local):
+            if isinstance(found, Exception):
+                raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
+            isotopes = None if job.isotopes is None else torch.from_numpy(job.isotopes)
+            molecules = [Molecules.single(job.numbers, positions * ANGSTROM, isotopes) for positions in found]
+            collected[job.number] = [Frame(molecule, job.number, job.temperature) for molecule in molecules]
             progress(sum(map(len, collected.values())), settings.frames)
     return [frame for number in sorted(collected) for frame in collected[number]]
 
@@ -128,6 +127,7 @@ def _turns(k: int, trajectories: int, conformers: int, temperatures: int) -> tup
 class _Job:
     numbers: np.ndarray
     start: np.ndarray
+    isotopes: np.ndarray | None
     temperature: float
     number: int
     frames: int
@@ -138,7 +138,7 @@ def _trajectory(job: _Job, settings: SampleSettings) -> np.ndarray:
     from tblite.ase import TBLite
 
     rng = np.random.default_rng([settings.seed, 1, job.number])
-    atoms = ase.Atoms(job.numbers, job.start)
+    atoms = ase.Atoms(job.numbers, job.start, masses=None if job.isotopes is None else job.isotopes / AMU)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
     MaxwellBoltzmannDistribution(atoms, temperature_K=job.temperature, rng=rng)
     friction = settings.friction_per_ps / (1000 * ase.units.fs)
@@ -183,37 +183,9 @@ def read(path: Path) -> list[Frame]:
     """The frames of an xyz or extxyz file (Angstrom), each checked; `trajectory`, `temperature` and `name`
     (conformer=...) from the comment line if there.
 
-    Raises `GeometryError` (empty, truncated, not an xyz file, unknown symbol, charge or spin given) and
-    `molecules.MoleculeError` (unsupported element, odd electrons, overlapping atoms).
+    Raises `GeometryError` and `molecules.MoleculeError`, see `frames.xyz.read`.
     """
-    return [_frame(atoms, f"{path}, frame {i + 1}") for i, atoms in enumerate(_read_atoms(Path(path)))]
-
-
-def _read_atoms(path: Path) -> list[ase.Atoms]:
-    if not path.is_file():
-        raise GeometryError(f"geometry file {path} does not exist.")
-    try:
-        images = ase.io.read(path, index=":", format="extxyz")
-    except KeyError as error:
-        raise GeometryError(f"{path}: {error} is not the symbol of an element; check the first column.") from error
-    except (ValueError, IndexError, StopIteration, ase.io.extxyz.XYZError) as error:
-        raise GeometryError(f"{path} is not a complete xyz file (truncated?): {str(error).removeprefix('ase.io.extxyz: ')}.") from error
-    if not images or any(len(atoms) == 0 for atoms in images):
-        raise GeometryError(f"{path} is empty: it holds no geometry.")
-    return images
-
-
-def _frame(atoms: ase.Atoms, name: str) -> Frame:
-    for key, neutral in (("charge", (0,)), ("spin", (0, 1)), ("multiplicity", (1,))):
-        if (value := atoms.info.get(key, neutral[0])) not in neutral:
-            raise GeometryError(f"{name}: {key} is {value}; densnet treats neutral closed-shell molecules only, ions and radicals not yet.")
-    if atoms.pbc.any():
-        raise GeometryError(f'{name} is periodic; densnet treats molecules in empty space: write pbc="F F F", or leave out the lattice.')
-    molecule = Molecules.single(atoms.numbers, atoms.positions * ANGSTROM)
-    check_geometry(molecule.numbers, molecule.positions, name)
-    about = atoms.info
-    temperature, conformer = float(about.get("temperature", "nan")), str(about.get("conformer", ""))
-    return Frame(molecule, int(about.get("trajectory", 0)), temperature, conformer)
+    return [Frame(found.molecule, found.trajectory, found.temperature, found.about.get("conformer", "")) for found in xyz.read(path)]
 
 
 def _quoted(text: str) -> str:
@@ -223,26 +195,21 @@ def _quoted(text: str) -> str:
 
 def header(path: Path) -> dict | None:
     """What `write` said of the file (format version, units, settings); None if it is not one of ours."""
-    text = _read_atoms(Path(path))[0].info.get("header")
-    return text if isinstance(text, dict) else None
+    text = xyz.read(path)[0].about.get("header", "")
+    return json.loads(text.removeprefix("_JSON ")) if text.startswith("_JSON ") else None
 
 
 def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
-    """Extended xyz, Angstrom, 10 decimals; the first comment line carries the header. All or nothing: a temporary file is renamed."""
+    """Extended xyz, Angstrom, 10 decimals, with masses (u) where a frame has isotopes; the first comment line carries the header.
+
+    All or nothing: a temporary file is renamed.
+    """
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__,
              "units": {"positions": "Angstrom", "temperature": "K"}, "settings": settings}  # fmt: skip
     lines = []
     for i, frame in enumerate(frames):
         first = " header='_JSON " + _quoted(json.dumps(about)) + "'" if i == 0 else ""
-        lines.append(f"{len(frame.molecule.numbers)}")
-        lines.append(f'Properties=species:S:1:pos:R:3 trajectory={frame.trajectory} temperature={frame.temperature:g}{first} pbc="F F F"')
-        for number, position in zip(frame.molecule.numbers.tolist(), (frame.molecule.positions / ANGSTROM).tolist()):
-            lines.append(f"{SYMBOLS[number]:2s} " + " ".join(f"{x:15.10f}" for x in position))
+        lines += lines_of(frame.molecule, f"trajectory={frame.trajectory} temperature={frame.temperature:g}{first}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_name(path.name + ".part")
-    with open(partial_file, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial_file, path)
+    write_text(path, "\n".join(lines) + "\n")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pyscf import gto
 
+from densnet.files import write_text
+
 
 def export(name: str, path: Path, elements: tuple[str, ...] = ("H", "C", "N", "O", "F", "S", "Cl")) -> None:
     """Write the orbital basis ``name`` of PySCF for ``elements`` to the JSON file ``path``.
@@ -17,7 +19,7 @@ def export(name: str, path: Path, elements: tuple[str, ...] = ("H", "C", "N", "O
     shells = {element: _shells(element, name) for element in elements}
     header = {"format": "densnet orbital basis 1", "name": name, "source": f"PySCF basis library, {name}"}
     text = json.dumps(header | {"elements": shells}, indent=1)
-    Path(path).write_text(_join_numbers(text) + "\n", encoding="utf-8")
+    write_text(path, _join_numbers(text) + "\n")
 
 
 def _shells(element: str, name: str) -> list[dict]:

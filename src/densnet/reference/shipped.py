@@ -1,8 +1,10 @@
-"""The molecules that come with the package: name -> conformers (xyz) and their harmonic analysis at the level of the labels (JSON)."""
+"""The molecules that come with the package: name -> conformers (xyz), their harmonic and anharmonic constants at the level of the labels
+(JSON), measured fundamentals (TOML)."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,6 +35,15 @@ def harmonic(molecule: Molecules) -> Path | None:
         if path.exists() and bonding(_first(path)) == bonding(molecule):
             return path
     return None
+
+
+MEASURED = Path(str(_FOLDER / "measured.toml"))
+"""Measured fundamentals that ship, each molecule with its source."""
+
+
+def measured(path: Path) -> dict | None:
+    """What was measured of the molecule of `harmonic`'s ``path``: ``source``, ``fundamentals``, ``conformer``; None if nothing ships."""
+    return tomllib.loads(MEASURED.read_text(encoding="utf-8")).get(path.stem)
 
 
 def _first(path: Path) -> Molecules:

@@ -8,8 +8,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from queue import SimpleQueue
+from types import TracebackType
 from typing import Any
 
 from densnet.settings import cores
@@ -22,61 +26,138 @@ class Died(Exception):
     """A process ended without an answer, twice on the same job if a signal killed it; the argument is its exit code (minus the signal)."""
 
 
-def results(jobs: Iterable[Any], work: Callable[[Any], Any], count: int = 0) -> Iterator[tuple[Any, Any]]:
-    """Pairs (job, ``work(job)``) as they end, from ``count`` processes at a time (0 = all cores).
+class Processes(Executor):
+    """Up to ``count`` local processes (0 = all cores) as a `concurrent.futures.Executor`; they start when there is work.
 
-    An exception that ``work`` raises comes as the result, not as an exception; so does `Died`. ``work`` is an importable function or
-    a partial of one; jobs and results travel by pickle and hold numpy arrays rather than tensors.
+    Functions are importable, or partials of such; they, their arguments and results travel by pickle and hold numpy arrays rather than
+    tensors. The future of a job whose process dies has the exception `Died`. Leaving it as a context with an error, or by Ctrl-C, kills the
+    processes.
     """
-    waiting = deque((job, 0) for job in jobs)
-    count = min(count or cores(), len(waiting))
-    processes: list[_Process] = []
+
+    def __init__(self, count: int = 0):
+        self.count = count or cores()
+        self._new: SimpleQueue[_Job] = SimpleQueue()
+        self._bell, self._ring = multiprocessing.get_context("spawn").Pipe(duplex=False)
+        self._lock, self._ended, self._cancelled = threading.Lock(), False, False
+        self._thread: threading.Thread | None = None
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """The future result of ``fn(*args, **kwargs)``."""
+        with self._lock:
+            if self._ended:
+                raise RuntimeError("these processes have been shut down")
+            job = _Job(Future(), fn, args, kwargs)
+            self._new.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+            self._ring.send_bytes(b"job")
+        return job.future
+
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        """End the processes, after all jobs, or at once with ``cancel_futures``."""
+        with self._lock:
+            self._ended, self._cancelled = True, self._cancelled or cancel_futures
+            self._ring.send_bytes(b"end")
+        if wait and self._thread is not None:
+            self._thread.join()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.shutdown(cancel_futures=kind is not None)
+
+    def _work(self) -> None:
+        """The one thread that deals out jobs."""
+        waiting: deque[_Job] = deque()
+        processes: list[_Process] = []
+        try:
+            while not self._cancelled and not (self._ended and self._new.empty() and not waiting and not processes):
+                while not self._new.empty():
+                    waiting.append(self._new.get())
+                while len(processes) < self.count and (job := _next(waiting)):
+                    processes.append(_Process())
+                    processes[-1].take(job)
+                ready = wait([self._bell, *(process.connection for process in processes)])
+                if self._bell in ready:
+                    self._bell.recv_bytes()
+                for process in [process for process in processes if process.connection in ready]:
+                    died = process.answer(waiting)
+                    if not died and process.taken < JOBS_PER_PROCESS and (job := _next(waiting)):
+                        process.take(job)
+                    else:
+                        process.stop()
+                        processes.remove(process)
+        finally:
+            for process in processes:
+                process.stop()
+                process.job.future.set_exception(Died(-signal.SIGKILL))
+            while not self._new.empty():
+                waiting.append(self._new.get())
+            for job in waiting:
+                job.future.cancel()
+
+
+def results(jobs: Iterable[Any], work: Callable[[Any], Any], execute: Executor) -> Iterator[tuple[Any, Any]]:
+    """Pairs (job, ``work(job)``) as they end, by ``execute``; an exception that ``work`` raises, or `Died`, comes as the result."""
+    futures = {execute.submit(work, job): job for job in jobs}
     try:
-        while waiting or processes:
-            while waiting and len(processes) < count:
-                processes.append(_Process(work))
-                processes[-1].take(*waiting.popleft())
-            ready = wait([process.connection for process in processes])
-            for process in [process for process in processes if process.connection in ready]:
-                job, deaths, result = process.job, process.deaths, process.result()
-                died = isinstance(result, Died)
-                if died and result.args[0] < 0 and deaths == 0:
-                    waiting.appendleft((job, 1))
-                else:
-                    yield job, result
-                if waiting and not died and process.taken < JOBS_PER_PROCESS:
-                    process.take(*waiting.popleft())
-                else:
-                    process.stop()
-                    processes.remove(process)
+        for future in as_completed(futures):
+            error = future.exception()
+            yield futures[future], future.result() if error is None else error
     finally:
-        for process in processes:
-            process.stop()
+        for future in futures:
+            future.cancel()
+
+
+@dataclass
+class _Job:
+    future: Future
+    function: Callable[..., Any]
+    arguments: tuple
+    keywords: dict[str, Any]
+    deaths: int = 0
+
+
+def _next(waiting: deque[_Job]) -> _Job | None:
+    """The first job that nobody has cancelled."""
+    while waiting:
+        job = waiting.popleft()
+        if job.deaths or job.future.set_running_or_notify_cancel():
+            return job
+    return None
 
 
 class _Process:
-    def __init__(self, work: Callable[[Any], Any]):
+    def __init__(self):
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.taken = 0
         with _one_thread_and_no_ctrl_c():
             self.process.start()
         theirs.close()
 
-    def take(self, job: Any, deaths: int) -> None:
-        self.job, self.deaths, self.taken = job, deaths, self.taken + 1
+    def take(self, job: _Job) -> None:
+        self.job, self.taken = job, self.taken + 1
         try:
-            self.connection.send(job)
+            self.connection.send((job.function, job.arguments, job.keywords))
         except BrokenPipeError:
-            pass  # it died while starting: `result` finds out how
+            pass  # it died while starting: `answer` finds out how
 
-    def result(self) -> Any:
+    def answer(self, waiting: deque[_Job]) -> bool:
+        """Whether the process died; its job is done, or has a second try if it was killed."""
         try:
-            return self.connection.recv()
+            good, value = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            return Died(self.process.exitcode)
+            code = self.process.exitcode
+            if code < 0 and self.job.deaths == 0:
+                self.job.deaths = 1
+                waiting.appendleft(self.job)
+            else:
+                self.job.future.set_exception(Died(code))
+            return True
+        (self.job.future.set_result if good else self.job.future.set_exception)(value)
+        return False
 
     def stop(self) -> None:
         self.connection.close()
@@ -84,18 +165,18 @@ class _Process:
         self.process.join()
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
+def _serve(connection: Connection) -> None:
     os.nice(5)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     while True:
         try:
-            job = connection.recv()
+            function, arguments, keywords = connection.recv()
         except EOFError:
             return
         try:
-            answer = work(job)
+            answer = True, function(*arguments, **keywords)
         except Exception as error:
-            answer = error
+            answer = False, error
         connection.send(answer)
 
 

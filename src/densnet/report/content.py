@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from densnet.artefacts import making, using
+from densnet.artefacts.run import Run
 from densnet.report import figures, page
-from densnet.report.harmonic import agreement, conformers, harmonic, sticks_of
+from densnet.report.assignment import assignment
+from densnet.report.card import card
+from densnet.report.harmonic import agreement, conformers, harmonic
+from densnet.report.infrared import infrared
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
-from densnet.report.run import Run
 from densnet.report.style import svg
-from densnet.spectra.spectrum import ABSOLUTE, Gaussian
 
 
 def report(run: Run) -> str:
-    """The whole page as HTML."""
-    lead = f"Infrared spectrum of {run.formula} from its machine-learned electron density. Reference level: {run.level}, all electrons."
-    chapters = (_spectrum, remainder, conformers, harmonic, _density, _training, _dynamics, _method)
-    parts = [page.promises(promises(run)), *(part for chapter in chapters for part in chapter(run))]
+    """The whole page as HTML, the spectrum first."""
+    title = f"Infrared spectrum of {run.name}"
+    lead = f"{run.formula}, from its machine-learned electron density at the level of {run.level}, all electrons."
+    first = (infrared, _trust, remainder, card, assignment, conformers, harmonic)
+    parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
-    return page.page(f"{run.name}: from density to spectrum", lead, parts, f"Written by densnet report from {run.folder}. {made}")
+    return page.page(title, lead, parts, f"Written by densnet report from {run.folder}. {made}")
+
+
+def _trust(run: Run) -> list[str]:
+    """Warnings of the run, and in one line, which opens, whether the model gives what its reference level gives."""
+    parts = [page.warning(text) for text in run.warnings]
+    if lines := promises(run):
+        model, dynamics = ([line for line in lines if line.dynamics is kind] for kind in (False, True))
+        texts = []
+        if counted := _counted(model):
+            word = "reproduces" if all(line.met is not False for line in model) else "reproduces in part"
+            texts.append(f"The model {word} {run.level}, not experiment: {counted}.")
+        if counted := _counted(dynamics):
+            texts.append(f"Dynamics: {counted}.")
+        parts.append(page.unfolded(" ".join(texts), page.promises(lines)))
+    return parts
+
+
+def _counted(lines: list[Promise]) -> str:
+    """How many of the checks are met, and which are not."""
+    measured = [line for line in lines if line.met is not None]
+    missed = ", ".join(line.name for line in measured if not line.met)
+    counted = f"{sum(bool(line.met) for line in measured)} of {len(measured)} checks met" if measured else ""
+    return f"{counted} (missed: {missed})" if missed else counted
 
 
 def promises(run: Run) -> list[Promise]:
     """Every promised line with its measured value."""
     lines = _held_out(run) if run.trained else []
     lines += agreement(run)
-    if cold := run.json("validate/cold.json"):
-        strong = [b for b in cold["bands"] if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold["bands"])]
+    if cold := run.get(using.COLD_RUN):
+        strong = [b for b in cold.bands if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold.bands)]
         worst = max((abs(b["integral"] / b["harmonic"] - 1) for b in strong), default=None)
-        note = f"{cold['temperature_K']:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
-        lines.append(Promise("cold run, band integrals, largest deviation", None if worst is None else 100 * worst, 2.0, "%", note))
-    if bands := run.json("spectrum/bands.json"):
-        lines += _thermal(bands["bands"], bands["temperature_K"], harmonic=run.trained)
-    if (drift := run.json("simulate/drift.json")) and drift["ensemble"] == "nve":
-        note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
-        lines.append(Promise("energy drift without thermostat", abs(drift["drift_meV_per_atom_per_ps"]), 0.01, "meV/atom/ps", note))
+        note = f"{cold.temperature_K:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
+        value = None if worst is None else 100 * worst
+        lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
+    if bands := run.get(using.BANDS):
+        lines += _thermal(bands.bands, bands.temperature_K)
+    if (drift := run.get(using.DRIFT)) and drift.constant_energy:
+        note = f"mean of {drift.replicas} replicas over {drift.duration_ps:g} ps, time step {drift.timestep_fs:g} fs"
+        value = abs(drift.drift_meV_per_atom_per_ps)
+        lines.append(Promise("energy drift without thermostat", value, 0.01, "meV/atom/ps", note, dynamics=True))
     return lines
 
 
@@ -54,78 +81,17 @@ def _held_out(run: Run) -> list[Promise]:
     ]
 
 
-def _thermal(bands: list[dict], temperature: float, *, harmonic: bool) -> list[Promise]:
+def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
     strong = [b for b in bands if b["error"] is not None and b["integral"] > 0.05 * sum(x["integral"] for x in bands)]
     if not strong:
         return []
     errors = max(b["error"] / b["integral"] for b in strong)
-    name = f"{temperature:g} K band integrals"
-    note = "one standard error over replicas, of the bands that hold 5 % of the absorption or more"
-    lines = [Promise(f"{name}, largest error bar", 100 * errors, 15.0, "%", note)]
-    if harmonic:
-        off = max(abs(b["integral"] - b["harmonic"]) / b["error"] for b in strong)
-        lines.append(Promise(f"{name}, distance from harmonic", off, 2.0, "error bars", "largest of all bands; 2 is the 95 % range"))
-    return lines
-
-
-def spectrum_drawing(run: Run) -> Figure:
-    """The spectrum with its error band; below it measured curves and the harmonic lines, of the reference level where they are known."""
-    resolution = float(run.spectrum.header.get("resolution_cm-1", 16.0))
-    temperature = float((run.json("spectrum/bands.json") or {}).get("temperature_K", 300.0))
-    references = [(f"measured, {name}", curve) for name, curve in run.experiments]
-    known = [(run.level, run.reference)] if run.reference else [("model", run.model)] if run.model else []
-    for name, ensemble in known:
-        curve = sticks_of(ensemble, temperature).broaden(run.spectrum.axis, Gaussian(resolution / 2.3548))
-        references.append((f"harmonic, {name}, lines {resolution:.0f} cm$^{{-1}}$ wide", curve))
-    return figures.spectrum_figure(run.spectrum, references, label=f"dynamics, {temperature:.0f} K", lower=400.0)
-
-
-def _spectrum(run: Run) -> list[str]:
-    if run.spectrum is None:
-        return []
-    caption = (
-        "Molar absorption in absolute units, from the dipole moment along classical trajectories; the shade is one standard error over "
-        "replicas. Rotation of the free molecule gives the bands their contours; its own absorption lies below the range shown. Not scaled."
-    )
-    parts = [page.figure(svg(spectrum_drawing(run)), caption)]
-    if bands := run.json("spectrum/bands.json"):
-        parts.append(_bands(run, bands))
-    parts += [page.paragraph(comparison) for comparison in (run.json("spectrum/comparison.json") or {}).values()]
-    parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
-    parts.append(page.paragraph(
-        "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "
-        "agreement with experiment is the sum of the two, which the next section takes apart where it can."
-    ))  # fmt: skip
-    return [page.section("Infrared spectrum", *parts)]
-
-
-def _bands(run: Run, bands: dict) -> str:
-    """Bands of the dynamics beside harmonic and measured ones."""
-    titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
-    reference = sticks_of(run.reference, bands["temperature_K"]) if run.reference else None
-    titles += ["harmonic, DFT / km mol⁻¹"] if reference else []
-    measured = bands.get("experiment", {})
-    absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}
-    for name in measured:
-        titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
-    rows = []
-    for k, b in enumerate(bands["bands"]):
-        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
-        row.append(f"{b['harmonic']:.1f}")
-        if reference:
-            inside = (reference.frequencies > b["lower"]) & (reference.frequencies < b["upper"])
-            row.append(f"{float(reference.intensities[inside].sum()):.1f}")
-        for name, curves in measured.items():
-            known = curves[k]
-            row.append(None if known is None else f"{known['centroid']:.1f}")
-            if absolute.get(name):
-                row.append(None if known is None else f"{known['integral']:.1f}")
-        rows.append(row)
-    return page.table(titles, rows)
+    note = "sampling only: one standard error over replicas, of the bands that hold 5 % of the absorption or more"
+    return [Promise(f"{temperature:g} K band integrals, largest error bar", 100 * errors, 15.0, "%", note, dynamics=True)]
 
 
 def _density(run: Run) -> list[str]:
-    slices = run.arrays("validate/slices.npz")
+    slices = run.get(using.SLICES)
     if slices is None:
         return []
     atoms = [(str(s), float(x), float(y)) for s, (x, y) in zip(slices["symbols"], slices["places"])]
@@ -135,7 +101,9 @@ def _density(run: Run) -> list[str]:
     drawing = svg(figures.density_slices(maps, float(slices["extent"]), atoms))
     caption = (
         "Charge moved when the molecule forms, in a plane through the atoms, at a held-out geometry: blue where electrons gather, "
-        "red where they leave; contours at ±0.004, 0.008, 0.016 … electrons per bohr³. Right: what the model misses, magnified."
+        "red where they leave; contours at ±0.004, 0.008, 0.016 … electrons per bohr³. "
+        f"Right: what the model misses, times {factor:g}, so that its contours are at ±{0.004 / factor:.4f}, {0.008 / factor:.4f}, "
+        f"{0.016 / factor:.4f} … electrons per bohr³."
     )
     return [page.section("The density", page.figure(drawing, caption))]
 
@@ -161,7 +129,7 @@ def _training(run: Run) -> list[str]:
             "potential_rmse_percent": "electrostatic potential, RMSE / % of its own",
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
-    if pairs := run.arrays("evaluate/evaluation.npz"):
+    if pairs := run.get(making.PAIRS):
         wanted = [("energy", "meV"), ("forces", "eV Å$^{-1}$"), ("dipole", "D")]
         shown = [(q, unit, pairs[f"{q}_ref"].ravel(), pairs[f"{q}_pred"].ravel()) for q, unit in wanted if f"{q}_ref" in pairs]
         caption = "Model against DFT on held-out frames; energies relative to their mean, forces and dipoles by component."
@@ -173,10 +141,8 @@ def _training(run: Run) -> list[str]:
                 "on the line if they agree. The band reaches to two expected deviations."
             )
             parts.append(page.figure(svg(figures.calibration(expected)), caption))
-    path = run.folder / "train" / "training.jsonl"
-    if path.exists():
-        history = _history([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
-        parts.append(page.figure(svg(figures.learning_curves(history)), "Errors on validation frames during training, logarithmic."))
+    if log := run.get(making.TRAINING_LOG):
+        parts.append(page.figure(svg(figures.learning_curves(_history(log))), "Errors on validation frames during training, logarithmic."))
     return [page.section("Training", *parts)] if parts else []
 
 
@@ -192,7 +158,7 @@ def _history(lines: list[dict]) -> list[dict]:
 
 
 def _dynamics(run: Run) -> list[str]:
-    drift = run.arrays("simulate/drift.npz")
+    drift = run.get(using.ENERGIES)
     if drift is None:
         return []
     caption = "Conserved energy after thermalisation. What is left besides rounding is the bounded error of the time step."
@@ -206,12 +172,16 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    ensemble = (run.json("simulate/drift.json") or {}).get("ensemble", "nve")
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(_ENSEMBLES[ensemble]))
-    return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text))]
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble))
+    again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
+    return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 
 
-_ENSEMBLES = {"nve": "at constant energy", "svr": "with stochastic velocity rescaling", "langevin": "with a Langevin thermostat"}
+_AGAIN = (
+    "To reproduce: densnet run with a copy of {}, and the versions at the foot of this page; random numbers start from the seed in "
+    "the settings, and another machine gives the same within the error band. To cite: densnet with its version, the method "
+    "(arXiv:2604.24563), the reference level {} and PySCF, and the source of every measured value shown."
+)
 _LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
     "occupied orbitals. "

@@ -11,8 +11,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from densnet.report.style import BLUE, FAINT, GREEN, INK, ORANGE, RED, VIOLET, legend_above, panels, save, styled
+from densnet.report.style import (
+    BLUE,
+    DYNAMICS,
+    FAINT,
+    GREEN,
+    INK,
+    MEASURED,
+    MODEL,
+    ORANGE,
+    RED,
+    REFERENCE,
+    VIOLET,
+    legend_above,
+    panels,
+    save,
+    styled,
+)
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, Sticks
+from densnet.spectra.width import widened
 
 WAVENUMBER = "wavenumber / cm$^{-1}$"
 _CYCLE = (BLUE, RED, GREEN, VIOLET, ORANGE)
@@ -20,17 +37,25 @@ _ABSOLUTE = "absorption / km mol$^{-1}$ per cm$^{-1}$"
 _PHASES = {"density": BLUE, "points": VIOLET, "energy": GREEN, "joint": RED}
 
 
+SAMPLING = "± one standard error (sampling only)"
+"""What the band around a spectrum from dynamics is."""
+
+
 def draw_spectrum(path: Path, spectrum: Spectrum, references: Sequence[Spectrum] = (), title: str = "") -> None:
-    """Writes ``spectrum`` with its error band and measured ``references``, named by their header, to ``path`` (png, svg or pdf)."""
-    named = [(str(r.header.get("title") or r.header.get("file") or "reference"), r) for r in references]
+    """Writes ``spectrum`` with its error band and measured ``references``, named by their header, to ``path`` (png, svg or pdf).
+
+    The references get the line width of the spectrum.
+    """
+    width = float(spectrum.header.get("resolution_cm-1", 0.0))
+    named = [(str(r.header.get("title") or r.header.get("file") or "reference"), widened(r, width), MEASURED) for r in references]
     save(spectrum_figure(spectrum, named, title), path)
 
 
 @styled
 def spectrum_figure(
-    spectrum: Spectrum, references: Sequence[tuple[str, Spectrum]] = (), title: str = "", label: str = "dynamics", lower: float = 0.0
+    spectrum: Spectrum, references: Sequence[tuple[str, Spectrum, str]] = (), title: str = "", label: str = "dynamics", lower: float = 0.0
 ) -> Figure:
-    """A spectrum with its error band; below it, on the same axis, each reference against the same spectrum.
+    """A spectrum with its error band; below it, on the same axis, each reference (name, curve, colour) against the same spectrum.
 
     Shown is what lies above ``lower`` (cm^-1). A reference in other units than ``spectrum`` is scaled to the same integral over the
     range that both cover, and says so.
@@ -39,10 +64,10 @@ def spectrum_figure(
     _with_band(axes, spectrum, label)
     axes.set_title(title)
     legend_above(axes)
-    for k, ((name, reference), panel) in enumerate(zip(references, below)):
-        panel.plot(spectrum.axis, spectrum.intensity, color=BLUE, lw=0.9, alpha=0.55)
+    for (name, reference, colour), panel in zip(references, below):
+        panel.plot(spectrum.axis, spectrum.intensity, color=DYNAMICS, lw=0.9, alpha=0.55)
         scale, remark = _scale(spectrum, reference)
-        panel.plot(reference.axis, scale * reference.intensity, color=_CYCLE[1 + k % 4], label=name + remark)
+        panel.plot(reference.axis, scale * reference.intensity, color=colour, label=name + remark)
         legend_above(panel)
     band = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
     axes.set_ylim(0, 1.05 * band[spectrum.axis >= lower].max() or 1.0)
@@ -58,20 +83,30 @@ def spectrum_figure(
 
 @styled
 def conformer_spectra(conformers: Sequence[tuple[str, Spectrum, Sticks]], lower: float = 0.0) -> Figure:
-    """Spectra of single conformers with error bands, one below the other on one scale: (label, spectrum, its harmonic lines)."""
+    """Spectra of single conformers with error bands, one below the other on one scale: (label, spectrum, its harmonic lines).
+
+    The lines (km/mol) have an axis of their own, on the right.
+    """
     figure, axes = _stacked(len(conformers))
     reach = 0.0
     for k, (panel, (label, spectrum, _)) in enumerate(zip(axes, conformers)):
-        _with_band(panel, spectrum, label, error="± one standard error over replicas" if k == 0 else None)
+        _with_band(panel, spectrum, label, error=SAMPLING if k == 0 else None)
         shown = spectrum.axis >= lower
         reach = max(reach, (spectrum.intensity + (0 if spectrum.error is None else spectrum.error))[shown].max())
         panel.set_xlim(spectrum.axis[-1], max(lower, spectrum.axis[0]))
     strongest = max(sticks.intensities[sticks.frequencies >= lower].max() for _, _, sticks in conformers)
     for k, (panel, (_, _, sticks)) in enumerate(zip(axes, conformers)):
-        heights = 0.6 * reach / strongest * sticks.intensities
-        panel.vlines(sticks.frequencies, 0, heights, color=RED, lw=0.9, alpha=0.8, label="harmonic lines" if k == 0 else None)
+        lines = panel.twinx()
+        lines.spines["right"].set_visible(True)
+        lines.vlines(sticks.frequencies, 0, sticks.intensities, color=MODEL, lw=1.1)
+        lines.set_ylim(0, 1.6 * strongest or 1.0)
+        lines.spines["right"].set_color(MODEL)
+        lines.tick_params(axis="y", colors=MODEL)
+        panel.plot([], [], color=MODEL, lw=1.1, label="harmonic lines of the model (right axis)" if k == 0 else None)
         legend_above(panel)
         panel.set_ylim(0, 1.05 * reach or 1.0)
+        if k == 0:
+            lines.set_ylabel("km mol$^{-1}$", color=MODEL)
     figure.supylabel(_ABSOLUTE, fontsize=9, color=INK)
     axes[-1].set_xlabel(WAVENUMBER)
     return figure
@@ -85,11 +120,11 @@ def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
 
 
-def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = "± one standard error over replicas") -> None:
+def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = SAMPLING) -> None:
     if spectrum.error is not None:
         low, high = spectrum.intensity - spectrum.error, spectrum.intensity + spectrum.error
-        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=BLUE, alpha=0.25, lw=0, label=error)
-    axes.plot(spectrum.axis, spectrum.intensity, color=BLUE, label=label)
+        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=DYNAMICS, alpha=0.25, lw=0, label=error)
+    axes.plot(spectrum.axis, spectrum.intensity, color=DYNAMICS, label=label)
 
 
 def _scale(spectrum: Spectrum, reference: Spectrum) -> tuple[float, str]:
@@ -103,10 +138,11 @@ def _scale(spectrum: Spectrum, reference: Spectrum) -> tuple[float, str]:
 def butterfly(
     upper: tuple[str, Sticks], lower: tuple[str, Sticks], sigma: float = 10.0, span: tuple[float, float] = (400.0, 4100.0)
 ) -> Figure:
-    """Two sets of harmonic lines (cm^-1, km/mol) broadened by the same Gaussian of ``sigma`` cm^-1, one pointing up, the other down."""
+    """Harmonic lines (cm^-1, km/mol) of the model pointing up, of the reference level pointing down, broadened by one Gaussian of ``sigma``
+    cm^-1."""
     figure, [axes] = panels(height=2.9)
     grid = np.arange(*span, 1.0)
-    for (name, sticks), sign, colour in ((upper, 1, BLUE), (lower, -1, RED)):
+    for (name, sticks), sign, colour in ((upper, 1, MODEL), (lower, -1, REFERENCE)):
         curve = sign * sticks.broaden(grid, Gaussian(sigma)).intensity
         axes.fill_between(grid, curve, color=colour, alpha=0.2, lw=0)
         axes.plot(grid, curve, color=colour, label=name)

@@ -18,6 +18,7 @@ from scipy.interpolate import CubicSpline
 
 from densnet import units
 from densnet.density.expansion import Density
+from densnet.errors import DensnetError
 from densnet.report.style import BLUE, INK, panels, save, styled
 
 _GAIN, _LOSS, _BOND = to_rgb(BLUE), to_rgb("#e8921a"), to_rgb("#9aa3ad")
@@ -30,6 +31,14 @@ _OTHER = ("#b58ad6", 1.0)
 _STICK = 0.2
 _SPACING, _MARGIN = 0.2, 4.5
 """Radius of a stick; distance of the points and rim of the sampled box, bohr."""
+_POINTS, _COARSEST = 1_500_000, 0.8
+"""Of a larger box the points are further apart, up to so many bohr; surfaces on a coarser grid would be none."""
+
+
+class PictureError(DensnetError):
+    """A molecule that cannot be drawn; the message says why."""
+
+
 _PIXELS, _OVERSAMPLED = 640, 2
 _LIGHT = np.array([-0.42, 0.55, 0.72]) / np.linalg.norm([-0.42, 0.55, 0.72])
 _HALFWAY = (_LIGHT + [0, 0, 1]) / np.linalg.norm(_LIGHT + [0, 0, 1])
@@ -39,13 +48,15 @@ _HALFWAY = (_LIGHT + [0, 0, 1]) / np.linalg.norm(_LIGHT + [0, 0, 1])
 def isosurface_figure(density: Density, level: float | None = None, title: str = "") -> Figure:
     """Where a single molecule has more and less electrons than its free atoms: surfaces of +-``level`` (e / bohr^3).
 
-    Without a level, one whose surfaces hold about half of all that has moved outside the cores.
+    Without a level, one whose surfaces hold about half of all that has moved outside the cores. Raises `PictureError` where fragments are
+    so far apart that a grid about all of them is too coarse.
     """
     molecule = density.molecules
     positions = molecule.positions.detach().cpu().double().numpy()
     centre, axes = _view(positions)
     scene = _Scene((positions - centre) @ axes.T, molecule.numbers.tolist())
-    grid = [np.arange(low, high, _SPACING) for low, high in zip(scene.atoms.min(0) - _MARGIN, scene.atoms.max(0) + _MARGIN)]
+    first, last = scene.atoms.min(0) - _MARGIN, scene.atoms.max(0) + _MARGIN
+    grid = [np.arange(low, high, _spacing(last - first)) for low, high in zip(first, last)]
     field = _sample(density, grid, centre, axes)
     level = level or _typical(field, scene, grid)
     field, grid = _cropped(field, grid, level, scene)
@@ -88,6 +99,15 @@ class _Scene:
         distance = np.linalg.norm(self.atoms[:, None] - self.atoms, axis=-1)
         i, j = np.nonzero(np.triu(distance < reach[:, None] + reach, 1))
         return list(zip(self.atoms[i], self.atoms[j]))
+
+
+def _spacing(lengths: NDArray) -> float:
+    """bohr between the points of a box with edges of these ``lengths``."""
+    spacing = max(_SPACING, float(np.prod(lengths) / _POINTS) ** (1 / 3))
+    if spacing > _COARSEST:
+        apart = " x ".join(f"{length / units.ANGSTROM:.0f}" for length in lengths)
+        raise PictureError(f"the molecule fills a box of {apart} Angstrom, too large for a picture of its density.")
+    return spacing
 
 
 def _view(positions: NDArray) -> tuple[NDArray, NDArray]:
@@ -147,7 +167,7 @@ def _render(field: NDArray, grid: list[NDArray], level: float, scene: _Scene) ->
     depths = np.linspace(grid[2][-1], grid[2][0], 2 * len(field) - 1)
     step = depths[0] - depths[1]
     field = CubicSpline(grid[2], field[::-1])(depths).astype("f4")
-    towards, up, right = np.gradient(field, -step, _SPACING, _SPACING)
+    towards, up, right = np.gradient(field, -step, *(float(axis[1] - axis[0]) for axis in (grid[1], grid[0])))
     planes = np.stack([field, right, up, towards], axis=1)
     light, clear = np.zeros((rows, columns, 3), "f4"), np.ones((rows, columns), "f4")
     front = down @ planes[0] @ along.T

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: inline style, inline figures, no network, light and dark."""
+"""One self-contained HTML page that opens offline: inline style, inline figures, light and dark."""
 
 from __future__ import annotations
 
@@ -27,10 +27,13 @@ th, td { text-align: left; border-bottom: 1px solid var(--rule); padding: .35rem
 th { font-weight: 600; color: var(--soft); border-bottom-width: 1.5px; vertical-align: bottom; }
 td.number, th.number { text-align: right; } td.number { white-space: nowrap; }
 table.plain { width: auto; min-width: 60%; } table.plain th.number, table.plain td.number { padding-left: 1.2rem; max-width: 9rem; }
+table.plain td:first-child, table.close td:first-child { white-space: nowrap; }
+table.close { font-size: .82rem; } table.close th, table.close td { padding-right: .5rem; }
 .met { color: var(--green); font-weight: 600; white-space: nowrap; } .missed { color: var(--red); font-weight: 600; white-space: nowrap; }
 .unknown { color: var(--soft); white-space: nowrap; }
-.verdict { background: var(--panel); border-radius: .6rem; padding: 1rem 1.2rem .6rem; }
-.verdict p { margin: 0 0 .5rem; font-weight: 600; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+.warning { border-left: 3px solid var(--red); padding: .1rem 0 .1rem .8rem; }
+details.line { background: var(--panel); border-radius: .6rem; padding: .7rem 1rem; } details.line[open] summary { margin-bottom: .6rem; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--blue); }
 pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
@@ -42,7 +45,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1p
 class Promise:
     """A figure of merit with its target: ``value`` and ``target`` in ``unit``; met if value <= target, or >= with ``least``.
 
-    NaN or None: not measured.
+    NaN or None: not measured. ``dynamics``: it is about the dynamics of the run, else about the model.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Promise:
     unit: str
     note: str = ""
     least: bool = False
+    dynamics: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -75,7 +79,7 @@ def number(value: object) -> str:
     return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
 
 
-_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?")
+_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?( \([a-z]+\))?")
 
 
 def pm(value: float, error: float | None) -> str:
@@ -83,14 +87,15 @@ def pm(value: float, error: float | None) -> str:
     return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; numbers stand right-aligned, HTML in cells is escaped."""
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False) -> str:
+    """An HTML table; numbers stand right-aligned, HTML in cells is escaped. ``wide``: many columns, set closer."""
     rows = [list(row) for row in rows]
     numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
     head = "".join(_cell("th", title, style) for title, style in zip(titles, styles))
     body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    kind = "close" if wide else "plain"
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(tag: str, value: object, style: str) -> str:
@@ -98,7 +103,7 @@ def _cell(tag: str, value: object, style: str) -> str:
 
 
 def promises(lines: Sequence[Promise]) -> str:
-    """The block at the top: each promised line with value, target and whether it is met."""
+    """Each promised line with value, target and whether it is met, as a table."""
     words = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("unknown", "not measured")}
     rows = []
     for line in lines:
@@ -108,10 +113,8 @@ def promises(lines: Sequence[Promise]) -> str:
         target = f"{'≥' if line.least else '≤'} {number(line.target)} {line.unit}"
         cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
         rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
-    met, measured = sum(line.met is True for line in lines), sum(line.met is not None for line in lines)
     head = '<tr><th>what</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
-    body = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-    return f'<div class="verdict"><p>{met} of {measured} measured targets met</p>{body}</div>'
+    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def figure(svg: str, caption: str) -> str:
@@ -127,6 +130,16 @@ def paragraph(text: str) -> str:
 def folded(title: str, text: str) -> str:
     """Long plain text (settings, logs) behind a fold."""
     return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+
+
+def unfolded(title: str, content: str) -> str:
+    """HTML made by the functions here, behind one line that opens it."""
+    return f'<details class="line"><summary>{escape(title)}</summary>{content}</details>'
+
+
+def warning(text: str) -> str:
+    """Something that went otherwise than it should."""
+    return f'<p class="warning">{escape(text)}</p>'
 
 
 def section(title: str, *parts: str) -> str:

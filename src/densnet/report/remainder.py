@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet.artefacts import using
+from densnet.artefacts.run import Run
+from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import matched
 from densnet.observables.coordinates import describe
 from densnet.report import page
-from densnet.report.run import Run
 from densnet.spectra.spectrum import ABSOLUTE
 
 
@@ -21,21 +23,27 @@ class Lines:
     harmonic      [lines] of the model
     quantum       [lines] their fundamentals by VPT2
     strengths     [lines] harmonic intensities of the model
+    excess        [lines] quantum shift by the model less that at the reference level; NaN where that was not asked
     reference     [2, lines] harmonic wavenumber and strength of the same motions at the reference level, or None
     """
 
     harmonic: NDArray
     quantum: NDArray
     strengths: NDArray
+    excess: NDArray
     reference: NDArray | None
 
 
 @dataclass(frozen=True)
 class Centroids:
-    """``sum I nu / sum I`` of the lines of one band, cm^-1: by VPT2, harmonic, harmonic at the reference level (or None)."""
+    """``sum I nu / sum I`` of the lines of one band, cm^-1: by VPT2, harmonic, harmonic at the reference level (or None).
+
+    ``excess``: the mean of `Lines.excess` over the lines that were checked, None where these hold less than `CHECKED` of the band.
+    """
 
     quantum: float
     harmonic: float
+    excess: float | None
     reference: float | None
 
     @property
@@ -44,15 +52,35 @@ class Centroids:
         return None if self.reference is None else self.harmonic - self.reference
 
 
+CHECKED = 0.4
+"""Share of a band's harmonic intensity that must be of lines whose anharmonicity was calculated at the reference level."""
+
+
+def excess(model: Anharmonic, reference: Anharmonic | None, order: list[int]) -> NDArray:
+    """[modes] quantum shift of the model less that of the reference level, whose mode ``order[k]`` is the model's k; NaN if unknown.
+
+    Of whole shifts where the reference has them, else of each mode's own share, 2 chi_ii. Not of soft modes.
+    """
+    if reference is None:
+        return np.full(len(model.harmonic), np.nan)
+    whole = model.shifts - reference.shifts[order]
+    found = whole.where(whole.isfinite(), model.diagonal - reference.diagonal[order])
+    found[list(model.soft)] = np.nan
+    found[[k for k, other in enumerate(order) if other in reference.soft]] = np.nan
+    return found.numpy()
+
+
 def lines_of(run: Run, temperature: float) -> Lines:
     """The lines of a run with VPT2; those of the reference level only if it has every conformer. ``temperature`` (K) is of the weights."""
     weights, partners = run.model.weights(temperature), {model.name: reference for model, reference in run.pairs}
     rows, others = [], []
     for weight, conformer, anharmonic in zip(weights, run.model.conformers, run.anharmonic):
-        rows.append([anharmonic.harmonic.numpy(), anharmonic.fundamentals.numpy(), (weight * conformer.modes.intensities).numpy()])
-        if conformer.name in partners:
-            modes = partners[conformer.name].modes
-            order = matched(conformer.modes, modes)
+        row = [anharmonic.harmonic.numpy(), anharmonic.fundamentals.numpy(), (weight * conformer.modes.intensities).numpy()]
+        partner = partners.get(conformer.name)
+        order = [] if partner is None else matched(conformer.modes, partner.modes).tolist()
+        rows.append([*row, excess(anharmonic, None if partner is None else run.checked(partner), order)])
+        if partner is not None:
+            modes = partner.modes
             others.append([modes.frequencies[order].numpy(), (weight * modes.intensities[order]).numpy()])
     return Lines(*np.concatenate(rows, axis=1), np.concatenate(others, axis=1) if len(others) == len(rows) else None)
 
@@ -63,56 +91,101 @@ def centroids(lines: Lines, lower: float, upper: float) -> Centroids | None:
     if not lines.strengths[inside].sum() > 0:
         return None
     quantum, harmonic = (float(np.average(x[inside], weights=lines.strengths[inside])) for x in (lines.quantum, lines.harmonic))
+    checked, mean = inside & np.isfinite(lines.excess), None
+    if lines.strengths[checked].sum() > CHECKED * lines.strengths[inside].sum():
+        mean = float(np.average(lines.excess[checked], weights=lines.strengths[checked]))
     if lines.reference is None:
-        return Centroids(quantum, harmonic, None)
+        return Centroids(quantum, harmonic, mean, None)
     place, strength = lines.reference[:, inside]
-    return Centroids(quantum, harmonic, float(np.average(place, weights=strength)))
+    return Centroids(quantum, harmonic, mean, float(np.average(place, weights=strength)))
 
 
 def remainder(run: Run) -> list[str]:
     """The chapter; without a measured curve only what can be told without it, none where there is no VPT2 or no spectrum."""
-    bands, worked_out = run.json("spectrum/bands.json"), run.json("conformers/anharmonic.json")
+    bands, worked_out = run.get(using.BANDS), run.get(using.FUNDAMENTALS)
     if bands is None or worked_out is None:
         return []
-    measured = {name: rows for name, rows in bands.get("experiment", {}).items() if any(rows)}
+    measured = {name: rows for name, rows in bands.experiment.items() if any(rows)}
     title = "What remains against experiment" if measured else "Quantum nuclei"
-    if "skipped" in worked_out:
-        return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out['skipped']}"))]
-    lines = lines_of(run, bands["temperature_K"])
-    found = [centroids(lines, b["lower"], b["upper"]) for b in bands["bands"]]
+    if worked_out.skipped:
+        return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
+    lines = lines_of(run, bands.temperature_K)
+    found = [centroids(lines, b["lower"], b["upper"]) for b in bands.bands]
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
-        parts += [page.paragraph(f"Against {name}:"), _division(bands["bands"], found, rows, absolute=absolute)]
-    parts += [page.paragraph(_CAUSES)] if measured else [_shares(bands["bands"], found)]
-    parts += [page.paragraph(_LIMITS), page.folded("fundamentals, mode by mode", _fundamentals(run))]
+        parts += [page.paragraph(f"Against {name}:"), _division(bands.bands, found, rows, absolute=absolute)]
+    parts += [page.paragraph(_CAUSES)] if measured else [_shares(bands.bands, found)]
+    parts += [page.paragraph(text) for text in _cancelling(bands.bands, found)]
+    parts += [page.paragraph(_LIMITS), _checks(run), page.folded("fundamentals, mode by mode", _fundamentals(run))]
     return [page.section(title, *parts)]
 
 
 def _division(bands: list[dict], found: list[Centroids | None], measured: list[dict | None], *, absolute: bool) -> str:
-    """Band by band: dynamics less measured, and its three parts, which add up to it."""
-    titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured", "classical nuclei", "model", "functional, rest"]
-    titles = [f"{title} / cm⁻¹" for title in titles] + (["integral, dynamics / measured"] if absolute else [])
+    """Band by band: dynamics less measured, and its three parts, which add up to it; beside them the error of the model's own VPT2."""
+    titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured", "classical nuclei", "model, harmonic", "functional, rest"]
+    titles += ["model, anharmonic", *(["integral, dynamics / measured"] if absolute else [])]
     rows = []
     for b, c, other in zip(bands, found, measured):
         if c is None or other is None:
             continue
-        model, rest = c.model or 0.0, other["centroid"]
-        cells = [b["centroid"] - rest, b["centroid"] - c.quantum, c.model, c.quantum - model - rest]
+        model, extra, rest = c.model or 0.0, c.excess or 0.0, other["centroid"]
+        cells = [b["centroid"] - rest, b["centroid"] - c.quantum + extra, c.model, c.quantum - extra - model - rest, _minus(c.excess)]
         row = [_limits(b), f"{rest:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")), *map(_signed, cells)]
         rows.append(row + ([f"{b['integral'] / other['integral']:.2f}"] if absolute else []))
-    return page.table(titles, rows)
+    return page.table(titles, rows, wide=True)
 
 
 def _shares(bands: list[dict], found: list[Centroids | None]) -> str:
     """The same without a measured curve."""
-    titles = [f"{title} / cm⁻¹" for title in ("band", "harmonic", "VPT2", "dynamics", "classical nuclei", "model")]
+    titles = ["band", "harmonic", "VPT2", "dynamics", "dynamics − VPT2", "classical nuclei", "model, anharmonic", "model, harmonic"]
     rows = [
         (_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
-         _signed(b["centroid"] - c.quantum), _signed(c.model))
+         *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model)))
         for b, c in zip(bands, found) if c is not None
     ]  # fmt: skip
-    return page.table(titles, rows)
+    return page.table(titles, rows, wide=True)
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _cancelling(bands: list[dict], found: list[Centroids | None], least: float = 10.0) -> list[str]:
+    """Sentences on bands where the model's own anharmonic error is as large as what would be read without it."""
+    texts = []
+    for b, c in zip(bands, found):
+        if c is not None and c.excess is not None and abs(c.excess) > least:
+            plain = b["centroid"] - c.quantum
+            plus, minus, whole = (f"{x:+.0f}".replace("-", "−") for x in (plain + c.excess, -c.excess, plain))
+            texts.append(
+                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, its third and "
+                f"fourth derivatives being off. Dynamics less the model's own VPT2 is {whole} cm⁻¹: {plus} from "
+                f"classical nuclei and {minus} from the model. Where that VPT2 agrees with experiment, errors have cancelled."
+            )
+    return texts
+
+
+def _checks(run: Run) -> str:
+    """Mode by mode: quantum shifts of model and reference level, where the latter was calculated."""
+    rows, partners = [], {model.name: reference for model, reference in run.pairs}
+    for conformer, anharmonic in zip(run.model.conformers, run.anharmonic):
+        partner = partners.get(conformer.name)
+        known = None if partner is None else run.checked(partner)
+        if known is None:
+            continue
+        order, text = matched(conformer.modes, partner.modes).tolist(), describe(conformer.modes)
+        off = excess(anharmonic, known, order)
+        for k in np.flatnonzero(np.isfinite(off)):
+            whole = bool(known.fundamentals[order[k]].isfinite())
+            mine, other = (x.shifts if whole else x.diagonal for x in (anharmonic, known))
+            kind = "whole" if whole else "2χᵢᵢ"
+            values = (float(mine[k]), float(other[order[k]]), float(off[k]))
+            rows.append((conformer.name, text[k].replace(" %", "\u00a0%"), kind, *(f"{x:+.1f}" for x in values)))
+    if not rows:
+        return page.paragraph(f"No anharmonic constants of {run.level} are known for this molecule: the model's are taken as they are.")
+    titles = ["conformer", "motion", "shift", "model / cm⁻¹", f"{run.level} / cm⁻¹", "Δ / cm⁻¹"]
+    return page.unfolded("quantum shifts of model and reference level, mode by mode", page.paragraph(_CHECKED) + page.table(titles, rows))
 
 
 def _limits(band: dict) -> str:
@@ -142,18 +215,24 @@ def _fundamentals(run: Run) -> str:
 
 _QUANTUM = (
     "VPT2: fundamentals of quantum nuclei on the model's own potential, by vibrational perturbation theory of second order; of a band, the "
-    "mean of those whose harmonic lines fall into it, weighted by harmonic intensities and conformers. Classical nuclei: centroid of the "
-    "dynamics less that of VPT2. Model: its harmonic centroid less that of the reference level, modes paired by their motion."
+    "mean of those whose harmonic lines fall into it, weighted by harmonic intensities and conformers. Dynamics less VPT2 has two parts: "
+    "classical nuclei, and the error of the model's third and fourth derivatives (model, anharmonic), known where these were calculated at "
+    "the reference level too; elsewhere (–) it is counted as classical nuclei. Model, harmonic: its harmonic centroid less that of the "
+    "reference level, modes paired by their motion. All in cm⁻¹."
 )
 _CAUSES = (
-    "Functional, rest: VPT2 less model less measured, what the reference level would be off with quantum nuclei if all else were exact. "
-    "The three add up to dynamics less measured by construction, so every weakness of the division is in one of them, mostly in the last; "
-    "so is the model's share where the reference level is not known (–)."
+    "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "
+    "be off with quantum nuclei if all else were exact; every weakness of the division is in one of the three, mostly in this one, and so "
+    "is the model's share where the reference level is not known (–). The anharmonic error of the model hardly moves the classical "
+    "dynamics, which feels a ninth of the zero-point motion of an O–H stretch, but all of it is in the model's VPT2: it stands in the "
+    "column VPT2, and with opposite signs in the two columns that VPT2 separates. It is taken out of both here."
+)
+_CHECKED = (
+    "The model's quantum shifts against the reference level: the whole shift, or of larger molecules the share that a mode has of itself, "
+    "2χᵢᵢ, of the strongest bands only; the rest of those shifts is the model's, unchecked."
 )
 _LIMITS = (
-    "Limits: cubic and quartic force constants are the model's, not checked against the reference level: an error in them goes into "
-    "classical nuclei with one sign and into the rest with the other; intensities are harmonic, and overtones have none; near (Fermi) "
-    "resonances are taken out, which moves no centroid as long as both states lie in the band; soft modes take no part; rotation, hot "
-    "bands and what crosses the limits of a band move centroids of dynamics and experiment, not of VPT2. The error bar of the dynamics "
-    "is also that of its share."
+    "Limits: intensities are harmonic, and overtones have none; near (Fermi) resonances are taken out, which moves no centroid as long as "
+    "both states lie in the band; soft modes take no part; rotation, hot bands and what crosses the limits of a band move centroids of "
+    "dynamics and experiment, not of VPT2. The error bar of the dynamics, sampling only, is also that of its share."
 )

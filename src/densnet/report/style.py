@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from pathlib import Path
@@ -11,9 +10,14 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from densnet.files import sha256
+
 INK, FAINT = "#1b1f24", "#d5dae0"
 BLUE, RED, GREEN, VIOLET, ORANGE = "#0b6fb8", "#d1510f", "#0f8a63", "#a9527f", "#b9800a"
 """After Okabe and Ito (2008), darkened to be readable as thin lines on white."""
+
+DYNAMICS, REFERENCE, MODEL, MEASURED = BLUE, RED, GREEN, INK
+"""One colour a role, in every figure: spectrum of the dynamics, harmonic lines of the reference level, of the model, experiment."""
 
 _THEMED = {INK: "ink", FAINT: "rule", BLUE: "blue", RED: "red", GREEN: "green", VIOLET: "violet", ORANGE: "orange"}
 
@@ -79,7 +83,7 @@ def svg(figure: Figure) -> str:
 
 def _short_hash(text: str) -> str:
     """A short, reproducible name for ``text``."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return sha256(text)[:8]
 
 
 def _unique_ids(text: str, prefix: str) -> str:

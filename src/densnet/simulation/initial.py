@@ -5,20 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from densnet.molecules import Molecules
+from densnet import units
+from densnet.errors import DensnetError
+from densnet.molecules import LINEAR, Molecules
 
-LINEAR = 1e-3
-"""A molecule is linear if its smallest moment of inertia is below this fraction of the largest."""
+NEARLY = 0.1
+"""Below this fraction a molecule may turn out to be linear, or not, at its minimum."""
 
 
-class StartError(ValueError):
+class StartError(DensnetError):
     """Geometries that cannot start a simulation together; the message names them."""
 
 
 def deal(conformers: Molecules, replicas: int) -> Molecules:
     """``replicas`` copies of the conformers of ONE molecule, dealt round-robin; float64 positions.
 
-    Raises `StartError` if the conformers differ in their elements or in the order of their atoms.
+    Raises `StartError` if the conformers differ in their elements, in their isotopes, or in the order of their atoms.
     """
     molecules = conformers.split()
     for index, molecule in enumerate(molecules):
@@ -27,8 +29,11 @@ def deal(conformers: Molecules, replicas: int) -> Molecules:
                 f"geometry {index + 1} has elements {molecule.numbers.tolist()} but geometry 1 has {molecules[0].numbers.tolist()}; "
                 "all start geometries must be the same molecule with its atoms in the same order."
             )
+        if not torch.equal(molecule.masses, molecules[0].masses):
+            masses = [[round(m, 3) for m in (one.masses / units.AMU).tolist()] for one in (molecule, molecules[0])]
+            raise StartError(f"geometry {index + 1} has isotopes of {masses[0]} u but geometry 1 of {masses[1]} u; give all the same ones.")
     positions = torch.stack([molecules[i % len(molecules)].positions.double() for i in range(replicas)])
-    return Molecules.replicas(molecules[0].numbers, positions)
+    return molecules[0].copies(positions)
 
 
 def maxwell_boltzmann(molecules: Molecules, temperature: float, generator: Generator) -> Tensor:
@@ -38,15 +43,31 @@ def maxwell_boltzmann(molecules: Molecules, temperature: float, generator: Gener
     return noise * (temperature / masses).sqrt()
 
 
+def thermal(molecules: Molecules, temperature: float, generator: Generator) -> Tensor:
+    """[atoms, 3] `maxwell_boltzmann` velocities for a start at rest at a minimum: vibrations at twice ``temperature``, the rest at it.
+
+    A vibration that starts without potential energy passes half of its kinetic energy on to it. With twice k_B T / 2 it has the energy
+    k_B T of equilibrium from the first step, and only the spread of energies over replicas is left to a thermostat.
+    """
+    velocities = maxwell_boltzmann(molecules, temperature, generator)
+    return velocities + (2**0.5 - 1) * without_rotation(molecules, velocities, rotations(molecules))
+
+
 def without_translation(molecules: Molecules, velocities: Tensor) -> Tensor:
     """[atoms, 3] ``velocities`` less that of each molecule's centre of mass."""
     return velocities - _centre(molecules, velocities)
 
 
 def rotations(molecules: Molecules) -> Tensor:
-    """[molecules] how many axes each can rotate about: 3, 2 if it is linear, 0 for an atom."""
+    """[molecules] how many axes each can rotate about: 3, 2 if it is linear, 0 for an atom; to be asked of geometries at a minimum."""
     moments, _ = _principal_moments(molecules)
     return (moments > LINEAR * moments[:, -1:]).sum(1)
+
+
+def nearly_linear(molecules: Molecules) -> Tensor:
+    """[molecules] whether it takes the minimum to tell if they are linear."""
+    smallest, largest = _principal_moments(molecules)[0][:, [0, -1]].T
+    return (smallest > 1e-12 * largest) & (smallest < NEARLY * largest) & (molecules.sizes > 2)
 
 
 def without_rotation(molecules: Molecules, velocities: Tensor, axes_of: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Novelty:
         )
         if self.stop:
             raise SimulationStopped(f"{text} Try a lower `temperature`, or label such frames and train the model on them.")
-        self.announce(f"{text} Such samples are marked.")
+        self.announce(f"{text} Such samples are flagged.")
 
 
 def worth_a_label(trajectory: Trajectory, most: int, spacing: float) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from densnet import units
+from densnet.errors import DensnetError
 from densnet.molecules import BOND, COVALENT_RADII, SYMBOLS, Molecules, all_pairs
 from densnet.simulation.integrators import State
 
@@ -16,7 +17,7 @@ CLASH = 0.6  # of the sum of covalent radii, for atoms that are not bonded
 APART = 6.0 * units.ANGSTROM  # closest contact of a fragment with the others
 
 
-class SimulationStopped(ValueError):
+class SimulationStopped(DensnetError):
     """A simulation that must not go on; the message names the replica, the time, the value and a remedy."""
 
 

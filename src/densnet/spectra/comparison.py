@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from densnet.settings import Section
-from densnet.spectra.spectrum import Spectrum, SpectrumError, smoothed
+from densnet.spectra.spectrum import Spectrum, SpectrumError, cut, smoothed
 
 
 class ComparisonSettings(Section):
@@ -50,17 +50,11 @@ class Comparison:
 def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSettings = ComparisonSettings()) -> Comparison:
     """Compare on the part of the range that both cover; the result states that part.
 
-    Both are cut to the range, smoothed on the common grid, normalised to sum 1, clipped and normalised again to p, q:
-    ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
+    Both are cut to the range, smoothed on the common grid (after interpolation if coarse), normalised to sum 1, clipped and normalised
+    again to p, q: ``SIS = 1 / (1 + sum p ln(p/q) + q ln(q/p))``. Pearson's r is taken before the clip, the Wasserstein distance
     ``step sum |P - Q|`` after it, with P, Q the cumulated p, q. Overall scale drops out of all three.
     """
-    lower = max(settings.lower, spectrum.axis[0], reference.axis[0])
-    upper = min(settings.upper, spectrum.axis[-1], reference.axis[-1])
-    if upper - lower < 10 * settings.step:
-        raise SpectrumError(
-            f"nothing to compare: the spectra cover {spectrum.axis[0]:g}-{spectrum.axis[-1]:g} and "
-            f"{reference.axis[0]:g}-{reference.axis[-1]:g} cm^-1, asked for is {settings.lower:g}-{settings.upper:g} cm^-1."
-        )
+    lower, upper = _shared(spectrum.axis, reference.axis, settings)
     grid = np.arange(lower, upper + 1e-9 * settings.step, settings.step)
     a, b = (_on_grid(s, grid, settings.sigma) for s in (spectrum, reference))
     p, q = (_distribution(v, settings.clip) for v in (a, b))
@@ -77,11 +71,31 @@ def compare(spectrum: Spectrum, reference: Spectrum, settings: ComparisonSetting
     )
 
 
+def comparable(measured: Spectrum, maximum: float, name: str, settings: ComparisonSettings = ComparisonSettings()) -> Spectrum:
+    """The ``measured`` curve itself; raises `SpectrumError`, with its ``name``, if it could not be compared with 0 .. ``maximum`` cm^-1."""
+    try:
+        _shared(np.array([0.0, maximum]), measured.axis, settings)
+    except SpectrumError as error:
+        raise SpectrumError(f"{name}: {error}") from None
+    return measured
+
+
+def _shared(first: NDArray, second: NDArray, settings: ComparisonSettings) -> tuple[float, float]:
+    """The range that two axes and the settings share."""
+    lower, upper = max(settings.lower, first[0], second[0]), min(settings.upper, first[-1], second[-1])
+    if upper - lower < 10 * settings.step:
+        raise SpectrumError(
+            f"nothing to compare: the spectra cover {first[0]:g}-{first[-1]:g} and {second[0]:g}-{second[-1]:g} cm^-1, asked for is "
+            f"{settings.lower:g}-{settings.upper:g} cm^-1."
+        )
+    return float(lower), float(upper)
+
+
 def _on_grid(spectrum: Spectrum, grid: NDArray, sigma: float) -> NDArray:
     if sigma == 0:
         return np.interp(grid, spectrum.axis, spectrum.intensity)
-    inside = (spectrum.axis >= grid[0]) & (spectrum.axis <= grid[-1])
-    return smoothed(Spectrum(spectrum.axis[inside], spectrum.intensity[inside]), grid, sigma)
+    axis, (intensity,) = cut(spectrum.axis, spectrum.intensity[None], grid[0], grid[-1])
+    return smoothed(Spectrum(axis, intensity), grid, sigma)
 
 
 def _distribution(values: NDArray, clip: float) -> NDArray:

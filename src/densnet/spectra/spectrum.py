@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import find_peaks
 
+from densnet.errors import DensnetError
+
 ABSOLUTE = "km/mol per cm^-1"
 """Unit of an absolute molar spectrum: its integral over a band is that band's intensity in km/mol."""
 
 
-class SpectrumError(ValueError):
+class SpectrumError(DensnetError):
     """A spectrum that cannot be made or used; the message names the value and the remedy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Replicas:
-    """The spectra behind a mean, so that *any* linear figure of it gets its own standard error.
+    """What replicas contribute to a mean, so that *any* linear figure of it gets its own standard error.
 
     intensity  [replicas, frequencies]
     weights    [replicas], sum 1
@@ -33,6 +32,18 @@ class Replicas:
     intensity: NDArray
     weights: NDArray
     groups: NDArray
+
+    @classmethod
+    def ratio(cls, numerators: NDArray, denominators: ArrayLike, weights: NDArray) -> Replicas:
+        """``r = <x> / <y>`` of two means, ``x`` [replicas, frequencies] and ``y`` [replicas] or one number: one group of replicas.
+
+        Their `intensity` is ``r + (x_i - r y_i) / <y>``: the mean of it is r, and its scatter that of r (to first order, as for any ratio).
+        """
+        y = np.broadcast_to(np.asarray(denominators, dtype=np.float64), len(numerators))
+        middle = weights @ y
+        mean = weights @ numerators / middle
+        rows = mean + (numerators - np.outer(y, mean)) / middle
+        return cls(rows, weights, np.zeros(len(rows), dtype=np.int64))
 
     def mean(self, values: NDArray) -> NDArray:
         """Weighted mean of ``values`` [replicas, ...]."""
@@ -85,26 +96,26 @@ class Spectrum:
 
     def integral(self, lower: float, upper: float) -> float:
         """``Int_lower^upper A(nu) dnu`` by trapezoids; km/mol for an absolute spectrum."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         return float(np.trapezoid(rows[0], grid))
 
     def centroid(self, lower: float, upper: float) -> float:
         """``Int nu A dnu / Int A dnu`` between the limits, cm^-1."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         return float(np.trapezoid(grid * rows[0], grid) / np.trapezoid(rows[0], grid))
 
     def band(self, lower: float, upper: float) -> Band:
         """What lies between two limits (cm^-1). The error is over replicas; without these the band of errors is
         integrated, which takes all points as fully correlated and so is an upper bound."""
-        grid, rows = _cut(self.axis, self.intensity[None], lower, upper)
+        grid, rows = cut(self.axis, self.intensity[None], lower, upper)
         error = shift = None
         centroid, integral = self.centroid(lower, upper), self.integral(lower, upper)
         if self.replicas is not None:
-            parts = _cut(self.axis, self.replicas.intensity, lower, upper)[1]
+            parts = cut(self.axis, self.replicas.intensity, lower, upper)[1]
             error = self.replicas.standard_error(np.trapezoid(parts, grid, axis=1))
             shift = self.replicas.standard_error(np.trapezoid((grid - centroid) * parts, grid, axis=1) / integral)
         elif self.error is not None:
-            error = np.trapezoid(_cut(self.axis, self.error[None], lower, upper)[1][0], grid)
+            error = np.trapezoid(cut(self.axis, self.error[None], lower, upper)[1][0], grid)
         return Band(
             lower=float(grid[0]),
             upper=float(grid[-1]),
@@ -157,8 +168,8 @@ class Band:
     centroid_error: float | None = None
 
 
-def _cut(axis: NDArray, rows: NDArray, lower: float, upper: float) -> tuple[NDArray, NDArray]:
-    """Part of [rows, frequencies] between two limits, which become points of the axis themselves."""
+def cut(axis: NDArray, rows: NDArray, lower: float, upper: float) -> tuple[NDArray, NDArray]:
+    """Part of ``rows`` [rows, frequencies] over ``axis`` between two limits (cm^-1), which become points of the axis themselves."""
     first, last = max(lower, axis[0]), min(upper, axis[-1])
     if not first < last:
         raise SpectrumError(f"no band from {lower:g} to {upper:g} cm^-1: the spectrum covers {axis[0]:g} to {axis[-1]:g} cm^-1.")
@@ -214,13 +225,17 @@ class Sticks:
 
 def smoothed(spectrum: Spectrum, grid: NDArray, sigma: float) -> NDArray:
     """``Int A(nu') g(nu - nu') dnu'`` [grid] with a Gaussian of ``sigma`` cm^-1, over the spectrum's own axis (trapezoids, so
-    that axis may be uneven). ``grid`` ascends; what is farther than 8 sigma (1e-14 of the peak) is left out."""
-    weights = np.gradient(spectrum.axis)
+    that axis may be uneven; where it is coarser than ``sigma`` it is interpolated first, or each of its points would become a peak).
+    ``grid`` ascends; what is farther than 8 sigma (1e-14 of the peak) is left out."""
+    axis = spectrum.axis
+    if np.diff(axis).max() > sigma:
+        axis = np.union1d(axis, np.arange(axis[0], axis[-1], 0.25 * sigma))
+    weights = np.gradient(axis)
     weights[[0, -1]] *= 0.5
-    weighted, profile, pieces = weights * spectrum.intensity, Gaussian(sigma), []
+    weighted, profile, pieces = weights * np.interp(axis, spectrum.axis, spectrum.intensity), Gaussian(sigma), []
     for piece in np.array_split(grid, max(1, len(grid) // 64)):
-        near = slice(*np.searchsorted(spectrum.axis, [piece[0] - 8 * sigma, piece[-1] + 8 * sigma]))
-        pieces.append(profile(piece[:, None] - spectrum.axis[near]) @ weighted[near])
+        near = slice(*np.searchsorted(axis, [piece[0] - 8 * sigma, piece[-1] + 8 * sigma]))
+        pieces.append(profile(piece[:, None] - axis[near]) @ weighted[near])
     return np.concatenate(pieces)
 
 
@@ -257,50 +272,3 @@ def normalised(weights: ArrayLike | None, count: int) -> NDArray:
     if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise SpectrumError(f"weights {weights.tolist()} do not fit: {count} numbers, none negative and not all zero, are needed.")
     return weights / weights.sum()
-
-
-MICROMETERS = r"micro|[µμ]m|(?<![a-z])um(?![a-z])"
-"""What a unit of wavelengths in micrometers looks like, in lower case."""
-
-
-def from_measurement(x: ArrayLike, x_unit: str, y: ArrayLike, y_unit: str, header: Mapping[str, str | float]) -> Spectrum:
-    """A user's data as a `Spectrum`: wavelengths become wavenumbers, transmittance decadic absorbance, the axis ascends.
-
-    ``x_unit``: cm^-1 (1/CM) or micrometers; ``y_unit``: transmittance (also in percent), absorbance, km/mol per cm^-1,
-    anything else stays as it is in arbitrary units. The header tells what was done. Reflectance is refused.
-    """
-    x, y, header = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), dict(header)
-    where, what = x_unit.lower(), y_unit.lower()
-    if re.search(MICROMETERS, where):
-        if (x <= 0).any():
-            raise SpectrumError("a wavelength in micrometers is not positive; check the abscissa.")
-        x, header["abscissa"] = 1.0e4 / x, "converted from micrometers"
-    elif not any(unit in where.replace(" ", "") for unit in ("1/cm", "cm-1", "cm^-1", "cm⁻¹", "wavenumber")):
-        raise SpectrumError(f"abscissa in {x_unit!r}: give wavenumbers (1/CM) or MICROMETERS.")
-    unit = "arbitrary units"
-    if "reflect" in what:
-        raise SpectrumError(f"ordinate in {y_unit!r}: a reflection spectrum cannot be compared; give absorbance or transmittance.")
-    if "transm" in what or "%t" in what:
-        percent = "%" in what or "percent" in what or y.max() > 2.0
-        y = -np.log10(np.maximum(y / (100.0 if percent else 1.0), 1e-4))
-        unit, header["ordinate"] = "absorbance", f"-log10 of {'percent ' if percent else ''}transmittance, at least 1e-4"
-    elif "absorb" in what:
-        unit = "absorbance"
-    elif "km/mol" in what or "km_per_mol" in what:
-        unit = ABSOLUTE
-    x, first = np.unique(x, return_index=True)
-    return Spectrum(x, y[first], unit, header=header)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a kill leaves the old one or the new one, never half of it."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -7,9 +7,7 @@ training.jsonl      the log, a line a validation
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,17 +18,16 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from densnet import files
+from densnet.errors import DensnetError
 from densnet.model.predictor import Predictor
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 
 PHASES = ("density", "points", "energy", "joint")
 
-SPEED_ONLY = {"device", "threads", "compile"}
-"""Settings that may differ when a training goes on: they change its speed, and rounding."""
 
-
-class TrainingError(ValueError):
+class TrainingError(DensnetError):
     """A training that cannot begin or go on; the message says what to change."""
 
 
@@ -45,11 +42,11 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
         "validation": len(frames[1]),
         "model": {**predictor.settings.model_dump(mode="json"), "basis": predictor.basis.fingerprint},
         "start": _hash(predictor.state_dict().values()) if predictor.provenance else None,
-        "train": {k: v for k, v in settings.model_dump(mode="json").items() if k not in SPEED_ONLY},
+        "train": settings.deciding(),
     }
     path = folder / "training.json"
     if begun := [phase for phase in PHASES if any(folder.glob(f"train-{phase}.[sd]*"))]:
-        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        old = files.read_json(path) if path.exists() else {}
         free = {f"train.{phase}." for phase in PHASES if phase not in begun}
         free |= {f"train.{phase}.steps" for phase in begun if not (folder / f"train-{phase}.done").exists()}
         before, now = (dict(_leaves(content)) for content in (old, new))
@@ -57,14 +54,11 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
         if changed:
             what = "; ".join(f"{k} was {before.get(k)!r}, is now {now.get(k)!r}" for k in changed[:3])
             raise TrainingError(f"{folder} holds another training ({what}). Choose another folder, or delete this one to start afresh.")
-    _publish(path, json.dumps(new, indent=1).encode())
+    files.write_json(path, new)
 
 
 def _hash(tensors: Iterable[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return files.sha256_of(tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in tensors)[:16]
 
 
 def _leaves(content: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -94,7 +88,7 @@ class Run:
 
 def save(folder: Path, phase: str, run: Run, weights: dict[str, Tensor], average: dict[str, Tensor], optimiser: Optimizer) -> None:
     """Write ``train-PHASE.state``; the old one stays until the new one is whole."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, weight in weights.items():
         parts = {"weight": weight.detach(), "average": average[name], "best": run.best[name], **optimiser.state[weight]}
         tensors |= {f"{name}|{part}": torch.as_tensor(t).clone().contiguous() for part, t in parts.items()}
@@ -142,17 +136,8 @@ def log(folder: Path, phase: str, run: Run, losses: dict[str, float], metrics: d
         file.write(json.dumps(line) + "\n")
 
 
-def _publish(path: Path, content: bytes) -> None:
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
 def _write(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
-    _publish(path, save_tensors(tensors, {"run": json.dumps(header)}))
+    files.write_bytes(path, save_tensors(tensors, {"run": json.dumps(header)}))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -6,7 +6,6 @@ Two geometries differ by the rms difference of their interatomic distances, sort
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from densnet import units
 from densnet.dataset.batches import fingerprint
 from densnet.dataset.dataset import formula
+from densnet.files import sha256
 from densnet.molecules import Molecules
 
 FRAMES, NUMBERS = 64, 20_000
@@ -24,7 +24,7 @@ FRAMES, NUMBERS = 64, 20_000
 def names(frames: Iterable[Molecules]) -> list[str]:
     """Eight hexadecimal digits for each geometry (single molecules), the same to 1e-6 bohr."""
     places = (np.rint(1e6 * molecule.positions.detach().cpu().double().numpy()).astype(np.int64) for molecule in frames)
-    return [hashlib.sha256(array.tobytes()).hexdigest()[:8] for array in places]
+    return [sha256(array.tobytes())[:8] for array in places]
 
 
 def coverage(frames: Iterable[Molecules]) -> dict:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from densnet.model.compiled import compiler_found
 from densnet.model.library import LibraryError
 from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
+from densnet.threads import one_thread
 from densnet.training import checkpoint
 from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Example
@@ -25,7 +26,7 @@ from densnet.training.stages import Stage, density_stage, energy_stage, joint_st
 
 
 @dataclass(frozen=True)
-class Progress:
+class Moment:
     """What a step reports: the phase, the step out of how many, the losses by name, validation metrics when there are some.
 
     ``note``: what else is going on.
@@ -40,12 +41,13 @@ class Progress:
     note: str = ""
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[Moment], None]
 
 
+@one_thread()
 def train(
     predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings, folder: Path,
-    report: Report = lambda progress: None,
+    report: Report = lambda moment: None,
 ) -> Predictor:  # fmt: skip
     """Train both networks of ``predictor``, new (`initialise`) or trained before.
 
@@ -70,13 +72,13 @@ def train(
 
 def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder: Path, report: Report) -> None:
     """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
-    weights = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
+    weights: dict[str, Tensor] = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
     optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=settings.cores)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
 
     def announce(note: str) -> None:
-        report(Progress(stage.name, run.step, plan.steps, run.seconds, {}, {}, note))
+        report(Moment(stage.name, run.step, plan.steps, run.seconds, {}, {}, note))
 
     batches = Batches(stage.kinds, plan.batch, settings.seed)
     gradients = gradients_of(stage, weights, plan, settings, announce)
@@ -102,7 +104,7 @@ def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder:
             checkpoint.save(folder, stage.name, run, weights, average, optimiser)
             checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)
         if metrics or step % 10 == 0:
-            report(Progress(stage.name, step + 1, plan.steps, time.monotonic() - began, {n: v.item() for n, v in losses.items()}, metrics))
+            report(Moment(stage.name, step + 1, plan.steps, time.monotonic() - began, {n: v.item() for n, v in losses.items()}, metrics))
         if plan.patience and run.stale >= plan.patience:
             break
     with torch.no_grad():

@@ -3,15 +3,16 @@ recording on a GPU."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from densnet.files import sha256
 from densnet.model.compiled import build, library_folder, surroundings, traced
 from densnet.model.graphed import WARM_UP
 from densnet.model.library import Library
@@ -27,7 +28,7 @@ def by_autograd(stage: Stage, weights: dict[str, Tensor]) -> Gradients:
 
     def gradients(batch: Batch) -> tuple[Losses, list[Tensor | None]]:
         losses = stage.loss(batch)
-        slopes = torch.autograd.grad(sum(losses.values()), list(weights.values()), allow_unused=True)
+        slopes = torch.autograd.grad(cast(Tensor, sum(losses.values())), list(weights.values()), allow_unused=True)
         return {name: loss.detach() for name, loss in losses.items()}, list(slopes)
 
     return gradients
@@ -57,7 +58,7 @@ class Compiled:
             announce("compiling")
             build(graph, arguments, path)
         self.library = Library(path, runners=parts)
-        self.pool = ThreadPoolExecutor(parts, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(parts)
 
     def __call__(self, batch: Batch) -> tuple[Losses, list[Tensor | None]]:
         found = list(self.pool.map(lambda part: self.library(*self._arguments(part)), self._cut(batch)))
@@ -139,8 +140,5 @@ class _Loss(nn.Module):
 
 def _identity(graph: torch.fx.GraphModule) -> str:
     """Hash of the operations, of the constants in them, and of what turns them into machine code."""
-    digest = hashlib.sha256(f"{graph.code}{surroundings()}".encode())
-    for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            digest.update(getattr(graph, node.target).detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:24]
+    constants = (getattr(graph, node.target) for node in graph.graph.nodes if node.op == "get_attr")
+    return sha256(f"{graph.code}{surroundings()}", *(t.detach().cpu().contiguous().numpy().tobytes() for t in constants))[:24]

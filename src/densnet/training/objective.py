@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from densnet.density.expansion import Density
 from densnet.density.grids import molecular_grid, shell
 from densnet.density.orbitals import Orbitals
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.training.examples import Batch
 
@@ -89,12 +90,14 @@ class Agreement:
     def of(cls, deviations: np.ndarray, errors: np.ndarray) -> Agreement:
         """From ``deviations`` [n] and the components of the ``errors`` [n, components]."""
         ratios = errors / deviations[:, None]
-        ranks = [np.argsort(np.argsort(values)) for values in (deviations, np.linalg.norm(errors, axis=1))]
+        ranks = [np.argsort(np.argsort(values)).astype(float) for values in (deviations, np.linalg.norm(errors, axis=1))]
         return cls(
-            *(float(np.sqrt((x**2).mean())) for x in (errors, deviations)),
-            *(float((np.abs(ratios) < limit).mean()) for limit in (1, 2)),
-            float(np.sqrt((ratios**2).mean())),
-            float(np.corrcoef(*ranks)[0, 1]) if len(errors) > 1 else None,
+            rms_error=float(np.sqrt((errors**2).mean())),
+            rms_deviation=float(np.sqrt((deviations**2).mean())),
+            within_one=float((np.abs(ratios) < 1).mean()),
+            within_two=float((np.abs(ratios) < 2).mean()),
+            rms_ratio=float(np.sqrt((ratios**2).mean())),
+            rank_correlation=float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if len(errors) > 1 else None,
         )
 
 
@@ -104,8 +107,9 @@ class Evaluation:
 
     energy [frames, 2], forces [components, 2], dipole [frames, 3, 2], quadrupole [frames, 3, 3, 2], potential [points, 2]: (reference,
     predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error. An entry is empty where
-    the data hold no such label. ``uncertainty``: of energy [frames], forces [atoms] and dipole [frames] the standard deviation of a
-    component that the model expected, atomic units; empty where the model knows nothing of its errors.
+    the data hold no such label; ``labelled`` says over how many frames each is. ``uncertainty``: of energy [frames], forces [atoms] and
+    dipole [frames] the standard deviation of a component that the model expected, atomic units; empty where the model knows nothing of
+    its errors.
     """
 
     frames: int
@@ -116,6 +120,7 @@ class Evaluation:
     quadrupole: np.ndarray
     potential: np.ndarray
     uncertainty: dict[str, np.ndarray]
+    labelled: dict[str, int]
 
     def summary(self) -> dict[str, float | int | None]:
         """Errors in the units of the keys; None where there is no label.
@@ -158,11 +163,11 @@ class Evaluation:
 
 def evaluate(
     predict: Callable[[Molecules], Properties],
-    frames: Iterable[Properties],
+    frames: Sequence[Properties],
     *,
     density_frames: int | None = None,
     exact: Exact | None = None,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Progress = silent,
 ) -> Evaluation:
     """Compare ``predict`` with labelled single-molecule ``frames``, one by one.
 
@@ -173,6 +178,7 @@ def evaluate(
     empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2), "quadrupole": (0, 3, 3, 2), "potential": (0, 2)}
     expected: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in ("energy", "forces", "dipole")}
     columns: dict[str, list[np.ndarray]] = {name: [np.zeros(shape)] for name, shape in empty.items()}
+    labelled = dict.fromkeys(empty, 0)
     count = dense = 0
     for frame in frames:
         predicted = predict(frame.molecules)
@@ -180,7 +186,8 @@ def evaluate(
             if (reference := getattr(frame, name)) is not None:
                 pair = _pair(reference, getattr(predicted, name))
                 columns[name].append(pair.reshape(-1, 2) if name == "forces" else pair)
-                if (known := predicted.uncertainty and getattr(predicted.uncertainty, name)) is not None:
+                labelled[name] += 1
+                if (known := getattr(predicted.uncertainty, name, None)) is not None:
                     expected[name].append(known.double().cpu().numpy())
         if frame.orbitals is not None and (density_frames is None or dense < density_frames):
             error: DensityError = density_error(predicted.density, frame.orbitals[0], molecular_grid(frame.molecules))
@@ -188,11 +195,12 @@ def evaluate(
             if exact is not None:
                 for name, pair in _surroundings(predicted.density, frame.orbitals[0], exact).items():
                     columns[name].append(pair)
+                    labelled[name] += 1
             dense += 1
         count += 1
-        progress(count)
+        progress(count, len(frames))
     whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
-    return Evaluation(count, **whole, uncertainty=expectation)
+    return Evaluation(count, **whole, uncertainty=expectation, labelled={**labelled, "density": dense})
 
 
 def _surroundings(density: Density, orbitals: Orbitals, exact: Exact) -> dict[str, np.ndarray]:

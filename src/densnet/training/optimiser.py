@@ -28,10 +28,10 @@ class Soap(torch.optim.Optimizer):
         largest: int = 400, threads: int = 1,
     ):  # fmt: skip
         super().__init__(list(weights), {"lr": lr, "betas": betas, "floor": floor, "renew": renew, "largest": largest})
-        self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if threads > 1 else None
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # takes no closure
         """One update of every weight that has a gradient."""
         learning = [(weight, group) for group in self.param_groups for weight in group["params"] if weight.grad is not None]
         learning.sort(key=lambda job: -job[0].numel())  # the longest first, so that threads end together

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from densnet.settings import Section, SettingsError, cores
+from densnet.settings import Incidental, Section, SettingsError, cores
 
 
 class StageSettings(Section):
@@ -37,10 +37,13 @@ class TrainSettings(Section):
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
+    dispersion: Literal["as labelled", "none", "d4"] = Field(
+        "as labelled", description="learned are energies and forces as labelled, without dispersion, or with D4 (added if need be)"
+    )
     seed: int = Field(1, ge=0, description="of weights and batches")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks and batches are; cuda: one GPU")
-    threads: int = Field(0, ge=0, description="cores at work on one step; 0 = all")
-    compile: bool = Field(
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where networks and batches are; cuda: one GPU")
+    threads: Incidental[int] = Field(0, ge=0, description="cores at work on one step; 0 = all")
+    compile: Incidental[bool] = Field(
         True,
         description="where that pays, 1000 steps or more, train as machine code (a C++ compiler is needed), on a GPU as a recording of all "
         "kernels; of batches that all hold the same molecules, the density phase excepted",

@@ -13,6 +13,7 @@ from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
 from densnet.molecules import all_pairs
 from densnet.properties import Properties
+from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Example
 
 
@@ -23,7 +24,8 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     Its energy is the reference energies alone: learning starts from no force, not from a large random one.
     """
     labels = Properties.concatenate([e.properties for e in training])
-    predictor = Predictor(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM))
+    charges = None if labels.molecules.charge is None else {"charges": labels.molecules.charge.unique().tolist()}
+    predictor = Predictor.of(model, basis, mean_neighbours(labels, model.density.cutoff * units.ANGSTROM), charges)
     fitted = [e.properties for e in training if e.properties.density is not None]
     natural = natural_functions(Properties.concatenate(fitted), basis)
     predictor.density_network.set_statistics(natural)
@@ -62,7 +64,7 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
     for row, number in enumerate(basis.elements):
         own = coefficients[numbers == number]
         if not len(own):
-            raise ValueError(
+            raise TrainingError(
                 f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data."
             )
         mean[row] = own[:, basis.block(0)].mean(0)

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from densnet.errors import DensnetError
 from densnet.model.predictor import Predictor
 from densnet.model.uncertainty import Calibration, Features, Rigidity, inverse_root, root_variance, slopes
 from densnet.molecules import Molecules
+from densnet.progress import Progress, silent
 from densnet.properties import Properties
 
 FORCE_FRAMES = 256
@@ -29,15 +31,13 @@ ENOUGH = 20
 MARGIN = 0.99
 """Share of the validation frames that are within the limits."""
 
-Progress = Callable[[int, int], None]
 
-
-class CalibrationError(ValueError):
+class CalibrationError(DensnetError):
     """Frames that no uncertainty can be had from; the message says what is missing."""
 
 
 def assess(
-    predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress = lambda done, total: None
+    predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress = silent
 ) -> Rigidity:
     """The `Rigidity` of ``predictor``, which was trained on ``training`` and not on ``validation`` (energies, forces, dipoles).
 

@@ -1,0 +1,126 @@
+"""The first chapter of the page: the spectrum, its bands, how it was made, what its unit is in others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from densnet.artefacts import using
+from densnet.artefacts.content import Bands
+from densnet.artefacts.run import Run
+from densnet.report import figures, page
+from densnet.report.style import MEASURED, MODEL, REFERENCE, svg
+from densnet.spectra.gas import PATH, PRESSURE
+from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum
+from densnet.spectra.sticks import sticks_of
+from densnet.spectra.width import widened
+
+LOWER = 400.0
+"""cm^-1, lower end of the figures: below it the rotation of the free molecule absorbs."""
+
+
+def spectrum_drawing(run: Run) -> Figure:
+    """The spectrum with its error band; below it measured curves and the harmonic lines, of the reference level where they are known.
+
+    Everything has one line width.
+    """
+    width = run.width
+    references = [(f"measured, {name}", widened(curve, width), MEASURED) for name, curve in run.experiments]
+    known = [(run.level, run.reference, REFERENCE)] if run.reference else [("model", run.model, MODEL)] if run.model else []
+    for name, ensemble, colour in known:
+        curve = sticks_of(ensemble, run.temperature).broaden(run.smoothed.axis, Gaussian.of_width(width))
+        references.append((f"harmonic, {name}", curve, colour))
+    return figures.spectrum_figure(run.smoothed, references, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
+
+
+def infrared(run: Run) -> list[str]:
+    """The chapter; none before there is a spectrum."""
+    if run.spectrum is None:
+        return []
+    parts = [page.figure(svg(spectrum_drawing(run)), _caption(run))]
+    if run.smoothed is not run.spectrum:
+        raw = figures.spectrum_figure(run.spectrum, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
+        title = f"as the window leaves it, lines {_width(run.spectrum):.0f} cm⁻¹ wide: fine structure within a band is sampling noise"
+        parts.append(page.unfolded(title, svg(raw)))
+    if bands := run.get(using.BANDS):
+        parts.append(_bands(run, bands))
+    parts += [page.paragraph(comparison) for comparison in (run.get(using.COMPARISON) or {}).values()]
+    parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
+    parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_EXPECT)]
+    return [page.section("Infrared spectrum", *parts)]
+
+
+def _width(spectrum: Spectrum) -> float:
+    return float(spectrum.header.get("resolution_cm-1", 0.0))
+
+
+def _caption(run: Run) -> str:
+    start = float(run.spectrum.axis[0])
+    text = (
+        "Molar absorption, Napierian, from the dipole moment along classical trajectories, not scaled. All curves have lines "
+        f"{run.width:.0f} cm⁻¹ wide (full width at half height). The shade is one standard error over replicas: sampling only, nothing of "
+        "the model, the functional or the classical nuclei is in it. Rotation of the free molecule gives the bands their contours"
+    )
+    if start < 0.5 * LOWER:
+        below = run.spectrum.band(start, LOWER)
+        integral = f"{below.integral:.0f}" + ("" if below.error is None else f" ± {below.error:.0f}")
+        text += f"; its own absorption, with the softest modes {integral} km/mol, lies below {LOWER:.0f} cm⁻¹ and is not shown"
+    return text + "."
+
+
+def _made(run: Run) -> str:
+    """The line of method, from the header of the spectrum and the settings of its dynamics."""
+    header, dynamics = run.spectrum.header, run.settings.get("simulate", {})
+    parts = [f"{header.get('replicas', '?')} replicas of {_number(header, 'length_ps')} ps {run.ensemble}"]
+    if dynamics:
+        parts.append(f"after {dynamics['thermalise_ps']:g} ps of Langevin dynamics, time step {dynamics['timestep_fs']:g} fs")
+    told = run.get(using.BANDS)
+    known = (told.measured_temperature_K, told.measured_temperature_error_K) if told else (None, None)
+    found = known[0] or float(header.get("temperature_K", "nan"))
+    parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, known[1])} K")
+    parts.append(f"window {header.get('window', '?')} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
+    parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
+    return "Method: " + "; ".join(parts) + "."
+
+
+def _number(header: Mapping, key: str) -> str:
+    value = header.get(key)
+    return "?" if value is None else f"{float(value):.4g}"
+
+
+_UNITS = (
+    "Units: 1 km mol⁻¹ per cm⁻¹ (Napierian) is a molar decadic absorption coefficient of 43.43 L mol⁻¹ cm⁻¹ and a cross section of 1.6605 "
+    "× 10⁻¹⁹ cm² per molecule; integrated, 1 km mol⁻¹ is 1.6605 × 10⁻¹⁹ cm per molecule. Files in spectrum/: spectrum.csv and .jdx as the "
+    "window leaves them, smoothed.csv as drawn, spectrum-absorbance.jdx as decadic absorbance of the pure gas at "
+    f"{PRESSURE:g} Pa along {100 * PATH:g} cm."
+)
+_EXPECT = (
+    "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "
+    "agreement with experiment is the sum of the two, which is taken apart below where it can be."
+)
+
+
+def _bands(run: Run, bands: Bands) -> str:
+    """Bands of the dynamics beside harmonic and measured ones."""
+    titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
+    reference = sticks_of(run.reference, bands.temperature_K) if run.reference else None
+    titles += [f"harmonic, {run.level.split('/')[0]} / km mol⁻¹"] if reference else []
+    measured = bands.experiment
+    absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}
+    for name in measured:
+        titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
+    rows = []
+    for k, b in enumerate(bands.bands):
+        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
+        row.append(f"{b['harmonic']:.1f}")
+        if reference:
+            inside = (reference.frequencies > b["lower"]) & (reference.frequencies < b["upper"])
+            row.append(f"{float(reference.intensities[inside].sum()):.1f}")
+        for name, curves in measured.items():
+            known = curves[k]
+            row.append(None if known is None else f"{known['centroid']:.1f}")
+            if absolute.get(name):
+                row.append(None if known is None else f"{known['integral']:.1f}")
+        rows.append(row)
+    return page.table(titles, rows)

@@ -1,0 +1,82 @@
+"""Between labels and a trained model, for the verb and for a run: fitted examples, one bar for all phases of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from densnet.dataset.dataset import Dataset
+from densnet.density.basis import DensityBasis
+from densnet.model.predictor import ModelSettings, Predictor
+from densnet.molecules import Molecules
+from densnet.progress import Progress
+from densnet.properties import Properties
+from densnet.threads import one_thread
+from densnet.training import fit
+from densnet.training.checkpoint import PHASES
+from densnet.training.coverage import coverage, names
+from densnet.training.examples import Example
+from densnet.training.settings import TrainSettings
+from densnet.training.statistics import initialise
+from densnet.training.uncertainty import assess
+from densnet.workflow.preparation import prepare
+
+SIDES = ("training", "validation")
+
+FITTED = 64
+"""Frames of each composition whose fitted densities set the scales of a network that learns the density in space only."""
+
+
+def examples_of(
+    parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Progress
+) -> list[list[Example]]:
+    """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them."""
+    fits = (None, None) if plan.density.steps else (FITTED, 0)
+    return [prepare(part, basis, folder, points=points, progress=progress, fits=count) for part, count in zip(parts, fits)]
+
+
+def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis, seed: int) -> Predictor:
+    """A new model with the constants of these ``examples`` and weights drawn by ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return initialise(examples, model, basis)
+
+
+@one_thread()  # each operation: molecules are small
+def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
+    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
+    steps = [getattr(plan, phase).steps for phase in PHASES]
+    before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
+    metrics: dict[str, float] = {}
+
+    def report(now: fit.Moment) -> None:
+        metrics.update(now.metrics)
+        progress(before[now.phase] + now.step, sum(steps), f"training, {now.phase}{_short(metrics)}{now.note and f': {now.note}'}")
+
+    charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
+    predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
+    now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
+    predictor.provenance = {
+        "training_frames": len(parts[0]),
+        "validation_frames": len(parts[1]),
+        "training": plan.model_dump(mode="json"),
+        "coverage": coverage(example.properties.molecules for example in parts[0]),
+        "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
+        **({} if charges is None else {"charges": charges}),
+    }
+    predictor.requires_grad_(False)
+    known, watched = ([example.properties for example in part] for part in parts)
+    return with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
+
+
+def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress) -> Predictor:
+    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others."""
+    predictor.uncertainty = assess(predictor, training, validation, lambda done, total: progress(done, total, "uncertainty"))
+    return predictor
+
+
+def _short(metrics: dict[str, float]) -> str:
+    known = {"density_error_percent": "density {:.2f} %", "dipole_mae_D": "dipole {:.4f} D", "force_mae_meV_per_A": "forces {:.1f} meV/A"}
+    told = [text.format(metrics[key]) for key, text in known.items() if key in metrics]
+    return f" ({', '.join(told)})" if told else ""

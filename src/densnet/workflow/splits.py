@@ -1,0 +1,49 @@
+"""Which labels a model learns from and which judge it: whole trajectories apart, known frames on the side that they were on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from densnet.dataset.batches import split
+from densnet.dataset.dataset import Dataset
+from densnet.model.predictor import Predictor
+from densnet.training.coverage import names
+from densnet.training.settings import TrainSettings
+
+
+def elements_of(labels: Dataset) -> list[int]:
+    """Atomic numbers of all elements in ``labels``, ascending."""
+    return sorted({z for label in labels for z in label.properties.molecules.numbers.tolist()})
+
+
+def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell: Callable[[str], None]) -> tuple[Dataset, Dataset]:
+    """``labels`` to train on and to validate; trajectories that ``former`` knows stay on the side that they were on.
+
+    Validated on frames that it has learned from, a model would seem better than it is; ``tell`` says so if it kept no record of them.
+    """
+    record = None if former is None else former.provenance.get("frames")
+    if record is None:
+        if former is not None:
+            tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
+        return held_out(labels, plan.validation_fraction, plan.seed)
+    keys = names(label.properties.molecules for label in labels)
+    side = dict.fromkeys(labels.trajectories, "")
+    for trajectory, key in zip(labels.trajectories, keys):
+        for known in ("validation", "training"):  # the latter has the last word
+            if key in record[known] and side[trajectory] != "training":
+                side[trajectory] = known
+    parts = {
+        name: [i for i, trajectory in enumerate(labels.trajectories) if side[trajectory] == name] for name in ("training", "validation", "")
+    }
+    old, watched, rest = (labels.select(part) for part in parts.values())
+    if not len(watched) or len(set(rest.trajectories)) > 1:
+        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed)
+    else:
+        new = rest, labels.select([])
+    return old + new[0], watched + new[1]
+
+
+def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames; see `dataset.batches.split`."""
+    known, apart = split(labels, (1 - fraction, fraction), seed)
+    return known, apart

@@ -1,0 +1,57 @@
+"""Which stages a run has, and in which order: as their recipes say, by what each takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from densnet.artefacts.artefact import Artefact
+from densnet.artefacts.making import MODEL
+from densnet.progress import Progress, silent
+from densnet.workflow.desk import Desk, Inputs, Recipe
+from densnet.workflow.folder import Stage
+from densnet.workflow.making import RECIPES as MAKING
+from densnet.workflow.using import RECIPES as USING
+
+
+def recipes(inputs: Inputs) -> list[Recipe]:
+    """Of a run that trains, all; of one that is given a model, those that can do without labels. Nothing is taken before it is given."""
+    left = [*(MAKING if inputs.trains else ()), *USING]
+    given: set[Artefact[Any]] = set() if inputs.trains else {MODEL}
+    order: list[Recipe] = []
+    while ready := next((recipe for recipe in left if given.issuperset((*recipe.takes, *recipe.checks))), None):
+        left.remove(ready)
+        order.append(ready)
+        given.update(artefact for artefact in ready.gives if isinstance(artefact, Artefact))
+    return order
+
+
+def needs(order: Sequence[Recipe]) -> dict[str, tuple[str, ...]]:
+    """Name of a stage -> the stages that it takes something of, less those that these need themselves."""
+    names = [recipe.name for recipe in order]
+    found: dict[str, tuple[str, ...]] = {}
+    behind: dict[str, set[str]] = {}
+    for recipe in order:
+        direct = [name for name in dict.fromkeys(artefact.stage for artefact in recipe.takes) if name in names]
+        implied = set().union(*(behind[name] for name in direct))
+        found[recipe.name] = tuple(name for name in direct if name not in implied)
+        behind[recipe.name] = {*direct, *implied}
+    return found
+
+
+def stages(inputs: Inputs, progress: Progress = silent, tell: Callable[[str], None] = lambda text: None) -> list[Stage]:
+    """What `folder.walk` does, one after the other."""
+    order = recipes(inputs)
+    known = needs(order)
+    return [_stage(recipe, known[recipe.name], inputs, progress, tell) for recipe in order]
+
+
+def _stage(recipe: Recipe, needed: tuple[str, ...], inputs: Inputs, progress: Progress, tell: Callable[[str], None]) -> Stage:
+    desk = Desk(inputs, recipe, progress, tell)
+    files = tuple(path for name in recipe.inputs for path in inputs.files(name))
+
+    def work(place: Path) -> None:
+        recipe.work(desk)
+
+    return Stage(recipe.name, recipe.about, recipe.chosen(inputs.settings), work, needed, files)

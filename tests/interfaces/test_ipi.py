@@ -1,0 +1,124 @@
+"""The driver with the real i-PI: all beads in one call inside its process, one by one over a socket, the same numbers."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from densnet import units
+from densnet.interfaces import ipi
+from densnet.model.predictor import load
+from densnet.molecules import Molecules
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "ipi"
+BOHR = 0.52917721  # of i-PI, Angstrom
+SERVER = [sys.executable, str(Path(sys.executable).with_name("i-pi"))]
+
+
+def prepared(folder: Path, steps: int, changes: dict[str, str]) -> Path:
+    """The example with fewer steps and other ``changes`` (pattern -> text), everything written at each step."""
+    text = re.sub(r"> PATH <|> \d+ </total_steps>", lambda m: f"> {ipi.__file__} <" if "PATH" in m[0] else f"> {steps} </total_steps>",
+                  (EXAMPLE / "trpmd.xml").read_text(encoding="utf-8"))  # fmt: skip
+    text = re.sub(r'stride="\d+" ', 'stride="1" ', re.sub(r'stride="\d+"', 'stride="1"', text)).replace("x_centroid", "positions")
+    for pattern, new in changes.items():
+        text, count = re.subn(pattern, new, text, flags=re.S)
+        assert count, pattern
+    shutil.copy(EXAMPLE / "water.xyz", folder)
+    (folder / "run.xml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def i_pi(folder: Path) -> subprocess.Popen:
+    with open(folder / "told", "w", encoding="utf-8") as told:
+        return subprocess.Popen([*SERVER, "run.xml"], cwd=folder, stdout=told, stderr=subprocess.STDOUT)
+
+
+def ends_well(run: subprocess.Popen, folder: Path) -> None:
+    assert run.wait(timeout=120) == 0, (folder / "told").read_text()
+
+
+def positions(path: Path) -> np.ndarray:
+    """[frames, atoms, 3] Angstrom."""
+    frames = path.read_text().split("\n")
+    size = int(frames[0])
+    rows = [line.split()[1:4] for line in frames if len(line.split()) == 4 and line.split()[0].isalpha()]
+    return np.array(rows, dtype=float).reshape(-1, size, 3)
+
+
+def extras(path: Path) -> np.ndarray:
+    return np.array([line.split() for line in path.read_text().splitlines() if not line.lstrip().startswith("#")], dtype=float)
+
+
+@pytest.mark.parametrize("molecule", ["water", "ethanol"])
+def test_ring_polymers_move_by_the_model_and_keep_its_dipole(tmp_path, molecule):
+    given = files("densnet") / "data" / "molecules" / f"{molecule}.xyz"
+    first = given.read_text(encoding="utf-8").splitlines()
+    start = [first[0], "# CELL(abcABC): 50 50 50 90 90 90 cell{angstrom} positions{angstrom}", *first[2 : 2 + int(first[0])], ""]
+    changes = {"model: water": f"model: {molecule}", "<batch_size> 16": "<batch_size> 4", 'nbeads="16"': 'nbeads="4"'}
+    folder = prepared(tmp_path, 4, changes)
+    (folder / "water.xyz").write_text("\n".join(start), encoding="utf-8")
+    ends_well(i_pi(folder), folder)
+    model, numbers = load(molecule), ipi.read(folder / "water.xyz")[0].molecule.numbers
+    for bead in range(4):
+        places = positions(folder / f"trpmd.centroid_{bead}.xyz")
+        dipoles = extras(folder / f"trpmd.dipole_{bead}")
+        assert places.shape == (5, len(numbers), 3) and dipoles.shape == (5, 3)
+        replicas = Molecules.replicas(numbers, torch.from_numpy(places / BOHR))
+        assert np.abs(model(replicas).dipole.numpy() - dipoles).max() < 1e-5
+    energies = np.loadtxt(folder / "trpmd.energies")
+    assert np.ptp(energies[:, 2]) < 0.02 and np.ptp(energies[:, 5]) > 0  # eV, conserved and potential
+
+
+def test_over_a_socket_the_same_trajectory(tmp_path):
+    constant = {"<thermostat.*</thermostat>": "", 'mode="nvt"': 'mode="nve"', 'nbeads="16"': 'nbeads="2"'}
+    direct = prepared(_made(tmp_path / "direct"), 5, {**constant, "<batch_size> 16": "<batch_size> 2"})
+    ends_well(i_pi(direct), direct)
+    name = f"densnet-{tmp_path.name}"
+    door = f'<ffsocket mode="unix" name="densnet"> <address> {name} </address> </ffsocket>'
+    remote = prepared(_made(tmp_path / "remote"), 5, {**constant, "<ffdirect.*</ffdirect>": door})
+    run = i_pi(remote)
+    socket = Path(ipi.actualunixsocketname(name))
+    while not socket.exists() and run.poll() is None:
+        time.sleep(0.05)
+    command = [sys.executable, "-m", "densnet.cli", "drive", "water", "water.xyz", "--address", name]
+    driver = subprocess.run(command, cwd=remote, capture_output=True, text=True, timeout=120)
+    ends_well(run, remote)
+    assert driver.returncode == 0 and "12 answers" in driver.stderr, driver.stdout + driver.stderr
+    for bead in range(2):
+        one, other = (positions(folder / f"trpmd.centroid_{bead}.xyz") for folder in (direct, remote))
+        assert one.shape == (6, 3, 3) and np.abs(one - other).max() < 2e-5 and np.abs(one[-1] - one[0]).max() > 1e-3
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_an_answer_is_the_model_in_atomic_units():
+    driver = ipi.Driver("water", str(EXAMPLE / "water.xyz"))
+    places = ipi.read(EXAMPLE / "water.xyz")[0].molecule.positions.numpy()
+    energy, forces, virial, text = driver(np.eye(3), places)
+    known = load("water")(ipi.read(EXAMPLE / "water.xyz")[0].molecule)
+    assert energy == pytest.approx(float(known.energy), abs=1e-9) and np.abs(forces - known.forces.numpy()).max() < 1e-7
+    assert np.allclose(virial, places.T @ forces)
+    said = json.loads(text)
+    assert np.allclose(said["dipole"], known.dipole[0]) and said["energy_uncertainty"] > 0
+    assert said.keys() >= {"novelty", "dipole_uncertainty"}
+    assert float(np.linalg.norm(said["dipole"])) / units.DEBYE == pytest.approx(1.81, abs=0.05)
+
+
+def test_what_cannot_be_answered_is_said(tmp_path):
+    driver = ipi.Driver("water", str(EXAMPLE / "water.xyz"))
+    with pytest.raises(ipi.DriverError, match="moves 9 atoms, but the geometry given to the driver has 3"):
+        driver(np.eye(3), np.zeros((9, 3)))
+    command = [sys.executable, "-m", "densnet.cli", "drive", "water", str(EXAMPLE / "water.xyz"), "--address", "nobody-there"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "start i-PI first" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,56 @@
+"""The committed labels are what labels/manifest.toml says, and every labelled frame stands in the list it is said to come from."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from densnet.reference import geometries
+from densnet.reference.scf import ScfSettings
+
+LABELS = Path(__file__).resolve().parent.parent / "labels"
+
+
+@pytest.fixture(scope="module")
+def manifest(request):
+    """The module labels/manifest.py."""
+    sys.path.insert(0, str(LABELS))
+    request.addfinalizer(lambda: sys.path.remove(str(LABELS)))
+    import manifest
+
+    return manifest
+
+
+def test_the_manifest_agrees_with_the_files(manifest):
+    assert manifest.MANIFEST.read_text(encoding="utf-8") == manifest.text()
+    stated = tomllib.loads(manifest.text())
+    listed = {shard["file"] for one in stated["lists"].values() for shard in one["shards"]}
+    assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
+    expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0), manifest.CHAINS: ScfSettings(dispersion="d4")}
+    assert stated["levels"] == {name: settings.level() for name, settings in expected.items()}
+
+
+def test_a_changed_label_file_is_noticed(manifest, tmp_path, monkeypatch):
+    (tmp_path / "water").mkdir()
+    for name in ("own_300K.001.h5", "own_300K.extxyz"):
+        (tmp_path / "water" / name).write_bytes((LABELS / "water" / name).read_bytes())
+    monkeypatch.setattr(manifest, "HERE", tmp_path)
+    before = manifest.text()
+    with h5py.File(tmp_path / "water" / "own_300K.001.h5", "a") as file:
+        file["molecule_0"]["energy"][0] += 1e-9
+    assert manifest.text() != before
+
+
+def test_no_label_without_its_frame(manifest):
+    for name in manifest.names():
+        listed: dict[tuple, set[bytes]] = {}
+        for frame in geometries.read(LABELS / f"{name}.extxyz"):
+            molecule = frame.molecule
+            listed.setdefault(tuple(molecule.numbers.tolist()), set()).add(molecule.positions.double().numpy().tobytes())
+        for shard in manifest.shards_of(name):
+            for elements, positions in manifest.positions(shard).items():
+                missing = [i for i, frame in enumerate(np.ascontiguousarray(positions)) if frame.tobytes() not in listed[elements]]
+                assert not missing, f"{shard.name}: frames {missing} are not in {name}.extxyz"

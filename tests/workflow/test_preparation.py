@@ -1,0 +1,47 @@
+"""Labels become examples: fitted where that is wanted, on points always, and nothing twice."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from densnet.dataset import store
+from densnet.density.basis import DensityBasis
+from densnet.model.predictor import ModelSettings
+from densnet.training.statistics import initialise
+from densnet.workflow.preparation import prepare
+
+WATER = Path(__file__).resolve().parents[2] / "labels" / "water" / "heldout_300K.001.h5"
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return store.read(WATER).select(range(6))
+
+
+def test_some_frames_are_fitted_and_all_have_points(labels, tmp_path):
+    basis = DensityBasis.built_in("small", [1, 8])
+    some = prepare(labels, basis, tmp_path, points=300, processes=1, fits=2)
+    assert [e.properties.density is not None for e in some] == [True, False, False, True, False, False]
+    assert all(len(e.points.weights) == 300 and e.metric is None for e in some)
+    assert initialise(some, ModelSettings(), basis).element_of[8] >= 0
+
+    kept = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    every = prepare(labels, basis, tmp_path, points=300, processes=1)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept and len(list(tmp_path.iterdir())) == 6 + 4
+    for one, other in zip(some, every):
+        assert other.metric is not None and torch.equal(one.points.correction, other.points.correction)
+        assert one.properties.density is None or torch.equal(one.properties.density.coefficients, other.properties.density.coefficients)
+
+    known = len(list(tmp_path.iterdir()))
+    prepare(labels, basis, tmp_path, points=300, processes=1, fits=0)
+    assert len(list(tmp_path.iterdir())) == known  # a file with a fit does for one without
+
+
+def test_a_file_cut_short_is_made_again(labels, tmp_path):
+    basis, first = DensityBasis.built_in("small", [1, 8]), labels.select([0])
+    (before,) = prepare(first, basis, tmp_path, points=300, processes=1, fits=0)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100])
+    (after,) = prepare(first, basis, tmp_path, points=300, processes=1, fits=0)
+    assert torch.equal(before.points.correction, after.points.correction)
