@@ -1,16 +1,15 @@
 """Levels of theory against fundamentals and band intensities of the gas: python benchmarks/levels.py run | tables
 
     python benchmarks/levels.py run water formaldehyde --levels PBE/aug-cc-pvdz B3LYP/aug-cc-pvdz
-    python benchmarks/levels.py tables
+    python benchmarks/levels.py [--record] tables
 
 `run`: geometry, harmonic analysis and VPT2 of the molecules of benchmarks/levels.toml at each level, by PySCF with density fitting and
 forces that hold the response of the grid. Every gradient is kept under runs/levels as soon as it is there, so that a run may be stopped
-and started again. What came out goes into benchmarks/results/levels.json. `tables`: that file as Markdown.
+and started again. What came out goes into benchmarks/levels.json. `tables`: that file as tables.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -24,11 +23,11 @@ from statistics import median
 
 import numpy as np
 import torch
-from measuring import machine, markdown, write
+from experiment import conclude, machine, parser, write
+from levels_judge import tables
 from pyscf import dft, gto, lib
 from pyscf.data.elements import ELEMENTS
 from scipy.linalg import sqrtm
-from scipy.optimize import linear_sum_assignment
 
 from densnet import units
 from densnet.molecules import Molecules
@@ -37,7 +36,9 @@ from densnet.observables.vibrations import Modes, normal_modes, relax
 from densnet.properties import Properties
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "levels.json"
+ANALYSES = HERE / "levels.json"
+"""Wavenumbers, intensities, symmetries and resonances of each molecule at each level."""
+
 KEPT = Path("runs/levels")
 GRID = (40, 434)
 """Radial points and largest Lebedev shell of every atom: the grid of the labels."""
@@ -200,24 +201,6 @@ def force_constants(reference: Reference, modes: Modes, step: float) -> ForceCon
     return ForceConstants(w, torch.stack([cubic.permute(p) for p in orders]).mean(0), quartic)
 
 
-def mixed(fundamentals: np.ndarray, found: list[dict]) -> np.ndarray:
-    """Fundamentals after the states in resonance have mixed, from the deperturbed ones, in cm^-1.
-
-    ``nu_i`` and ``nu_i + nu_j + (1 + delta_ij) chi_ij`` on the diagonal of a matrix, ``phi_iik / 4`` and ``phi_ijk / 2 sqrt(2)`` beside it
-    (J. M. L. Martin et al., J. Chem. Phys. 103, 2589 (1995)); a fundamental is the state that has most of it.
-    """
-    twos = {tuple(r["lower"]): r["chi_per_cm"] for r in found}
-    energies = [*fundamentals, *(fundamentals[i] + fundamentals[j] + (1 + (i == j)) * chi for (i, j), chi in twos.items())]
-    matrix = np.diag(energies)
-    for r in found:
-        i, j = r["lower"]
-        where = len(fundamentals) + list(twos).index((i, j))
-        matrix[where, r["upper"]] = matrix[r["upper"], where] = r["coupling_per_cm"] / (4 if i == j else 8**0.5)
-    values, vectors = np.linalg.eigh(matrix)
-    rows, columns = linear_sum_assignment(-(vectors[: len(fundamentals)] ** 2))
-    return values[columns]
-
-
 def nearer(reference: Reference, start: Molecules, modes: Modes, steps: int = 3) -> Molecules:
     """A few of Newton's steps along the ``modes`` of another level, ``-sum_k D_k (D_k . g) / lambda_k``."""
     for _ in range(steps):
@@ -283,137 +266,7 @@ def molecules() -> dict[str, dict]:
 
 def kept() -> list[dict]:
     """What is known already."""
-    return json.loads(RESULTS.read_text(encoding="utf-8"))["rows"] if RESULTS.exists() else []
-
-
-def keys(row: dict) -> list[tuple]:
-    """Of each mode its symmetry and its place among those of that symmetry: the same motion has the same key at every level."""
-    kinds = [tuple(kind) for kind in row["characters"]]
-    return [(kind, kinds[:k].count(kind)) for k, kind in enumerate(kinds)]
-
-
-def transferred(row: dict, donor: dict) -> dict:
-    """A ``row`` without VPT2 with the shifts, couplings and soft modes of the ``donor``'s."""
-    own, other = keys(row), keys(donor)
-    number = {k: own.index(key) for k, key in enumerate(other)}
-    shifts = np.subtract(donor["fundamentals_per_cm"], donor["harmonic_per_cm"])
-    fundamentals = np.array(row["harmonic_per_cm"]) + shifts[[other.index(key) for key in own]]
-    found = [{**r, "upper": number[r["upper"]], "lower": sorted(number[k] for k in r["lower"])} for r in donor["resonances"]]
-    return {
-        **row, "fundamentals_per_cm": fundamentals.tolist(), "soft": [number[k] for k in donor["soft"]], "resonances": found,
-        "donor": donor["level"],
-    }  # fmt: skip
-
-
-def lines(row: dict, molecule: dict) -> list[dict]:
-    """The modes that are not soft, each with what was measured of it: in ascending order within each symmetry species."""
-    kinds = [tuple(kind) for kind in row["characters"]]
-    of_kind = {kind: [k for k, other in enumerate(kinds) if other == kind and k not in row["soft"]] for kind in dict.fromkeys(kinds)}
-    whole = (1,) * len(kinds[0])
-    groups = [of_kind.pop(whole), *(group for group in of_kind.values() if group)]
-    species = list(molecule["fundamentals"].items())
-    harmonic, mix = np.array(row["harmonic_per_cm"]), mixed(np.array(row["fundamentals_per_cm"]), row["resonances"])
-
-    def distance(group: list[int], measured: list[float]) -> float:
-        return float(np.abs(harmonic[group] - measured).sum()) if len(group) == len(measured) else 1e9
-
-    cost = np.array([[distance(group, measured) for _, measured in species] for group in groups])
-    cost[0, 1:] = cost[1:, 0] = 1e9
-    found = []
-    for g, s in zip(*linear_sum_assignment(cost)):
-        name, measured = species[s]
-        strong = molecule.get("intensities", {}).get(name, [None] * len(measured))
-        for k, value, strength in zip(groups[g], measured, strong, strict=True):
-            resonant = any(k == r["upper"] for r in row["resonances"])
-            calculated = {"harmonic": harmonic[k], "vpt2": mix[k], "resonant": resonant, "km_per_mol": row["km_per_mol"][k]}
-            found.append({"species": name, "measured": value, "strength": strength, **calculated})
-    return sorted(found, key=lambda line: line["measured"])
-
-
-def completed(rows: list[dict], name: str) -> dict[str, dict]:
-    """Rows of a molecule by level; those without VPT2 with the shifts of B3LYP, or of the first level that has some."""
-    mine = {row["level"]: row for row in rows if row["molecule"] == name}
-    whole = {level: row for level, row in mine.items() if "fundamentals_per_cm" in row}
-    donor = whole.get("B3LYP/aug-cc-pvdz") or next(iter(whole.values()), None)
-    return {level: row if level in whole or donor is None else transferred(row, donor) for level, row in mine.items()}
-
-
-def tables(rows: list[dict]) -> str:
-    """Markdown: errors by molecule, every line, intensities, cost."""
-    found = {
-        name: {level: (row, lines(row, molecule)) for level, row in completed(rows, name).items() if "fundamentals_per_cm" in row}
-        for name, molecule in molecules().items()
-        if "fundamentals" in molecule
-    }
-    bare = {name: completed(rows, name) for name, known in found.items() if not known}
-    bare = {name: {level: (row, lines(undisturbed(row), molecules()[name])) for level, row in kin.items()} for name, kin in bare.items()}
-    found, bare = ({name: known for name, known in some.items() if known} for some in (found, bare))
-    return "\n\n".join([errors(found), every_line(found), *([every_line(bare)] if bare else []), strengths(found), costs(rows)])
-
-
-def undisturbed(row: dict) -> dict:
-    """A row whose fundamentals are the harmonic wavenumbers."""
-    soft = [k for k, wavenumber in enumerate(row["harmonic_per_cm"]) if wavenumber < SOFTEST]
-    return {**row, "fundamentals_per_cm": row["harmonic_per_cm"], "soft": soft, "resonances": []}
-
-
-def errors(found: dict) -> str:
-    """Mean absolute errors against the measured fundamentals: harmonic and VPT2, by region, with and without the resonant lines."""
-    everywhere = [level for level in next(iter(found.values())) if all(level in known for known in found.values())]
-    pooled: dict[str, list[dict]] = {level: [] for level in everywhere}
-    body = []
-    for name, known in found.items():
-        resonant = {k for _, some in known.values() for k, line in enumerate(some) if line["resonant"]}
-        for level, (row, some) in known.items():
-            told = [{**line, "clean": k not in resonant} for k, line in enumerate(some)]
-            if level in pooled:
-                pooled[level] += told
-            body.append([name, level, *means(told), f"shifts of {row['donor']}" if "donor" in row else ""])
-    body += [["all", level, *means(told), ""] for level, told in pooled.items()]
-    columns = ["lines", "harmonic", "VPT2", "below 2000", "above", "without resonant lines", "weighted by intensity", "mean signed", ""]
-    return markdown(["molecule", "level", *columns], body)
-
-
-def means(some: list[dict]) -> list[str]:
-    """Of `errors`."""
-    harmonic, vpt2 = (np.array([line[key] - line["measured"] for line in some]) for key in ("harmonic", "vpt2"))
-    low, clean = np.array([line["measured"] < 2000 for line in some]), np.array([line["clean"] for line in some])
-    parts = [harmonic, vpt2, vpt2[low], vpt2[~low], vpt2[clean]]
-    bright = np.average(np.abs(vpt2), weights=[line["km_per_mol"] for line in some])
-    return [str(len(some)), *(f"{np.abs(part).mean():.0f}" if len(part) else "-" for part in parts), f"{bright:.0f}", f"{vpt2.mean():+.0f}"]
-
-
-def every_line(found: dict) -> str:
-    """Measured and VPT2 fundamentals, resonant lines with a star; harmonic wavenumbers of molecules without VPT2 in another table."""
-    levels_ = list(dict.fromkeys(level for known in found.values() for level in known))
-    body = []
-    for name, known in found.items():
-        first = next(iter(known.values()))[1]
-        for k, line in enumerate(first):
-            cells = [
-                f"{known[level][1][k]['vpt2']:.0f}" + "*" * known[level][1][k]["resonant"] if level in known else "-" for level in levels_
-            ]
-            body.append([name, line["species"], f"{line['measured']:.0f}", *cells])
-    return markdown(["molecule", "species", "measured", *levels_], body)
-
-
-def strengths(found: dict) -> str:
-    """Harmonic and measured intensities, km/mol."""
-    levels_ = list(dict.fromkeys(level for known in found.values() for level in known))
-    body = []
-    for name, known in found.items():
-        for k, line in enumerate(next(iter(known.values()))[1]):
-            if line["strength"] is not None:
-                cells = [f"{known[level][1][k]['km_per_mol']:.1f}" if level in known else "-" for level in levels_]
-                body.append([name, f"{line['measured']:.0f}", str(line["strength"]), *cells])
-    return markdown(["molecule", "cm^-1", "measured", *levels_], body)
-
-
-def costs(rows: list[dict]) -> str:
-    """CPU seconds."""
-    columns = ("gradients", "cycles", "scf_s", "gradient_s")
-    body = [[row["molecule"], row["level"], *(str(row["cost"][key]) for key in columns)] for row in rows]
-    return markdown(["molecule", "level", "gradients", "cycles", "SCF, s", "gradient, s"], body)
+    return json.loads(ANALYSES.read_text(encoding="utf-8"))["rows"] if ANALYSES.exists() else []
 
 
 def run(names: list[str], chosen: list[str], harmonic_only: bool) -> None:
@@ -426,23 +279,23 @@ def run(names: list[str], chosen: list[str], harmonic_only: bool) -> None:
         row, modes[name] = analyse(name, level, molecules()[name], harmonic_only, modes.get(name))
         print(name, level, f"{time.process_time() - began:.0f} s", {k: v for k, v in row.items() if k.endswith("_per_cm")}, flush=True)
         rows = [r for r in kept() if (r["molecule"], r["level"]) != (name, level)] + [row]
-        write(RESULTS, {**machine(), "rows": rows})
+        write(ANALYSES, {**machine(), "rows": rows})
 
 
 def main() -> None:
     """The two verbs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(dest="verb", required=True)
+    options = parser(__doc__)
+    verbs = options.add_subparsers(dest="verb", required=True)
     work = verbs.add_parser("run")
     work.add_argument("molecules", nargs="+", choices=list(molecules()))
     work.add_argument("--levels", nargs="+", required=True, help="functional/basis, by their PySCF names")
     work.add_argument("--harmonic", action="store_true", help="no VPT2: the tables then take its shifts from B3LYP")
     verbs.add_parser("tables")
-    chosen = parser.parse_args()
+    chosen = options.parse_args()
     if chosen.verb == "run":
         run(chosen.molecules, chosen.levels, chosen.harmonic)
     else:
-        print(tables(kept()))
+        conclude(chosen, "levels", tables(kept(), molecules()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
-from levels import GRID, Reference, force_constants, keys, lines, mixed, operations, transferred
+from levels import GRID, Reference, force_constants, operations
+from levels_judge import keys, lines, mixed, transferred
 from pyscf import dft, gto
 
 from densnet import units
