@@ -28,9 +28,9 @@ def drawn(numbers: list[int], seed: int, *, forces: bool = True) -> Properties:
     molecule = Molecules.single(numbers, normal(len(numbers), 3, dtype=torch.float64))
     density = Density.of(molecule, BASIS, normal(len(numbers), BASIS.width))
     doubts = Uncertainty(*(normal(1, dtype=torch.float64) for _ in range(3)), normal(len(numbers), dtype=torch.float64) if forces else None)
-    return Properties(
-        molecule, normal(1, dtype=torch.float64), normal(len(numbers), 3), normal(1, 3), density, uncertainty=doubts
-    )
+    dispersion = {"dispersion_energy": normal(1, dtype=torch.float64), "dispersion_forces": normal(len(numbers), 3)}
+    energy, pull, dipole = normal(1, dtype=torch.float64), normal(len(numbers), 3), normal(1, 3)
+    return Properties(molecule, energy, pull, dipole, density, uncertainty=doubts, **dispersion)
 
 
 def same(one: Properties, other: Properties) -> bool:

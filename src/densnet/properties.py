@@ -80,19 +80,17 @@ class Properties:
     energy    [molecules] float64  hartree, total energy
     forces    [atoms, 3]           hartree / bohr
     dipole    [molecules, 3]       e bohr, from - to +, about the centre of mass
-    dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
-    dispersion_forces              the same of its forces
     density                        the correction to the promolecule, in a `DensityBasis`
     orbitals                       one `Orbitals` a molecule: the exact density of a label
     uncertainty                    what a model expects of its own errors
+    dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
+    dispersion_forces              the same of its forces
     """
 
     molecules: Molecules
     energy: Tensor | None = _known(ENERGY)
     forces: Tensor | None = _known(FORCES)
     dipole: Tensor | None = _known(DIPOLE)
-    dispersion_energy: Tensor | None = _known(ENERGY)
-    dispersion_forces: Tensor | None = _known(FORCES)
     density: Density | None = _part(coefficients=Quantity("atom"), exponents=Quantity("atom"))
     orbitals: tuple[Orbitals, ...] | None = None
     uncertainty: Uncertainty | None = _part(
@@ -101,6 +99,8 @@ class Properties:
         novelty=Quantity("molecule", (), "1", double=True),
         forces=Quantity("atom", (), "hartree/bohr", ("eV/Angstrom", units.EV_PER_ANGSTROM), double=True),
     )
+    dispersion_energy: Tensor | None = _known(ENERGY)
+    dispersion_forces: Tensor | None = _known(FORCES)
 
     @classmethod
     @cache

@@ -55,7 +55,7 @@ def refused(*arguments: object, cwd: Path) -> str:
         (SETTINGS + "frames = -1\n", "`sample.frames` is -1"),
         (SETTINGS + "[density]\nbasis = 'huge'\n", "`density.basis` is 'huge'"),
         (SETTINGS + "[label.scf]\nbasis = '6-31g'\n", "must be an orbital basis that comes with densnet: aug-cc-pvdz, "),
-        (SETTINGS + "[label.scf]\nxc = 'GGA_XC_VV10'\n", "must be a pure GGA functional"),
+        (SETTINGS + "[label.scf]\nxc = 'GGA_XC_VV10'\n", "must be a GGA, a meta-GGA or a hybrid of these"),
         ("[run]\nname = 'w'\n", "`sample` is missing"),
         (SETTINGS + "[simulate]\nduration_ps = 1.0\n", "[simulate] does not give its spectrum: the series lasts 996 fs"),
         (SETTINGS + "[simulate]\ntimestep_fs = 2.0\n", "sampling every 8 fs resolves up to 1876 cm^-1"),

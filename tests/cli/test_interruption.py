@@ -42,6 +42,7 @@ density_frames = 1
 duration_ps = 0.1
 depth = 80
 [simulate]
+temperature = 30
 replicas = 2
 thermalise_ps = 0.02
 duration_ps = 0.08
