@@ -96,7 +96,7 @@ def test_card_and_assignment(run):
     measured = {"source": "a table", "conformer": "trans", "fundamentals": values}
     path.write_text(json.dumps({**json.loads(path.read_text()), "measured": measured}))
     page = report(run)
-    for text in ("C2H6O, the most abundant isotopes", "Measured: a table.", "3653 (matrix)", "ν21", "bonds / Å"):
+    for text in ("C₂H₆O, the most abundant isotopes", "Measured: a table.", "3653 (matrix)", "ν21", "bonds / Å"):
         assert text in page, text
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     stretch = next(row for row in rows if row and row[0] == "ν1" and row[1] == "A&#x27;")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from densnet.report.run import Run
 
 
 def report(
@@ -26,8 +29,18 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     from densnet.files import write_text
     from densnet.report.content import report as compose
     from densnet.report.infrared import spectrum_drawing
-    from densnet.report.run import Run
     from densnet.report.style import save
+
+    run, page = read_run(folder), out or folder / "report.html"
+    write_text(page, compose(run))
+    if run.spectrum is not None:
+        save(spectrum_drawing(run), folder / "spectrum.png")
+    return page
+
+
+def read_run(folder: Path) -> Run:
+    """What ``folder`` holds; raises `RunError` where there is no run."""
+    from densnet.report.run import Run
     from densnet.settings import read_toml
     from densnet.workflow.folder import Mark, RunError
 
@@ -37,9 +50,4 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     marks = {name: mark.__dict__ for name, mark in sorted(found.items(), key=lambda item: item[1].begun)}
     settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}
     name = read_toml(folder / "settings.toml").get("run", {}).get("name") or folder.name
-    page = out or folder / "report.html"
-    run = Run(name, folder, marks, settings)
-    write_text(page, compose(run))
-    if run.spectrum is not None:
-        save(spectrum_drawing(run), folder / "spectrum.png")
-    return page
+    return Run(name, folder, marks, settings)

@@ -21,7 +21,7 @@ from densnet.report.style import svg
 def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
     title = f"Infrared spectrum of {run.name}"
-    lead = f"{run.formula}, from its machine-learned electron density at the level of {run.level}, all electrons."
+    lead = f"{page.formula(run.formula)}, from its machine-learned electron density at the level of {run.level}, all electrons."
     first = (infrared, _trust, remainder, card, assignment, conformers, harmonic)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
