@@ -26,6 +26,7 @@ from densnet.molecules import Molecules
 from densnet.reference import campaign, geometries
 from densnet.reference.geometries import Frame
 from densnet.settings import parse
+from densnet.simulation.ensembles import Langevin
 from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
 from densnet.training import objective
 from densnet.training.settings import TrainSettings
@@ -166,7 +167,7 @@ def main() -> None:
     if not all(path.exists() for path in lists.values()):
         motion = SimulateSettings(
             temperature=TEMPERATURE, replicas=chosen.replicas, duration_ps=chosen.duration_ps, thermalise_ps=0.5, thermalise_friction=10.0,
-            ensemble="langevin", friction=5.0, sample_every=10, checkpoint_every=1000, threads=1, seed=chosen.seed,
+            ensemble=Langevin(friction=5.0), sample_every=10, checkpoint_every=1000, threads=1, seed=chosen.seed,
         )  # fmt: skip
         visited = pool(predictor, motion, chosen.out, spacing)
         uncertainty = expected(predictor, visited)

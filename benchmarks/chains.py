@@ -31,20 +31,6 @@ def copies(molecule: Molecules, count: int) -> Molecules:
     return Molecules.replicas(molecule.numbers, molecule.positions.repeat(count, 1, 1))
 
 
-def thiophenes(rings: int) -> Molecules:
-    """A flat oligothiophene, every ring turned against the last: C-S 1.71, C-C 1.37 and 1.42, between rings 1.45 Angstrom."""
-    bond, hydrogen = 1.45 * np.array([0.979, -0.2045]), 1.08 * np.array([0.979, -0.2045])
-    outer, inner, tip = np.array([1.235, 1.189]), np.array([0.7115, 2.455]), np.array([1.3595, 3.319])
-    mirror, atoms, origin = np.array([-1.0, 1.0]), [], np.zeros(2)
-    for ring in range(rings):
-        up = np.array([1.0, (-1.0) ** ring])
-        own = [(16, np.zeros(2))] + [(z, x * side) for z, x in ((6, outer), (6, inner), (1, tip)) for side in (1, mirror)]
-        own += [(1, (outer + hydrogen) * side) for side, end in ((mirror, 0), (1, rings - 1)) if ring == end]
-        atoms += [(z, [*(origin + up * x), 0.0]) for z, x in own]
-        origin = origin + up * (2 * outer + bond)
-    return Molecules.single([z for z, _ in atoms], np.array([x for _, x in atoms]) * units.ANGSTROM)
-
-
 def alkane(carbons: int) -> Molecules:
     """A straight chain: C-C 1.53, C-H 1.09 Angstrom, 112 and 109.5 degrees."""
     half = math.radians(112.0) / 2

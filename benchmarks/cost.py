@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from chains import alkane, copies, known, thiophenes, untrained
+from chains import alkane, copies, known, untrained
 from experiment import Table, conclude, machine_line, parser
 from measuring import WARM_UP, apart, peak_above_now
 
@@ -22,6 +22,7 @@ from densnet.dataset.dataset import formula
 from densnet.density.promolecule import shipped
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.workflow.process import keep_memory
 
 PARTS = ("free atoms", "geometry", "layers", "head", "charges", "dipole")

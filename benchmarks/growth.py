@@ -23,7 +23,7 @@ from unittest.mock import patch
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from chains import DEFAULT, alkane, copies, known, thiophenes, untrained
+from chains import DEFAULT, alkane, copies, known, untrained
 from experiment import Table, machine, machine_line, markdown_row, parser, record, write
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, NullFormatter
@@ -31,6 +31,7 @@ from measuring import apart, milliseconds, peak_above_now
 
 from densnet.model import predictor as predictor_module
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.report import style
 from densnet.simulation.blocks import Blocks
 from densnet.simulation.run import SimulateSettings

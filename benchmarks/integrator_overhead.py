@@ -16,6 +16,7 @@ from experiment import Table, conclude, machine_line, parser
 
 from densnet.molecules import Molecules
 from densnet.properties import Properties
+from densnet.simulation.ensembles import Langevin, Nve, Svr
 from densnet.simulation.run import SimulateSettings, simulate
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     size = f"{chosen.replicas} replicas x {len(start.numbers)} atoms, {chosen.steps} steps"
     print(f"{machine_line()}; {size}, sample every 4, restart every 2000")
     force = trap(start.positions.repeat(chosen.replicas, 1), chosen.replicas)
-    for ensemble in ("nve", "svr", "langevin"):
+    for ensemble in (Nve(), Svr(), Langevin()):
         settings = SimulateSettings(
             ensemble=ensemble, replicas=chosen.replicas, thermalise_ps=0, duration_ps=chosen.steps * 0.5 / 1000, stretch_limit=100
         )
@@ -49,7 +50,7 @@ def main() -> None:
             wall, cpu = time.perf_counter(), time.process_time()
             simulate(force, start, settings, folder)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        rows.append([ensemble, 1000 * wall / chosen.steps, 1000 * cpu / chosen.steps])
+        rows.append([ensemble.kind, 1000 * wall / chosen.steps, 1000 * cpu / chosen.steps])
     table = Table(["ensemble", "ms a step", "CPU ms a step"], rows)
     conclude(chosen, "integrator_overhead", {"ensembles": table})
 

@@ -25,7 +25,7 @@ from importlib.metadata import version
 import ase
 import ase.io
 import torch
-from chains import copies, known, thiophenes, untrained
+from chains import copies, known, untrained
 from experiment import Table, machine, parser, record, write
 from measuring import apart, milliseconds
 from peer_environments import HERE, program, run
@@ -33,6 +33,7 @@ from training_speed import START, measured
 
 from densnet import __version__, units
 from densnet.molecules import Molecules
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.run import SimulateSettings
 from densnet.workflow.forces import force_function
 from densnet.workflow.process import keep_memory

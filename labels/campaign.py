@@ -1,7 +1,10 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
-    python labels/campaign.py label FOLDER   one process, resumable; small files under FOLDER/<molecule>/<list>; repeats no sealed frame
-    python labels/campaign.py seal FOLDER    a new shard <list>.<number>.h5 of every label that is in no shard yet; a new manifest.toml
+    python labels/campaign.py label FOLDER [WHICH [WORKERS]]   resumable; small files under FOLDER/<molecule>/<list>; repeats none sealed
+    python labels/campaign.py seal FOLDER [WHICH]              a new shard <list>.<number>.h5 of every label that is in no shard yet; a new
+                                                               manifest.toml
+
+WHICH: lists whose name begins so, such as `thiophenes`; all by default. On a fresh machine `label` goes on from what is sealed here.
 """
 
 import sys
@@ -16,61 +19,81 @@ from densnet.reference import campaign, geometries
 from densnet.reference.scf import ScfSettings
 
 HERE = Path(__file__).parent
+EARLIER, THIOPHENES = ScfSettings(conv_tol_grad=0), ScfSettings(dispersion="d4", memory_mb=6000)
+"""Labels of the first molecules knew no threshold of the orbital gradient."""
+
+ROUNDS = 10
+"""In which the training lists of the thiophenes advance side by side, so that whatever is there is a fair share of all lengths."""
+
 ORDER = [
-    ("small/training_500K", 0),
-    ("ethanol/training_500K", 200),
-    ("ethanol/heldout_300K", 0),
-    ("ethanol/heldout_500K", 0),
-    ("ethanol/training_500K", 0),
-    ("ethanol/torsions", 0),
-    ("ethanol/heldout_700K", 0),
-    ("ethanol/uncertain_700K", 0),
-    ("ethanol/random_700K", 0),
-    ("ethanethiol/training_300-500K", 300),
-    ("ethanethiol/heldout_300K", 0),
-    ("ethanethiol/training_300-500K", 0),
-    ("ethanol/own_300K", 0),
-    ("ethanethiol/own_300K", 0),
-    ("water/training_300-600K", 0),
-    ("water/heldout_300K", 0),
-    ("water/own_300K", 0),
-    ("resorcinol/training_300-500K", 100),
-    ("resorcinol/heldout_300K", 0),
-    ("resorcinol/training_300-500K", 0),
-    ("resorcinol/own_300K", 0),
-    ("resorcinol/dynamics_300K", 0),
-    ("resorcinol/dynamics_350K", 0),
-    ("resorcinol/more_300-400K", 0),
-    ("transfer/methanol_300K", 0),
-    ("transfer/methanethiol_300K", 0),
-    ("transfer/phenol_300K", 0),
-]
-"""Frame list and how many frames of it (0 = all): what the exponents of a basis are optimised on; then an early share of each training
-list, then what it is tested on, then the rest."""
+    *((name, frames, EARLIER) for name, frames in [
+        ("small/training_500K", 0),
+        ("ethanol/training_500K", 200),
+        ("ethanol/heldout_300K", 0),
+        ("ethanol/heldout_500K", 0),
+        ("ethanol/training_500K", 0),
+        ("ethanol/torsions", 0),
+        ("ethanol/heldout_700K", 0),
+        ("ethanol/uncertain_700K", 0),
+        ("ethanol/random_700K", 0),
+        ("ethanethiol/training_300-500K", 300),
+        ("ethanethiol/heldout_300K", 0),
+        ("ethanethiol/training_300-500K", 0),
+        ("ethanol/own_300K", 0),
+        ("ethanethiol/own_300K", 0),
+        ("water/training_300-600K", 0),
+        ("water/heldout_300K", 0),
+        ("water/own_300K", 0),
+        ("resorcinol/training_300-500K", 100),
+        ("resorcinol/heldout_300K", 0),
+        ("resorcinol/training_300-500K", 0),
+        ("resorcinol/own_300K", 0),
+        ("resorcinol/dynamics_300K", 0),
+        ("resorcinol/dynamics_350K", 0),
+        ("resorcinol/more_300-400K", 0),
+        ("transfer/methanol_300K", 0),
+        ("transfer/methanethiol_300K", 0),
+        ("transfer/phenol_300K", 0),
+    ]),
+    *((f"thiophenes/rings{rings}_heldout", 0, THIOPHENES) for rings in (1, 2, 3)),
+    *(
+        (f"thiophenes/{name}", -(-frames * done // ROUNDS), THIOPHENES)
+        for done in range(1, ROUNDS + 1)
+        for name, frames in [
+            ("rings1_training", 200), ("rings2_training", 200), ("rings3_training", 150), ("rings4_training", 120), ("rings6_training", 50),
+            ("rings4_heldout", 10), ("rings5_heldout", 8), ("rings6_heldout", 6),
+        ]
+    ),
+]  # fmt: skip
+"""Frame list, how many frames of it (0 = all) and the level: what the exponents of a basis are optimised on; then an early share of each
+training list, then what it is tested on, then the rest."""
 
 
-def label(folder: Path) -> None:
+def label(folder: Path, which: str = "", workers: int = 1) -> None:
     """Go through the order until every list is there and done."""
-    missing = True
+    order, missing = [entry for entry in ORDER if entry[0].startswith(which)], True
+    for name, level in {name: scf.level() for name, _, scf in order}.items():
+        unseal(name, folder / name, level)
     while missing:
         missing = False
-        for name, frames in ORDER:
+        for name, frames, scf in order:
             frames_file = HERE / f"{name}.extxyz"
             if not frames_file.exists():
                 missing = True
                 continue
-            unseal(name, folder / name)
-            settings = campaign.LabelSettings(workers=1, frames=frames)
+            settings = campaign.LabelSettings(scf=scf, workers=workers, frames=frames)
             tally = campaign.label(settings, frames_file, folder / name, store.save_label)
-            print(time.strftime("%F %T"), name, tally, flush=True)
+            if tally.new:
+                print(time.strftime("%F %T"), name, tally, flush=True)
         if missing:
             time.sleep(60)
 
 
-def unseal(name: str, folder: Path) -> None:
+def unseal(name: str, folder: Path, level: dict) -> None:
     """Put the sealed labels of a list back into ``folder`` as small files, so that a campaign on a fresh machine knows them."""
+    if not shards_of(name):
+        return
     sealed = {label.identity: label for label in store.read(*shards_of(name))}
-    level = ScfSettings().level()
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(geometries.read(HERE / f"{name}.extxyz")):
         identity = campaign.identity(frame.molecule, level)
@@ -81,20 +104,24 @@ def unseal(name: str, folder: Path) -> None:
             store.save_label(path, label.properties, about)
 
 
-def seal(folder: Path) -> None:
+def seal(folder: Path, which: str = "") -> None:
     """What no shard holds yet becomes one more shard."""
-    for name in sorted({name for name, _ in ORDER}):
-        if not (folder / name).is_dir():
+    for name in sorted({name for name, _, _ in ORDER if name.startswith(which)}):
+        if not any((folder / name / "frames").glob("*.npz")):
             continue
         target, shards = HERE / name, shards_of(name)
         sealed = {label.identity for label in store.read(*shards)}
         new = Dataset(label for label in store.read(folder / name) if label.identity not in sealed)
         if len(new):
             path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
-            store.seal(new, path, provenance=f"frames of labels/{name}.extxyz")
+            store.seal(new, path, provenance=f"frames of labels/{name}.extxyz", compact=name.startswith("thiophenes"))
             print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
     MANIFEST.write_text(text(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    {"label": label, "seal": seal}[sys.argv[1]](Path(sys.argv[2]))
+    verb, folder, *rest = sys.argv[1:]
+    if verb == "label":
+        label(Path(folder), *rest[:1], *map(int, rest[1:]))
+    else:
+        seal(Path(folder), *rest[:1])

@@ -18,10 +18,13 @@ from densnet.reference import geometries
 HERE = Path(__file__).resolve().parent
 MANIFEST = HERE / "manifest.toml"
 LEVEL = "PBE/aug-cc-pVDZ"
-"""Name of the one level of theory that all labels share."""
+"""Name of the level of theory of the first molecules."""
+CHAINS = "PBE-D4/aug-cc-pVDZ"
+"""That of the oligothiophenes, with a threshold of the orbital gradient besides."""
 LABELLED_BY = "python labels/campaign.py label FOLDER && python labels/campaign.py seal FOLDER"
 ELSEWHERE = {
     "ethanol/start_500K": "python labels/import_start.py SOURCE.h5",
+    "thiophenes/start": "python labels/thiophenes/import_start.py SOURCE.h5",
     "water/training_300-600K": "densnet run examples/water.toml",
     "water/heldout_300K": "densnet run examples/water.toml",
 }
@@ -42,6 +45,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     """The command that made a frame list; the settings of the dynamics, where there was one, are in the header of the list."""
     if name in ELSEWHERE:
         return ELSEWHERE[name]
+    if name.startswith("thiophenes/"):
+        return "python labels/thiophenes/frames.py"
     if (HERE / f"{name}.toml").exists():
         return f"densnet sample labels/{name}.toml"
     with open(HERE / f"{name}.extxyz", encoding="utf-8") as file:
@@ -66,6 +71,11 @@ def level(path: Path) -> dict:
         return json.loads(file.attrs["level"])
 
 
+def level_of(name: str) -> str:
+    """Name of the level of a list."""
+    return CHAINS if name.startswith("thiophenes/") else LEVEL
+
+
 def positions(path: Path) -> dict[tuple, np.ndarray]:
     """Positions (bohr) [frames, atoms, 3] of a shard by sequence of elements."""
     with h5py.File(path) as file:
@@ -73,13 +83,15 @@ def positions(path: Path) -> dict[tuple, np.ndarray]:
 
 
 def text() -> str:
-    """The manifest of the files as they are. Raises ValueError for labels of another level."""
-    levels = {str(p.relative_to(HERE)): level(p) for name in names() for p in shards_of(name)}
-    common = next(iter(levels.values()))
-    if others := [path for path, stated in levels.items() if stated != common]:
-        raise ValueError(f"{', '.join(others)}: not of the level {LEVEL}; give the manifest a second level.")
+    """The manifest of the files as they are. Raises ValueError where files of one level state different ones."""
+    stated: dict[str, dict] = {}
+    for name in names():
+        for path in shards_of(name):
+            if level(path) != stated.setdefault(level_of(name), level(path)):
+                raise ValueError(f"{path.relative_to(HERE)}: not of the level {level_of(name)} of the files before it.")
     lines = ["# Every committed label file; written by `python labels/manifest.py`. Paths are relative to this file.", ""]
-    lines += [f'[levels."{LEVEL}"]', *(f"{key} = {json.dumps(value)}" for key, value in sorted(common.items())), ""]
+    for title, keys in sorted(stated.items()):
+        lines += [f'[levels."{title}"]', *(f"{key} = {json.dumps(value)}" for key, value in sorted(keys.items())), ""]
     for name in names():
         frames = geometries.read(HERE / f"{name}.extxyz")
         molecules = sorted({formula(frame.molecule.numbers) for frame in frames})
@@ -91,7 +103,7 @@ def text() -> str:
             f'sha256 = "{sha256(HERE / f"{name}.extxyz")}"',
             f"made_by = {json.dumps(made_by(name, frames))}",
             f"labelled_by = {json.dumps(ELSEWHERE.get(name, LABELLED_BY))}",
-            f'level = "{LEVEL}"',
+            f'level = "{level_of(name)}"',
             "",
         ]
         for path in shards_of(name):

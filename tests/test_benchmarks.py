@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torsions
-from chains import DEFAULT, alkane, thiophenes, untrained
+from chains import DEFAULT, alkane, untrained
 from conservation import asymmetry, conserved, difference_errors
 from electrostatics import terms
 from growth import crossing, exponent, measure, pairs
@@ -27,6 +27,7 @@ from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.reference.electrostatics import potential, quadrupole
 from densnet.reference.fitting import fit, metric
+from densnet.reference.oligomers import thiophenes
 from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
 
@@ -84,8 +85,9 @@ def test_drift_and_fluctuation_of_a_made_up_trajectory():
     times = torch.arange(1001, dtype=torch.float64) * 10 * units.FEMTOSECOND
     slope = torch.tensor([[0.0], [0.4]]) * units.MEV / units.PICOSECOND
     shaken = 0.2 * units.MEV * torch.sin(times / units.FEMTOSECOND / 7)
-    fields = {name: torch.zeros(2, 1001, dtype=torch.float64) for name in ("potential", "kinetic", "temperature")}
-    still = dict.fromkeys(("positions", "velocities", "dipole"))
+    zeros = torch.zeros(2, 1001, dtype=torch.float64)
+    fields = {"known": {"energy": zeros}, "kinetic": zeros, "temperature": zeros}
+    still = dict.fromkeys(("positions", "velocities"))
     found = conserved(
         Trajectory(torch.tensor([1, 1]), torch.ones(2), **still, **fields, conserved=slope * times + shaken,
                    time_step=0.0, sample_step=10 * units.FEMTOSECOND, header={})

@@ -38,8 +38,9 @@ other stages see none."""
 DOORS = {
     "pyscf": ("reference/", "interfaces/"),
     "matplotlib": ("report/",),
-    "h5py": ("dataset/store.py", "simulation/trajectory.py"),
+    "h5py": ("dataset/store.py", "simulation/h5md.py"),
     "tblite": ("reference/", "interfaces/"),
+    "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),
     "jcamp": (),
     "typer": ("cli/",),

@@ -29,7 +29,8 @@ def test_the_manifest_agrees_with_the_files(manifest):
     stated = tomllib.loads(manifest.text())
     listed = {shard["file"] for one in stated["lists"].values() for shard in one["shards"]}
     assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
-    assert stated["levels"][manifest.LEVEL] == ScfSettings().level()
+    expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0), manifest.CHAINS: ScfSettings(dispersion="d4")}
+    assert stated["levels"] == {name: settings.level() for name, settings in expected.items()}
 
 
 def test_a_changed_label_file_is_noticed(manifest, tmp_path, monkeypatch):

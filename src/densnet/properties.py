@@ -80,6 +80,8 @@ class Properties:
     energy    [molecules] float64  hartree, total energy
     forces    [atoms, 3]           hartree / bohr
     dipole    [molecules, 3]       e bohr, from - to +, about the centre of mass
+    dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
+    dispersion_forces              the same of its forces
     density                        the correction to the promolecule, in a `DensityBasis`
     orbitals                       one `Orbitals` a molecule: the exact density of a label
     uncertainty                    what a model expects of its own errors
@@ -89,6 +91,8 @@ class Properties:
     energy: Tensor | None = _known(ENERGY)
     forces: Tensor | None = _known(FORCES)
     dipole: Tensor | None = _known(DIPOLE)
+    dispersion_energy: Tensor | None = _known(ENERGY)
+    dispersion_forces: Tensor | None = _known(FORCES)
     density: Density | None = _part(coefficients=Quantity("atom"), exponents=Quantity("atom"))
     orbitals: tuple[Orbitals, ...] | None = None
     uncertainty: Uncertainty | None = _part(
@@ -149,6 +153,16 @@ class Properties:
     def replace(self, **changes) -> Properties:
         """A copy with some properties changed."""
         return replace(self, **changes)
+
+    def with_dispersion(self, part: Properties | None) -> Properties:
+        """Energy and forces with those of ``part`` in place of the dispersion they had; None for without any. All must be known."""
+        energy, forces = self.energy, self.forces
+        if self.dispersion_energy is not None:
+            energy, forces = energy - self.dispersion_energy, forces - self.dispersion_forces
+        if part is None:
+            return replace(self, energy=energy, forces=forces, dispersion_energy=None, dispersion_forces=None)
+        energy, forces = energy + part.energy, forces + part.forces
+        return replace(self, energy=energy, forces=forces, dispersion_energy=part.energy, dispersion_forces=part.forces)
 
     def detach(self) -> Properties:
         """A copy cut off from the graph of derivatives."""

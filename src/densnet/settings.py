@@ -41,6 +41,11 @@ class Section(BaseModel):
         """Names of the settings that do not decide the result."""
         return {name for name, about in cls.model_fields.items() if any(isinstance(mark, _Incidental) for mark in about.metadata)}
 
+    @classmethod
+    def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain data of such a section, as files of any age hold it, in the layout of today."""
+        return dict(values)
+
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, as plain data."""
         plain, left_out = self.model_dump(mode="json"), self.incidental()
@@ -94,24 +99,39 @@ def parse(kind: type[S], values: dict[str, Any], where: str) -> S:
 
 
 def _explain(kind: type[BaseModel], problem: ErrorDetails, where: str) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path, section = _place(kind, problem["loc"])
     name = ".".join([where, *path]) if where else ".".join(path)
     if problem["type"] == "extra_forbidden":
-        known = _fields(kind, path[:-1])
+        known = list(section.model_fields) if section else []
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(sorted(known))}."
         return f"unknown setting `{name}`; {hint}"
     if problem["type"] == "missing":
         return f"setting `{name}` is missing and has no default."
+    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):  # one of several sections, chosen by a key of theirs
+        about = problem["ctx"]
+        chosen = about["discriminator"].strip("'")
+        if problem["type"] == "union_tag_not_found":
+            return f"setting `{name}.{chosen}` is missing and has no default."
+        return f"setting `{name}.{chosen}` is {about['tag']!r}: must be one of {about['expected_tags']}."
     return f"setting `{name}` is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."
 
 
-def _fields(kind: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
-        annotation = kind.model_fields[part].annotation if part in kind.model_fields else None
-        choices = get_args(annotation) or (annotation,)  # a section that may be missing is one of two
-        sections = [choice for choice in choices if isinstance(choice, type) and issubclass(choice, BaseModel)]
-        if not sections:
-            return []
-        kind = sections[0]
-    return list(kind.model_fields)
+def _place(kind: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel] | None]:
+    """The keys that lead to a problem in a ``kind``, and the section that the last of them is in (None: in none).
+
+    Where a section is one of several, pydantic's path has the name of the chosen one behind the key.
+    """
+    path: list[str] = []
+    inside: type[BaseModel] | None = kind
+    section, parts = inside, iter(map(str, loc))
+    for part in parts:
+        path.append(part)
+        section, field = inside, inside.model_fields.get(part) if inside else None
+        choices = [] if field is None else list(get_args(field.annotation)) or [field.annotation]
+        sections = [c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)]
+        if field is not None and isinstance(field.discriminator, str):
+            tag, key = next(parts, None), field.discriminator
+            sections = [s for s in sections if s.model_fields[key].default == tag]
+        inside = sections[0] if sections else None
+    return path, section

@@ -17,6 +17,7 @@ KELVIN = 3.166811563e-6  # hartree, as k_B T
 AMU = 1822.888486209  # electron masses
 INVERSE_CM = 4.5563352529120e-6  # hartree, as h c nu
 
+KJ_PER_MOL = 1.0 / 2625.4996394799  # hartree
 EV_PER_ANGSTROM = EV / ANGSTROM  # hartree / bohr
 MEV_PER_ANGSTROM = MEV / ANGSTROM
 E_ANGSTROM = ANGSTROM  # dipole, e bohr
@@ -36,8 +37,8 @@ ENERGIES = {
     **dict.fromkeys(("ev", "electronvolt", "electronvolts", "electron_volt", "electron_volts"), EV),
     **dict.fromkeys(("mev", "millielectronvolt"), MEV),
     **dict.fromkeys(("rydberg", "rydbergs", "ry"), 0.5),
-    **dict.fromkeys(("kcal", "kilocalorie", "kilocalories"), 4.184 / 2625.4996394799),
-    **dict.fromkeys(("kj", "kilojoule", "kilojoules"), 1 / 2625.4996394799),
+    **dict.fromkeys(("kcal", "kilocalorie", "kilocalories"), 4.184 * KJ_PER_MOL),
+    **dict.fromkeys(("kj", "kilojoule", "kilojoules"), KJ_PER_MOL),
     **dict.fromkeys(("cm-1", "1/cm", "wavenumber", "wavenumbers"), INVERSE_CM),
 }
 """By names in small letters; kcal and kJ are those per mole."""

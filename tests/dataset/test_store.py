@@ -1,5 +1,7 @@
 """What is sealed comes back bit for bit, damaged or foreign files are refused with a sentence, units are converted at the door."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -58,11 +60,46 @@ def test_a_shard_gives_back_every_bit_in_the_same_order(mixed, tmp_path):
 def test_a_shard_states_units_level_version_and_provenance(mixed, tmp_path):
     store.seal(mixed, tmp_path / "data.h5", "a sentence")
     with h5py.File(tmp_path / "data.h5") as file:
-        assert file.attrs["format_version"] == store.FORMAT_VERSION and file.attrs["frames"] == 9
+        assert file.attrs["format_version"] == store.PLAIN and file.attrs["frames"] == 9
         assert '"xc": "PBE"' in file.attrs["level"] and file.attrs["provenance"] == "a sentence"
         for group in file.values():
             assert group["forces"].attrs["unit"] == "hartree/bohr" and group["occupied_orbitals"].dtype == np.float32
             assert all(data.attrs["unit"] for data in group.values())
+
+
+def test_16_bits_change_the_orbitals_by_little_and_nothing_else(mixed, tmp_path):
+    store.seal(mixed, tmp_path / "compact.h5", compact=True)
+    found = store.read(tmp_path / "compact.h5")
+    for one, other in zip(mixed, found, strict=True):
+        exact, near = (label.properties.orbitals[0].coefficients for label in (one, other))
+        assert near.dtype == torch.float32 and ((near - exact).abs() <= 1.6e-5 * exact.abs().amax(1, keepdim=True)).all()
+        assert torch.equal(one.properties.energy, other.properties.energy) and one.identity == other.identity
+    with h5py.File(tmp_path / "compact.h5") as file:
+        assert file.attrs["format_version"] == store.FORMAT_VERSION > store.PLAIN, "older ones must not take whole numbers for orbitals"
+        assert all(group["occupied_orbitals"].dtype == np.int16 for group in file.values())
+
+
+def test_dispersion_stays_apart(mixed, tmp_path):
+    energy, forces = torch.tensor([-0.01], dtype=torch.float64), torch.full((3, 3), 1e-3, dtype=torch.float64)
+    parts = [Properties(x.properties.molecules, energy=energy, forces=forces) for x in mixed]
+    level, chosen = {**LEVEL, "dispersion": "d4"}, list(zip(mixed, parts))[1:3]
+    with_it = [replace(x, properties=x.properties.with_dispersion(part), level=level) for x, part in chosen]
+    store.seal(Dataset(with_it), tmp_path / "data.h5")
+    for before, after in zip(list(mixed)[1:3], store.read(tmp_path / "data.h5"), strict=True):
+        assert torch.equal(after.properties.dispersion_forces, forces)
+        assert torch.equal(after.properties.energy, before.properties.energy + energy)
+        assert torch.allclose(after.properties.with_dispersion(None).forces, before.properties.forces, atol=1e-14)
+    with pytest.raises(DatasetError, match="dispersion = None .* has 'd4'|dispersion = 'd4'"):
+        Dataset([*mixed, *with_it])
+
+
+def test_labels_with_and_without_a_gradient_threshold_are_of_one_level(mixed):
+    tighter = [replace(x, level={**LEVEL, "conv_tol_grad": 1e-5}) for x in mixed]
+    assert Dataset(tighter).level == {**LEVEL, "conv_tol_grad": 1e-5}
+    assert Dataset([*mixed, *tighter]).level == Dataset([*tighter, *mixed]).level == LEVEL
+    looser = [replace(x, level={**LEVEL, "conv_tol_grad": 1e-4}) for x in mixed]
+    with pytest.raises(DatasetError, match="conv_tol_grad = 1e-05"):
+        Dataset([*tighter, *looser])
 
 
 def test_small_files_of_a_campaign_read_the_same_and_can_be_sealed(mixed, tmp_path):

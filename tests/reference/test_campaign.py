@@ -98,6 +98,10 @@ def test_labels_of_other_geometries_or_of_another_level_are_never_mixed(finished
         campaign.run(waters(9)[1:], work, store.save_label, place / "labels", level=LEVEL)
     with pytest.raises(CampaignError, match="xc = 'springs', not 'PBE'"):
         campaign.run(waters(8), work, store.save_label, place / "labels", level=LEVEL | {"xc": "PBE"})
+    with pytest.raises(CampaignError, match="go on as it began with `conv_tol_grad = 0`"):
+        campaign.run(waters(8), work, store.save_label, place / "labels", level=LEVEL | {"conv_tol_grad": 1e-5})
+    with pytest.raises(CampaignError, match="xc = 'springs', not None"):
+        campaign.run(waters(8), work, store.save_label, place / "labels", level={k: v for k, v in LEVEL.items() if k != "xc"})
 
 
 def _double(number: int) -> int:

@@ -18,6 +18,7 @@ from densnet.molecules import Molecules
 from densnet.observables import vibrations
 from densnet.observables.conformers import Ensemble, characterise
 from densnet.simulation import initial, integrators
+from densnet.simulation.ensembles import Langevin, Svr
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import read_trajectory
 from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
@@ -129,9 +130,9 @@ def test_nothing_starts_cold(tmp_path):
     assert float(energy.mean()) == pytest.approx(1.5 * kelvin(50), abs=within) and within < 0.15 * 1.5 * kelvin(50)
 
 
-@pytest.mark.parametrize("ensemble", ["langevin", "svr"])
+@pytest.mark.parametrize("ensemble", [Langevin(friction=20), Svr(time_constant_fs=50)], ids=lambda e: e.kind)
 def test_thermostats_hold_the_temperature_at_a_long_time_step(tmp_path, ensemble):
-    chosen = water(ensemble=ensemble, timestep_fs=2.0, friction=20, time_constant_fs=50, sample_every=1, replicas=300, duration_ps=0.4)
+    chosen = water(ensemble=ensemble, timestep_fs=2.0, sample_every=1, replicas=300, duration_ps=0.4)
     simulate(SPRINGS["bent triatomic"], WATER, chosen, tmp_path)
     run = read_trajectory(tmp_path, motion=False)
     late = run.temperature[:, 50:].mean(1)

@@ -15,6 +15,7 @@ from densnet.reference import shipped
 from densnet.reference.geometries import read
 from densnet.simulation import initial, integrators
 from densnet.simulation.blocks import Blocks
+from densnet.simulation.ensembles import Conditions, Langevin, Nve, Svr
 from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
 from densnet.simulation.watch import Watch
 from densnet.workflow.forces import force_function
@@ -103,18 +104,13 @@ def step_and_state(ensemble, forces, molecules):
     generator = torch.Generator(molecules.positions.device).manual_seed(2)
     state = integrators.init(forces, molecules, initial.maxwell_boltzmann(molecules, kelvin(300), generator))
     timestep, freedom = 0.5 * units.FEMTOSECOND, initial.degrees_of_freedom(molecules, translation=False, rotation=True)
-    rescaling = integrators.Rescaling(freedom, kelvin(300), 0.9, generator)
-    step = {
-        "nve": lambda: integrators.velocity_verlet(forces, state.masses, timestep),
-        "langevin": lambda: integrators.langevin(forces, state.masses, timestep, kelvin(300), 5 / units.PICOSECOND, generator),
-        "svr": lambda: integrators.velocity_rescaling(forces, state.masses, timestep, rescaling),
-    }[ensemble]()
+    step = ensemble.step(forces, molecules, Conditions(timestep, kelvin(300), freedom, generator))
     return step, step(state)
 
 
 @pytest.mark.parametrize("make", [random_frozen, trained])
 @pytest.mark.parametrize("block", [3, 2])
-@pytest.mark.parametrize("ensemble", ["nve", "langevin", "svr"])
+@pytest.mark.parametrize("ensemble", [Nve(), Langevin(friction=5), Svr()], ids=lambda e: e.kind)
 def test_a_step_waits_for_nothing(ensemble, block, make):
     molecules = shaken()
     step, state = step_and_state(ensemble, Blocks(make(), molecules, block, 1), molecules)
@@ -124,7 +120,7 @@ def test_a_step_waits_for_nothing(ensemble, block, make):
 
 
 @needs_gpu
-@pytest.mark.parametrize("ensemble", ["nve", "langevin"])
+@pytest.mark.parametrize("ensemble", [Nve(), Langevin(friction=5)], ids=lambda e: e.kind)
 def test_a_gpu_says_so_too(ensemble):
     molecules = shaken("cuda")
     step, state = step_and_state(ensemble, Blocks(load("ethanol", "cuda"), molecules, 2, 1), molecules)

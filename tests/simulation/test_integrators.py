@@ -10,6 +10,7 @@ from springs import CARBON_DIOXIDE, WATER, Springs, kelvin, replicas, trap
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.simulation import initial, integrators
+from densnet.simulation.ensembles import Conditions, Langevin, Nve, Svr
 
 FEMTOSECOND = units.FEMTOSECOND
 
@@ -91,24 +92,19 @@ def test_velocity_verlet_gives_a_harmonic_oscillator_its_exact_discrete_frequenc
     assert float(state.molecules.positions[0, 0]) == pytest.approx(0.1 * float(torch.cos(100 * theta)), abs=1e-12)
 
 
-@pytest.mark.parametrize("which", ["nve", "svr", "langevin"])
-def test_momenta_are_conserved_by_all_but_langevin(which):
+@pytest.mark.parametrize("ensemble", [Nve(), Svr(time_constant_fs=50), Langevin(friction=5)], ids=lambda e: e.kind)
+def test_momenta_are_conserved_where_the_ensemble_says_so(ensemble):
     force = Springs(WATER)
     state = moving(WATER, 5, 400, force, rotation=False)
     freedom = initial.degrees_of_freedom(state.molecules, translation=False, rotation=False)
-    rescaling = integrators.Rescaling(freedom, kelvin(400), 0.99, generator(2))
-    step = {
-        "nve": integrators.velocity_verlet(force, state.masses, FEMTOSECOND / 2),
-        "svr": integrators.velocity_rescaling(force, state.masses, FEMTOSECOND / 2, rescaling),
-        "langevin": integrators.langevin(force, state.masses, FEMTOSECOND / 2, kelvin(400), 5 / units.PICOSECOND, generator(2)),
-    }[which]
+    step = ensemble.step(force, state.molecules, Conditions(FEMTOSECOND / 2, kelvin(400), freedom, generator(2)))
     scale = (state.masses * state.velocities).abs().max()
     for _ in range(200):
         state = step(state)
     momentum = state.molecules.total(state.masses * state.velocities)
     angular = state.molecules.total(torch.linalg.cross(state.molecules.positions, state.masses * state.velocities))
     conserved = max(momentum.abs().max(), angular.abs().max()) < 1e-11 * scale
-    assert conserved == (which != "langevin")
+    assert conserved == ensemble.conserves_momentum
 
 
 def test_a_batch_moves_as_each_replica_alone():

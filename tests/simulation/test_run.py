@@ -19,7 +19,8 @@ from springs import CARBON_DIOXIDE, WATER, Springs, replicas, straight
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.settings import SettingsError, parse
-from densnet.simulation import initial, trajectory
+from densnet.simulation import header, initial, record
+from densnet.simulation.ensembles import Langevin, Nve, Svr
 from densnet.simulation.integrators import half_step_kinetic_energy, init
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, drift, read_trajectory
@@ -76,7 +77,7 @@ def test_the_quantities_of_a_trajectory_agree_with_each_other(tmp_path):
     assert torch.allclose(slope, found.velocities[:, 1:-1], rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "svr", "langevin"])
+@pytest.mark.parametrize("ensemble", [Nve(), Svr(), Langevin()], ids=lambda e: e.kind)
 @pytest.mark.parametrize("stop", [3, 41, 90])
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, ensemble, stop):
     """Ctrl-C during thermalisation, at its end, in production; then the same call again."""
@@ -118,9 +119,9 @@ KILLED = """
 import sys
 from pathlib import Path
 from springs import Springs, WATER
-from test_run import settings
+from test_run import Svr, settings
 from densnet.simulation.run import simulate
-simulate(Springs(WATER), WATER, settings(ensemble="svr", duration_ps=0.4), Path(sys.argv[1]))
+simulate(Springs(WATER), WATER, settings(ensemble=Svr(), duration_ps=0.4), Path(sys.argv[1]))
 """
 
 
@@ -136,7 +137,7 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path):
     process.kill()
     process.wait()
     assert (tmp_path / "parts" / "restart.safetensors").exists()
-    chosen = settings(ensemble="svr", duration_ps=0.4)
+    chosen = settings(ensemble=Svr(), duration_ps=0.4)
     simulate(Springs(WATER), WATER, chosen, tmp_path / "whole")
     simulate(Springs(WATER), WATER, chosen, tmp_path / "parts")
     assert_same(read_trajectory(tmp_path / "whole"), read_trajectory(tmp_path / "parts"))
@@ -226,13 +227,13 @@ def test_replicas_are_in_the_order_of_their_numbers(tmp_path):
     assert torch.equal(read_trajectory(tmp_path).positions, before)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "svr", "langevin"])
+@pytest.mark.parametrize("ensemble", [Nve(), Svr(), Langevin()], ids=lambda e: e.kind)
 def test_an_atom_is_a_molecule_too(tmp_path, ensemble):
     """Without its centre of mass nothing of it moves: no degree of freedom, no temperature."""
     atom = Molecules.single([10], torch.zeros(1, 3, dtype=torch.float64))
     simulate(Springs(atom), atom, settings(ensemble=ensemble), tmp_path)
     found = read_trajectory(tmp_path)
-    assert found.conserved.isfinite().all() and (found.kinetic.abs().max() < 1e-30) == (ensemble != "langevin")
+    assert found.conserved.isfinite().all() and (found.kinetic.abs().max() < 1e-30) == (ensemble != Langevin())
 
 
 def test_all_cores_are_those_that_the_process_may_use(monkeypatch):
@@ -258,7 +259,7 @@ def test_files_that_are_damaged_or_foreign_are_named(tmp_path):
 
 def test_a_newer_format_asks_for_an_upgrade(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(trajectory, "FORMAT", 3)
+        patch.setattr(record, "FORMAT", header.FORMAT + 1)
         simulate(Springs(WATER), WATER, SETTINGS, tmp_path)
     with pytest.raises(TrajectoryError, match="upgrade densnet"):
         read_trajectory(tmp_path)
@@ -300,7 +301,7 @@ def test_the_file_is_h5md_with_units(tmp_path):
         found = read_trajectory(path)
         inside = torch.as_tensor(file["particles/replica_0001/position/value"][()]).double() * units.ANGSTROM
         assert torch.equal(inside, found.positions[1])
-        assert torch.allclose(torch.as_tensor(file["observables/energy_drift"][()]), found.drift, rtol=1e-9)
+        assert torch.allclose(torch.as_tensor(file["parameters/energy_drift"][()]), found.drift, rtol=1e-9)
 
 
 def test_the_drift_is_the_slope_of_the_conserved_energy():

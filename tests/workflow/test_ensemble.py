@@ -48,7 +48,8 @@ def trajectory(found: Ensemble, replicas: int, seed: int = 0) -> Trajectory:
     numbers = found.conformers[0].molecule.numbers
     still = torch.zeros_like(flat)
     about = {"settings": {"temperature": TEMPERATURE}}
-    return Trajectory(numbers, numbers, places, None, torch.from_numpy(dipole), still, still, still, flat, 0.0, STEP, about)
+    known = {"dipole": torch.from_numpy(dipole), "energy": still}
+    return Trajectory(numbers, numbers, places, None, known, still, still, flat, 0.0, STEP, about)
 
 
 def test_weighted_sum_and_its_error(found):

@@ -34,6 +34,9 @@ def evaluate(
     plot: Annotated[Path | None, typer.Option(help="Plot errors against predicted uncertainties (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Frames for the (slow) density, quadrupole and potential.")] = None,
     training: Annotated[list[Path] | None, typer.Option(help="Labels of the training: tells how near to them the frames are.")] = None,
+    dispersion: Annotated[
+        str | None, typer.Option(help="In the labels: 'as labelled', 'none' or 'd4'; what the model has learned unless told otherwise.")
+    ] = None,
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
@@ -50,10 +53,11 @@ def evaluate(
     from densnet.dataset import store
     from densnet.files import write_json
     from densnet.model.predictor import load
+    from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
 
     predictor = load(model)
-    labels = store.read(data)
+    labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
     console = Console(markup=False, emoji=False)
     with activity("evaluating") as progress:

@@ -15,6 +15,7 @@ from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
 from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
+from densnet.cli.export import export
 from densnet.cli.label import label
 from densnet.cli.report import report
 from densnet.cli.run import run
@@ -26,7 +27,7 @@ from densnet.errors import DensnetError
 from densnet.model.shipped import names as shipped_names
 from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, spectrum, report, run, benchmark, drive)
+VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.

@@ -33,6 +33,7 @@ def train(
     from densnet.model.predictor import ModelSettings, load
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
+    from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.fitting import examples_of, train_on, untrained
     from densnet.workflow.folder import only_one
     from densnet.workflow.settings import DensitySettings, read_sections
@@ -43,7 +44,7 @@ def train(
         return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     plan = parse(TrainSettings, chosen["train"].model_dump() | ({} if device is None else {"device": device}), "command line")
-    labels = store.read(*data)
+    labels = with_dispersion(store.read(*data), plan.dispersion)
     former = None if start is None else load(start)
     basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels)) if former is None else former.basis
     if former is not None and former.density_network.flexed and plan.density.steps:
@@ -72,6 +73,7 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     from densnet.settings import parse
     from densnet.training.settings import TrainSettings
     from densnet.training.uncertainty import CalibrationError
+    from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.fitting import with_uncertainty
     from densnet.workflow.splits import held_out
 
@@ -83,7 +85,7 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     former = predictor.provenance.get("training", {})
     plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
     predictor = predictor.to(plan.place)
-    parts = held_out(store.read(*data), plan.validation_fraction, plan.seed)
+    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
         found = f"{len(parts[0])} to train on and {len(parts[1])} to validate"

@@ -95,14 +95,22 @@ def formula(numbers: Tensor) -> str:
     return "".join(f"{SYMBOLS[z]}{n if n > 1 else ''}" for z, n in enumerate(counts.tolist()) if n)
 
 
+OPTIONAL = {"conv_tol_grad"}
+"""Thresholds that older labels do not state: with and without, they are of one level, which then does not state it either."""
+
+
 def _common_level(labels: Sequence[Label]) -> dict:
     """The level of theory of all labels that state one; two different ones are an error."""
     known = [label for label in labels if label.level]
+    if not known:
+        return {}
+    stated = set.intersection(*(set(label.level) for label in known))
+    common = {key: value for key, value in known[0].level.items() if key in stated or key not in OPTIONAL}
     for label in known[1:]:
-        for key in sorted(label.level.keys() | known[0].level.keys()):
-            if label.level.get(key) != known[0].level.get(key):
+        for key in sorted((label.level.keys() | common.keys()) - (OPTIONAL - stated)):
+            if label.level.get(key) != common.get(key):
                 raise DatasetError(
-                    f"{known[0].source} has {key} = {known[0].level.get(key)!r} and {label.source} has {label.level.get(key)!r}; "
+                    f"{known[0].source} has {key} = {common.get(key)!r} and {label.source} has {label.level.get(key)!r}; "
                     "labels of different levels of theory are not mixed."
                 )
-    return known[0].level if known else {}
+    return common

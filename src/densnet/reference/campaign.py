@@ -140,7 +140,11 @@ def _reason(index: int, problem: Exception) -> str:
 
 
 def identity(molecule: Molecules, level: dict) -> str:
-    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit), the charge or the level."""
+    """16 hexadecimal digits that change with the elements, the positions (bohr, to the last bit), the charge or the level.
+
+    Dispersion is left out: the geometry decides it, and it can be added to a label or taken off.
+    """
+    level = {key: value for key, value in level.items() if key != "dispersion"}
     arrays = (molecule.numbers.numpy(), molecule.positions.double().numpy())
     charge = "" if molecule.charge is None else f"charge {int(molecule.charge)}"
     return files.sha256(*(array.tobytes() for array in arrays), json.dumps(level, sort_keys=True), charge)[:16]
@@ -168,11 +172,13 @@ def _check_header(folder: Path, level: dict) -> None:
     there = files.read_json(file)
     if there["format_version"] > FORMAT_VERSION:
         raise CampaignError(f"{file} has format {there['format_version']}, this densnet knows {FORMAT_VERSION}; please upgrade densnet.")
-    for key in level:
-        if there["level"].get(key) != level[key]:
+    for key in sorted(level.keys() | there["level"].keys()):
+        was, wanted = there["level"].get(key), level.get(key)
+        if was != wanted:
+            remedy = ", or go on as it began with `conv_tol_grad = 0`" if key == "conv_tol_grad" and was is None else ""
             raise CampaignError(
-                f"{folder} holds labels with {key} = {there['level'].get(key)!r}, not {level[key]!r}; "
-                "labels of two levels are never mixed: choose another folder."
+                f"{folder} holds labels with {key} = {was!r}, not {wanted!r}; "
+                f"labels of two levels are never mixed: choose another folder{remedy}."
             )
 
 

@@ -21,8 +21,9 @@ from torch import Tensor
 import densnet
 from densnet.files import write_text
 from densnet.frames import xyz
+from densnet.frames.write import frame as lines_of
 from densnet.frames.xyz import GeometryError
-from densnet.molecules import SYMBOLS, Molecules
+from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.reference import workers
 from densnet.settings import Incidental, Section
@@ -208,13 +209,7 @@ def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
     lines = []
     for i, frame in enumerate(frames):
         first = " header='_JSON " + _quoted(json.dumps(about)) + "'" if i == 0 else ""
-        lines.append(f"{len(frame.molecule.numbers)}")
-        masses = [] if frame.molecule.isotopes is None else (frame.molecule.isotopes / AMU).tolist()
-        columns = "species:S:1:pos:R:3" + (":masses:R:1" if masses else "")
-        lines.append(f'Properties={columns} trajectory={frame.trajectory} temperature={frame.temperature:g}{first} pbc="F F F"')
-        for k, (number, position) in enumerate(zip(frame.molecule.numbers.tolist(), (frame.molecule.positions / ANGSTROM).tolist())):
-            row = f"{SYMBOLS[number]:2s} " + " ".join(f"{x:15.10f}" for x in position)
-            lines.append(row + (f" {masses[k]:14.8f}" if masses else ""))
+        lines += lines_of(frame.molecule, f"trajectory={frame.trajectory} temperature={frame.temperature:g}{first}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join(lines) + "\n")

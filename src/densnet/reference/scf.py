@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
-from pydantic import Field, field_validator
-from pyscf import dft, gto, lib
+from pydantic import Field as Setting
+from pydantic import field_validator, model_validator
+from pyscf import dft, grad, gto, scf
 from pyscf.data.elements import ELEMENTS
-from pyscf.df.grad.rks import Gradients
 
 from densnet.density.orbitals import Orbitals, shipped_orbital_bases
 from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
+from densnet.reference.becke import Grid
+from densnet.reference.coulomb import Coulomb
+from densnet.reference.densitymatrix import DensityMatrix
+from densnet.reference.dispersion import d4, has_parameters
+from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
+from densnet.reference.selfconsistent import Field, converge
 from densnet.settings import Incidental, Section
+
+CHEAP_GRID = (15, 50)
+"""Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
 
 
 class NotConverged(DensnetError):
@@ -22,29 +33,41 @@ class NotConverged(DensnetError):
 
 
 class ScfSettings(Section):
-    """Level of theory of the labels: a generalised-gradient functional, Coulomb by density fitting, all electrons, closed shell."""
+    """Level of theory of the labels: Kohn-Sham, Coulomb and exact exchange by density fitting, all electrons, closed shell."""
 
-    xc: str = Field("PBE", description="functional, a GGA by its PySCF name")
-    basis: str = Field("aug-cc-pvdz", description="orbital basis")
-    coulomb_basis: str = Field("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
-    radial_points: int = Field(40, ge=20, description="radial grid points of every element")
-    angular_points: int = Field(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
-    conv_tol: float = Field(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
-    max_cycle: int = Field(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: Incidental[int] = Field(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
+    xc: str = Setting("PBE", description="functional by its PySCF name: a GGA, meta-GGA, or hybrid of these, range-separated or not")
+    dispersion: Literal["none", "d4"] = Setting("none", description="added to energy and forces, and kept apart in the labels")
+    basis: str = Setting("aug-cc-pvdz", description="orbital basis")
+    coulomb_basis: str = Setting("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
+    exchange_basis: str = Setting("def2-universal-jkfit", description="auxiliary basis of the fitted exact exchange of hybrids")
+    radial_points: int = Setting(40, ge=20, description="radial grid points of every element")
+    angular_points: int = Setting(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
+    conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
+    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="hartree, norm of the orbital gradient; 0: none, as in older labels")
+    max_cycle: int = Setting(60, gt=0, description="SCF cycles before a frame is set aside")
+    memory_mb: Incidental[int] = Setting(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
 
     @field_validator("xc")
     @classmethod
-    def _is_gga(cls, name: str) -> str:
+    def _is_semilocal_or_hybrid(cls, name: str) -> str:
         try:
             kind = dft.libxc.xc_type(name)
         except KeyError:
             kind = "unknown"
-        if kind != "GGA" or dft.libxc.is_hybrid_xc(name) or dft.libxc.is_nlc(name):
+        if kind not in ("GGA", "MGGA") or dft.libxc.is_nlc(name) or dft.libxc.needs_laplacian(name):
             raise ValueError(
-                "must be a pure GGA functional such as PBE or BLYP; hybrids, meta-GGAs and nonlocal ones are not supported"
+                "must be a GGA, a meta-GGA or a hybrid of these, such as PBE, r2SCAN, B3LYP or wB97X; "
+                "local and nonlocal ones are not supported"
             )
         return name
+
+    @model_validator(mode="after")
+    def _dispersion_is_known(self):
+        if self.dispersion == "d4" and not has_parameters(self.xc):
+            raise ValueError(
+                f"`dispersion` = 'd4' has no parameters for `xc` = {self.xc!r}; set it to 'none', or choose another functional"
+            )
+        return self
 
     @field_validator("basis")
     @classmethod
@@ -55,8 +78,20 @@ class ScfSettings(Section):
 
     def level(self) -> dict:
         """Everything that decides a label's value, for headers and for telling labels of different levels apart."""
-        deciding = {name: value for name, value in self.deciding().items() if name != "max_cycle"}  # it decides whether, not what
+        unused = {"conv_tol_grad": self.conv_tol_grad == 0, "dispersion": self.dispersion == "none", "exchange_basis": not self.hybrid}
+        left_out = {"max_cycle"} | {name for name, is_so in unused.items() if is_so}  # the first decides whether, not what
+        deciding = {name: value for name, value in self.deciding().items() if name not in left_out}
         return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether the functional has exact exchange."""
+        return bool(dft.libxc.is_hybrid_xc(self.xc))
+
+    @property
+    def gradient_threshold(self) -> float:
+        """Of the orbital gradient; where none is asked for, what PySCF takes from that of the energy."""
+        return self.conv_tol_grad or self.conv_tol**0.5
 
 
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
@@ -67,56 +102,45 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     Raises `NotConverged`, and `MoleculeError` for what is not a closed shell.
     """
     check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
-    field = _converged(molecule, settings)
-    occupied = field.mo_coeff[:, field.mo_occ > 0]
-    return Properties(
-        molecule,
-        energy=torch.tensor([field.e_tot], dtype=torch.float64),
-        forces=torch.from_numpy(-_Gradient(field).kernel()),
-        dipole=molecule.about_the_centre_of_mass(torch.from_numpy(np.asarray(field.dip_moment(unit="AU", verbose=0)))[None]),
-        orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(occupied.copy()), basis=settings.basis),),
-    )
-
-
-class _KohnSham(dft.rks.RKS):
-    """PySCF's restricted Kohn-Sham with our integration of exchange and correlation."""
-
-    _keys = {"exchange"}
-    exchange: ExchangeCorrelation | None = None
-
-    def get_veff(self, mol=None, dm=None, dm_last=None, vhf_last=None, hermi=1):
-        energy, potential = self.exchange.potential(np.asarray(dm))
-        coulomb = self.get_j(mol, dm)
-        return lib.tag_array(potential + coulomb, ecoul=0.5 * np.einsum("ij,ji", dm, coulomb), exc=energy, vj=coulomb, vk=None)
-
-
-class _Gradient(Gradients):
-    """Its slope along the nuclei: PySCF's for the fitted Coulomb energy, ours (grid response included) for the rest."""
-
-    grid_response = True
-
-    def get_veff(self, mol=None, dm=None):
-        field = self.base
-        coulomb = self.get_j(mol, dm)
-        return lib.tag_array(coulomb, exc1_grid=field.exchange.gradient(field.mo_coeff[:, field.mo_occ > 0]), aux=coulomb.aux.sum((0, 1)))
-
-
-def _converged(molecule: Molecules, settings: ScfSettings) -> _KohnSham:
     atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
     mol = gto.M(
         atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
     )
-    field = _KohnSham(mol, xc=settings.xc).density_fit(auxbasis=settings.coulomb_basis)
-    field.grids.atom_grid = {ELEMENTS[z]: (settings.radial_points, settings.angular_points) for z in set(molecule.numbers.tolist())}
-    field.grids.prune = dft.gen_grid.nwchem_prune
-    field.grids.build()
-    field.with_df.build()
-    field.exchange = ExchangeCorrelation(mol, field.grids, settings.xc, 0.8 * settings.memory_mb)
-    field.conv_tol, field.max_cycle = settings.conv_tol, settings.max_cycle
-    field.kernel()
-    if not field.converged:
+    memory, grid = settings.memory_mb, (settings.radial_points, settings.angular_points)
+    exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * memory)
+    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * memory)
+    fine = ExchangeCorrelation(mol, Grid.around(mol, *grid), settings.xc, 0.3 * memory)
+    core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
+    smooth = (coulomb.potential, exchange.potential) if settings.hybrid else (coulomb.potential,)
+    field = Field(core, overlap, mol.nelectron // 2, smooth, cheap.potential, fine.potential)
+    start = DensityMatrix.of_matrix(scf.hf.init_guess_by_minao(mol))
+    state = converge(field, start, settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
+    energy, density = state.energy + mol.energy_nuc(), state.density
+    if not state.converged:
         raise NotConverged(
-            f"the SCF did not converge to {settings.conv_tol:g} hartree in {settings.max_cycle} cycles (energy {field.e_tot:.6f} hartree); "
+            f"the SCF did not converge to {settings.conv_tol:g} hartree and an orbital gradient of {settings.gradient_threshold:.1e} in "
+            f"{settings.max_cycle} cycles (energy {energy:.6f} hartree, gradient {state.gradient:.1e}); "
             "raise `max_cycle`, or look at the geometry."
         )
-    return field
+    gradient = _one_electron_gradient(mol, density.matrix, state.fock)
+    gradient += coulomb.gradient(density) + exchange.gradient(density) + fine.gradient(density)
+    dipole = -np.einsum("xmn,mn->x", mol.intor("int1e_r"), density.matrix) + mol.atom_charges() @ mol.atom_coords()
+    label = Properties(
+        molecule,
+        energy=torch.tensor([energy], dtype=torch.float64),
+        forces=torch.from_numpy(-gradient),
+        dipole=molecule.about_the_centre_of_mass(torch.from_numpy(dipole)[None]),
+        orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(density.orbitals.copy()), basis=settings.basis),),
+    )
+    return label if settings.dispersion == "none" else label.with_dispersion(d4(molecule, settings.xc))
+
+
+def _one_electron_gradient(mol: gto.Mole, density: np.ndarray, fock: np.ndarray) -> np.ndarray:
+    """[atoms, 3] of the nuclei's repulsion, kinetic energy, attraction, and of the orbitals' overlap: -Tr(W dS), W = D F D / 2."""
+    theirs = grad.RHF(scf.RHF(mol))
+    core, overlap, weighted = theirs.hcore_generator(mol), theirs.get_ovlp(mol), density @ fock @ density / 2
+    slopes = 2 * np.einsum("xmn,mn->xm", overlap, weighted)
+    of_atom = mol.aoslice_by_atom()[:, 2:]
+    return theirs.grad_nuc() + np.array(
+        [np.einsum("xmn,mn->x", core(k), density) - slopes[:, a:b].sum(1) for k, (a, b) in enumerate(of_atom)]
+    )

@@ -11,7 +11,7 @@ from densnet.report import figures, page
 from densnet.report.assignment import assignment
 from densnet.report.card import card
 from densnet.report.harmonic import agreement, conformers, harmonic
-from densnet.report.infrared import ENSEMBLES, infrared
+from densnet.report.infrared import infrared
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
 from densnet.report.run import Run
@@ -64,7 +64,7 @@ def promises(run: Run) -> list[Promise]:
         lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
     if bands := run.json("spectrum/bands.json"):
         lines += _thermal(bands["bands"], bands["temperature_K"])
-    if (drift := run.json("simulate/drift.json")) and drift["ensemble"] == "nve":
+    if (drift := run.dynamics) and drift["constant_energy"]:
         note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
         value = abs(drift["drift_meV_per_atom_per_ps"])
         lines.append(Promise("energy drift without thermostat", value, 0.01, "meV/atom/ps", note, dynamics=True))
@@ -174,8 +174,7 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    ensemble = (run.json("simulate/drift.json") or {}).get("ensemble", "nve")
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(ENSEMBLES[ensemble]))
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble))
     again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 

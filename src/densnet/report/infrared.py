@@ -70,8 +70,7 @@ def _caption(run: Run) -> str:
 def _made(run: Run) -> str:
     """The line of method, from the header of the spectrum and the settings of its dynamics."""
     header, dynamics = run.spectrum.header, run.settings.get("simulate", {})
-    ensemble = (run.json("simulate/drift.json") or {}).get("ensemble", dynamics.get("ensemble", "nve"))
-    parts = [f"{header.get('replicas', '?')} replicas of {_number(header, 'length_ps')} ps {ENSEMBLES.get(ensemble, ensemble)}"]
+    parts = [f"{header.get('replicas', '?')} replicas of {_number(header, 'length_ps')} ps {run.ensemble}"]
     if dynamics:
         parts.append(f"after {dynamics['thermalise_ps']:g} ps of Langevin dynamics, time step {dynamics['timestep_fs']:g} fs")
     told = run.json("spectrum/bands.json") or {}
@@ -86,8 +85,6 @@ def _number(header: Mapping, key: str) -> str:
     value = header.get(key)
     return "?" if value is None else f"{float(value):.4g}"
 
-
-ENSEMBLES = {"nve": "at constant energy", "svr": "with stochastic velocity rescaling", "langevin": "with a Langevin thermostat"}
 
 _UNITS = (
     "Units: 1 km mol⁻¹ per cm⁻¹ (Napierian) is a molar decadic absorption coefficient of 43.43 L mol⁻¹ cm⁻¹ and a cross section of 1.6605 "

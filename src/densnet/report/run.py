@@ -18,6 +18,13 @@ from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import read_csv
 
+_FIRST_ENSEMBLES = {
+    "nve": {"constant_energy": True, "words": "at constant energy"},
+    "svr": {"constant_energy": False, "words": "with stochastic velocity rescaling"},
+    "langevin": {"constant_energy": False, "words": "with a Langevin thermostat"},
+}
+"""What newer runs say themselves of their ensemble."""
+
 _RANKS = 0.2
 """Rank correlation of predicted and found errors below which the page warns."""
 
@@ -59,6 +66,17 @@ class Run:
             return None
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
+
+    @cached_property
+    def dynamics(self) -> dict | None:
+        """How the dynamics ran and what became of the energy; a folder of before tells the name of the ensemble alone."""
+        told = self.json("simulate/drift.json")
+        return told and {**_FIRST_ENSEMBLES.get(told["ensemble"], {}), **told}
+
+    @property
+    def ensemble(self) -> str:
+        """Goes on from "replicas are run ..."; without dynamics what most runs say."""
+        return (self.dynamics or _FIRST_ENSEMBLES["nve"])["words"]
 
     @cached_property
     def evaluation(self) -> dict | None:

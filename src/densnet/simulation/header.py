@@ -7,25 +7,28 @@ from pathlib import Path
 
 from densnet import files
 from densnet.errors import DensnetError
+from densnet.simulation.settings import SimulateSettings, first_layout
 
-FORMAT = 2
-"""Of restarts and trajectories; before `HALF_STEPS` they had temperatures of velocities on the step, which read as unknown (NaN)."""
-
-HALF_STEPS = 2
-"""The first format with temperatures of half steps."""
-
-ANY_TIME = ("checkpoint_every", "device", "threads", "block", "compile", "when_novel", "novel_frames", "novel_spacing_fs")
-"""Settings that may differ when a run is continued: they do not touch what is recorded, but by rounding."""
+FORMAT = 3
+"""Of restarts and trajectories, see `upgraded`."""
 
 
 class TrajectoryError(DensnetError):
     """A folder or file that cannot be read or continued; the message names it and the remedy."""
 
 
-def check_format(header: dict, path: Path) -> None:
-    """Raises `TrajectoryError`, naming ``path``, if its ``header`` is of a format that cannot be read."""
+def upgraded(header: dict, path: Path) -> dict:
+    """The ``header`` of the files in ``path``, of any format, as one of the newest; `TrajectoryError` if a newer densnet wrote it.
+
+    1  temperatures of velocities on the step, which read as unknown (NaN)
+    2  temperatures of half steps
+    3  says which with ``half_steps``, because a run begun by an older densnet goes on as it began; settings of the ensemble in a section
+    """
     if header["format"] > FORMAT:
         raise TrajectoryError(f"{path} was written by a newer densnet ({header['densnet']}); please upgrade densnet.")
+    if header["format"] < 3:
+        header = {**header, "half_steps": header["format"] == 2}
+    return {**header, "settings": SimulateSettings.upgraded(header["settings"])}
 
 
 def number(header: dict, replica: int) -> int:
@@ -35,6 +38,7 @@ def number(header: dict, replica: int) -> int:
     gone on after an interruption.
     """
     about = {name: header[name] for name in ("provenance", "numbers", "start")}
-    about["settings"] = {name: value for name, value in header["settings"].items() if name not in ANY_TIME}
+    left_out = SimulateSettings.incidental()
+    about["settings"] = {name: value for name, value in first_layout(header["settings"]).items() if name not in left_out}
     digest = files.sha256(json.dumps(about, sort_keys=True))
     return (int(digest[:9], 16) + 1 << 16) + replica

@@ -11,8 +11,8 @@ Masses are in electron masses, times in hbar / hartree, temperatures as k_B T in
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -32,23 +32,39 @@ class State:
     molecules   geometry, positions in bohr, float64
     masses      [atoms, 1] electron masses
     velocities  [atoms, 3] bohr hartree / hbar
-    energy      [molecules] hartree, potential
-    forces      [atoms, 3] hartree / bohr
-    dipole      [molecules, 3] e bohr, or None where the force function knows none
+    known       what the force function says of ``molecules``, but for densities: energy, forces, and what else it knows; float64
     bath        [molecules] hartree, what a thermostat has given: potential + kinetic - bath is conserved
     step        number of steps done
-    uncertainty what the force function expects of its own errors, or None where it knows nothing of them
+    inner       what a step keeps for the next one and nobody else looks at (a chain of thermostats, beads); restarts hold it
     """
 
     molecules: Molecules
     masses: Tensor
     velocities: Tensor
-    energy: Tensor
-    forces: Tensor
-    dipole: Tensor | None
+    known: Properties
     bath: Tensor
     step: int
-    uncertainty: Uncertainty | None = None
+    inner: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def energy(self) -> Tensor:
+        """[molecules] hartree, potential."""
+        return self.known.energy
+
+    @property
+    def forces(self) -> Tensor:
+        """[atoms, 3] hartree / bohr."""
+        return self.known.forces
+
+    @property
+    def dipole(self) -> Tensor | None:
+        """[molecules, 3] e bohr; None where the force function knows none."""
+        return self.known.dipole
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """What the force function expects of its own errors; None where it knows nothing of them."""
+        return self.known.uncertainty
 
     @property
     def kinetic(self) -> Tensor:
@@ -87,8 +103,7 @@ def init(force_function: ForceFunction, molecules: Molecules, velocities: Tensor
     molecules = molecules.at(molecules.positions.detach().double())
     bath = torch.zeros(molecules.count, dtype=torch.float64, device=molecules.positions.device)
     masses = molecules.masses[:, None]
-    energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
-    return State(molecules, masses, velocities.double(), energy, forces, dipole, bath, step, uncertainty)
+    return State(molecules, masses, velocities.double(), evaluate(force_function, molecules), bath, step)
 
 
 def velocity_verlet(force_function: ForceFunction, masses: Tensor, timestep: float) -> Step:
@@ -98,9 +113,9 @@ def velocity_verlet(force_function: ForceFunction, masses: Tensor, timestep: flo
     def step(state: State) -> State:
         velocities = torch.addcmul(state.velocities, state.forces, kick)
         molecules = _drift(state.molecules, velocities, timestep)
-        energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
-        velocities = torch.addcmul(velocities, forces, kick)
-        return State(molecules, state.masses, velocities, energy, forces, dipole, state.bath, state.step + 1, uncertainty)
+        known = evaluate(force_function, molecules)
+        velocities = torch.addcmul(velocities, known.forces, kick)
+        return replace(state, molecules=molecules, velocities=velocities, known=known, step=state.step + 1)
 
     return step
 
@@ -133,9 +148,9 @@ def _middle(force_function: ForceFunction, masses: Tensor, timestep: float, ther
         velocities = thermostat(molecules, before)
         bath = state.bath + kinetic_energy(molecules, masses, velocities) - kinetic_energy(molecules, masses, before)
         molecules = _drift(molecules, velocities, timestep / 2)
-        energy, forces, dipole, uncertainty = _evaluate(force_function, molecules)
-        velocities = torch.addcmul(velocities, forces, kick)
-        return State(molecules, state.masses, velocities, energy, forces, dipole, bath, state.step + 1, uncertainty)
+        known = evaluate(force_function, molecules)
+        velocities = torch.addcmul(velocities, known.forces, kick)
+        return replace(state, molecules=molecules, velocities=velocities, known=known, bath=bath, step=state.step + 1)
 
     return step
 
@@ -187,7 +202,8 @@ def _drift(molecules: Molecules, velocities: Tensor, time: float) -> Molecules:
     return molecules.at(torch.add(molecules.positions, velocities, alpha=time))
 
 
-def _evaluate(force_function: ForceFunction, molecules: Molecules) -> tuple[Tensor, Tensor, Tensor | None, Uncertainty | None]:
-    found = force_function(molecules).require("energy", "forces").detach()
-    dipole = None if found.dipole is None else found.dipole.double()
-    return found.energy.double(), found.forces.double(), dipole, found.uncertainty
+def evaluate(force_function: ForceFunction, molecules: Molecules) -> Properties:
+    """What a `State` keeps of ``molecules``: all that ``force_function`` knows but densities and orbitals, in float64."""
+    found = force_function(molecules).require("energy", "forces")
+    kept = {name: values.detach().double() for name, values in found.tensors().items() if not name.startswith("density.")}
+    return found.with_tensors(molecules, kept)

@@ -10,120 +10,30 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import exp
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Generator
 
 from densnet import units
 from densnet.files import sha256
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
-from densnet.settings import Incidental, Section, SettingsError, cores
 from densnet.simulation import initial, integrators
-from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step
+from densnet.simulation.integrators import ForceFunction, State, Step
 from densnet.simulation.novelty import Announce, Novelty
-from densnet.simulation.trajectory import Record, Trajectory, read_trajectory
+from densnet.simulation.record import Record
+from densnet.simulation.settings import SimulateSettings
+from densnet.simulation.trajectory import Trajectory, read_trajectory
 from densnet.simulation.watch import SimulationStopped, Watch
 from densnet.threads import one_thread
 
 __all__ = ["SimulateSettings", "SimulationStopped", "Trajectory", "read_trajectory", "simulate"]
-
-RESCALE_EVERY = 10
-"""Steps between two rescalings with ensemble = "svr": canonical at any interval, and cheaper than every step."""
-
-BLOCK, COMPILED_BLOCK = 192, 72
-"""Atoms in a block: with fewer, operators cost more than arithmetic; with more, features leave the cache and threads share less."""
 
 AT_REST = 0.2 * units.EV / units.ANGSTROM
 """Force at a minimum, at most: of another level of theory it has less; thermal ones are of 1 eV/Angstrom."""
 
 RELAXED, RELAXATION = 2e-5, 4000
 """Force (hartree / bohr) at a minimum by which it is seen whether a molecule is linear, and most steps on the way there."""
-
-GPU_BLOCK = 40_000
-"""Atoms in a block on a GPU, which wants large ones: at 0.3 MB an atom (shipped ethanol, measured on the CPU) some 12 GB."""
-
-
-class SimulateSettings(Section):
-    """Settings of `simulate`; every replica is thermalised by Langevin dynamics, then sampled in `ensemble`.
-
-    A start geometry is taken for a minimum: vibrations begin with twice the kinetic energy of `temperature`, see `initial.thermal`.
-    """
-
-    temperature: float = Field(300.0, gt=0, description="K")
-    replicas: int = Field(32, gt=0, description="independent trajectories, run as one batch")
-    timestep_fs: float = Field(0.5, gt=0, le=5, description="fs")
-    thermalise_ps: float = Field(2.0, ge=0, description="ps of Langevin dynamics before production; not recorded")
-    thermalise_friction: float = Field(5.0, gt=0, description="1/ps, friction of the thermalisation")
-    duration_ps: float = Field(10.0, gt=0, description="ps of production")
-    ensemble: Literal["nve", "langevin", "svr"] = Field("nve", description="production: constant energy, Langevin, velocity rescaling")
-    friction: float = Field(1.0, gt=0, description="1/ps, friction of production with ensemble = 'langevin'")
-    time_constant_fs: float = Field(200.0, gt=0, description="fs, of the thermostat with ensemble = 'svr'")
-    sample_every: int = Field(4, gt=0, description="steps between samples")
-    checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
-    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
-    threads: Incidental[int] = Field(
-        0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one"
-    )
-    block: Incidental[int] = Field(
-        0, ge=0, description="replicas computed at once, at most: blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
-    )
-    compile: Incidental[bool] = Field(
-        False,
-        description="prepare the model for this molecule first: machine code (a few minutes, once; needs g++; kept for the next run); with "
-        "device = 'cuda' a recording of all its kernels, launched at once (seconds, every run; up to 24 atoms)",
-    )
-    seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
-    remove_rotation: bool = Field(False, description="start production without overall rotation")
-    stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")
-    energy_tolerance: float = Field(20.0, gt=0, description="meV/atom by which the conserved energy may stray before the run stops")
-    novelty_limit: float = Field(
-        2.0, gt=0, description="a sample is marked if its expected error exceeds so many times what validation frames reach"
-    )
-    when_novel: Incidental[Literal["mark", "stop"]] = Field(
-        "mark", description="beyond that: warn once and mark the samples, or stop the run"
-    )
-    novel_frames: Incidental[int] = Field(40, ge=0, description="most marked frames that are written to be labelled")
-    novel_spacing_fs: Incidental[float] = Field(50.0, ge=0, description="fs between two such frames of a replica")
-
-    @model_validator(mode="after")
-    def _rotation_stays_removed(self):
-        if self.remove_rotation and self.ensemble == "langevin":
-            raise ValueError("`remove_rotation` makes no sense with ensemble = 'langevin', which excites rotation; use 'nve' or 'svr'")
-        return self
-
-    @property
-    def timestep(self) -> float:
-        """hbar / hartree."""
-        return self.timestep_fs * units.FEMTOSECOND
-
-    @property
-    def place(self) -> torch.device:
-        """The device; raises `SettingsError` if torch does not see it."""
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise SettingsError("`device` is 'cuda' but torch sees no GPU here; set it to 'cpu', or install a driver and a torch for CUDA.")
-        return torch.device(self.device)
-
-    @property
-    def cores(self) -> int:
-        """Threads at work."""
-        return 1 if self.device == "cuda" else self.threads or cores()
-
-    def block_size(self, atoms: int) -> int:
-        """Replicas of ``atoms`` atoms in a block: as few equal blocks as the size wished for allows, hardly a place in them empty.
-
-        Whatever the number of threads: results do not depend on the machine's cores.
-        """
-        together = GPU_BLOCK if self.device == "cuda" else COMPILED_BLOCK if self.compile else BLOCK
-        most = self.block or max(1, round(together / atoms))
-        return -(-self.replicas // -(-self.replicas // most))
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Steps of thermalisation and of production."""
-        return tuple(round(1000 * ps / self.timestep_fs) for ps in (self.thermalise_ps, self.duration_ps))
 
 
 @one_thread()
@@ -146,8 +56,9 @@ def simulate(
     replicas = initial.deal(start, settings.replicas).to(settings.place)
     generator = Generator(replicas.positions.device).manual_seed(settings.seed)
     rest = _rest(force_function, replicas, settings)
-    free = settings.ensemble == "langevin"
-    freedom = initial.degrees_of_freedom(rest, translation=free, rotation=not settings.remove_rotation)
+    ensemble, translation = settings.ensemble, not settings.ensemble.conserves_momentum
+    freedom = initial.degrees_of_freedom(rest, translation=translation, rotation=not settings.remove_rotation)
+    conditions = settings.conditions(freedom, generator)
     record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1))
     if record.finished:
         return record.folder / "trajectory.h5"
@@ -160,11 +71,11 @@ def simulate(
     try:
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
-                state = loop.advance(state, _thermalise(force_function, replicas, settings, generator), 0)
+                before = ensemble.thermalisation(settings.thermalise_friction)
+                state = loop.advance(state, before.step(force_function, replicas, conditions), 0)
                 state = _settle(state, rest, settings)
                 record.sample(state)
-            produce = _produce(force_function, replicas, settings, generator, freedom)
-            state = loop.advance(state, produce, settings.steps[1])
+            state = loop.advance(state, ensemble.step(force_function, replicas, conditions), settings.steps[1])
     except SimulationStopped as stop:
         raise SimulationStopped(f"{stop} {_salvage(record, replicas)}") from None
     except BaseException:
@@ -260,33 +171,14 @@ def _settle(state: State, rest: Molecules, settings: SimulateSettings) -> State:
     velocities = state.velocities
     if settings.remove_rotation:
         velocities = initial.without_rotation(state.molecules, velocities, initial.rotations(rest))
-    elif settings.ensemble != "langevin":
+    elif settings.ensemble.conserves_momentum:
         velocities = initial.without_translation(state.molecules, velocities)
     state = replace(state, velocities=velocities)
     return replace(state, bath=state.energy + state.kinetic)
 
 
-def _thermalise(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> Step:
-    friction = settings.thermalise_friction / units.PICOSECOND
-    masses, temperature = replicas.masses[:, None], settings.temperature * units.KELVIN
-    return integrators.langevin(force_function, masses, settings.timestep, temperature, friction, generator)
-
-
-def _produce(
-    force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator, freedom: torch.Tensor
-) -> Step:
-    masses, temperature = replicas.masses[:, None], settings.temperature * units.KELVIN
-    if settings.ensemble == "nve":
-        return integrators.velocity_verlet(force_function, masses, settings.timestep)
-    if settings.ensemble == "langevin":
-        return integrators.langevin(force_function, masses, settings.timestep, temperature, settings.friction / units.PICOSECOND, generator)
-    memory = exp(-RESCALE_EVERY * settings.timestep_fs / settings.time_constant_fs)
-    rescaling = Rescaling(freedom, temperature, memory, generator)
-    return integrators.velocity_rescaling(force_function, masses, settings.timestep, rescaling, RESCALE_EVERY)
-
-
 def _watch(replicas: Molecules, settings: SimulateSettings) -> Watch:
-    tolerance = None if settings.ensemble == "langevin" else settings.energy_tolerance * units.MEV
+    tolerance = settings.energy_tolerance * units.MEV if settings.ensemble.bounded else None
     return Watch(replicas, settings.timestep, settings.stretch_limit, tolerance)
 
 

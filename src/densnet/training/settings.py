@@ -37,6 +37,9 @@ class TrainSettings(Section):
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
+    dispersion: Literal["as labelled", "none", "d4"] = Field(
+        "as labelled", description="learned are energies and forces as labelled, without dispersion, or with D4 (added if need be)"
+    )
     seed: int = Field(1, ge=0, description="of weights and batches")
     device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where networks and batches are; cuda: one GPU")
     threads: Incidental[int] = Field(0, ge=0, description="cores at work on one step; 0 = all")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from densnet import __version__, files
 from densnet.errors import DensnetError
-from densnet.settings import deciding, plain
+from densnet.settings import Section, deciding, plain
 
 FORMAT = 1
 
@@ -164,11 +164,25 @@ def _timed(stage: Stage, place: Path, mark: Mark) -> None:
 
 def _difference(mark: Mark, stage: Stage) -> str:
     """Which settings changed since the mark was made, in words."""
-    old, new = dict(_leaves(mark.settings)), dict(_leaves(_as_read(plain(stage.settings))))
-    incidental = new.keys() - dict(_leaves(_as_read(deciding(stage.settings))))
+    old, new = dict(_leaves(_upgraded(mark.settings, stage))), dict(_leaves(_as_read(plain(stage.settings))))
+    incidental = set(_incidental(stage.settings))
     other = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in incidental]
     changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in other]
     return ", ".join(changed) if changed else "what it is made from has changed"
+
+
+def _incidental(settings: object, prefix: str = "") -> Iterator[str]:
+    """Names of settings that do not decide the result, in sections within sections."""
+    section = settings if isinstance(settings, Section) else None
+    yield from (prefix + name for name in (section.incidental() if section else ()))
+    for name, inner in section or (settings.items() if isinstance(settings, Mapping) else ()):
+        yield from _incidental(inner, f"{prefix}{name}.")
+
+
+def _upgraded(settings: Mapping, stage: Stage) -> dict:
+    """Settings of a mark in the layout of today."""
+    kinds = {name: type(section) for name, section in stage.settings.items() if isinstance(section, Section)}
+    return {name: kinds[name].upgraded(values) if name in kinds else values for name, values in settings.items()}
 
 
 def _as_read(settings: Mapping) -> dict:

@@ -34,6 +34,7 @@ from densnet.spectra.tables import write_csv
 from densnet.spectra.width import widened
 from densnet.threads import one_thread
 from densnet.training.examples import Example
+from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.evaluation import evaluate_on, overlap, write_evaluation
 from densnet.workflow.fitting import examples_of, train_on, untrained
@@ -215,7 +216,9 @@ class Chain:
             np.savez(file, time_ps=(run.times / units.PICOSECOND).numpy()[::every], energy_meV_per_atom=energies[::every])
         numbers = {"drift_meV_per_atom_per_ps": float(run.drift.mean()), "worst_replica": float(run.drift.abs().max())}
         about = {"replicas": settings.replicas, "duration_ps": settings.duration_ps, "timestep_fs": settings.timestep_fs}
-        write_json(place / "drift.json", {**numbers, **about, **_realised(run), "ensemble": settings.ensemble})
+        ensemble = settings.ensemble
+        kind = {"ensemble": ensemble.kind, "constant_energy": ensemble.constant_energy, "words": ensemble.words}
+        write_json(place / "drift.json", {**numbers, **about, **_realised(run), **kind})
 
     def _warn(self, place: Path, text: str) -> None:
         """Tells a warning and keeps it in ``warnings.json`` of the stage, so that it stands on the page too."""
@@ -293,7 +296,8 @@ class Chain:
 
     def split(self) -> tuple[Dataset, Dataset]:
         """Labels to train on, labels held out."""
-        labels, run = store.read(self.folder / "label" / "dataset.h5"), self.settings.run
+        run, plan = self.settings.run, self.settings.train
+        labels = with_dispersion(store.read(self.folder / "label" / "dataset.h5"), plan.dispersion)
         eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
         if not any(eligible):
             raise ChainError(

@@ -21,8 +21,8 @@ from densnet.molecules import Molecules
 from densnet.progress import Progress
 from densnet.simulation import initial
 from densnet.simulation.integrators import ForceFunction, State, Step, init, velocity_verlet
+from densnet.simulation.record import Record
 from densnet.simulation.run import SimulateSettings
-from densnet.simulation.trajectory import Record
 
 WARM_UP = 10
 """Repetitions before the first that counts."""
