@@ -188,7 +188,7 @@ _LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
     "occupied orbitals. "
 )
-_GIVEN = "The model was given: nothing was labelled or trained in this run. Labels of its training: Kohn–Sham theory. "
+_GIVEN = "The model was given: nothing was labelled or trained in this run. It had learned from labels of Kohn–Sham theory. "
 _METHOD = (
     "A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
     "the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "
