@@ -151,8 +151,9 @@ class Run:
         told = list(self.json("simulate/warnings.json") or [])
         expected = self.json("simulate/expected.json") or {}
         if expected.get("flagged_percent"):
+            count = expected["flagged_replicas"]
             told.append(
-                f"{expected['flagged_percent']:.3g} % of the samples, in {expected['flagged_replicas']} replicas, have unusually large "
+                f"{expected['flagged_percent']:.3g} % of the samples, in {count} {'replica' if count == 1 else 'replicas'}, have unusually large "
                 "predicted errors; see simulate/uncertain.extxyz."
             )
         for kind, row in ((self.evaluation or {}).get("calibration") or {}).items():
