@@ -13,13 +13,14 @@ from pathlib import Path
 
 from experiment import Table, conclude, parser
 
-from densnet.cli.report import read_run
+from densnet.artefacts import using
+from densnet.artefacts.run import Run
 from densnet.report.harmonic import conformer_table
 from densnet.report.infrared import band_table
 from densnet.report.page import Columns
 from densnet.report.remainder import checked_shifts, division, found_in, shares
-from densnet.report.run import Run
 from densnet.spectra.spectrum import ABSOLUTE
+from densnet.workflow import read_run
 
 LETTERS = {"±": "+-", "–": "-", "−": "-", "⁻¹": "^-1", "χᵢᵢ": " chi_ii", "Δ": "difference ", "|μ|": "dipole", "|G|": "order of group"}
 
@@ -41,15 +42,17 @@ def plain(found: Columns) -> Table:
 
 def tables(run: Run) -> dict[str, Table]:
     """Those of one run, by its name."""
-    bands = run.json("spectrum/bands.json")
+    bands = run.get(using.BANDS)
+    if bands is None:
+        raise SystemExit(f"{run.folder} has no spectrum; finish it with densnet run.")
     made = {"bands": band_table(run, bands)}
     if run.anharmonic:
         found = found_in(run, bands)
-        made |= {"shares": shares(bands["bands"], found), "shifts": checked_shifts(run)}
-        for (_, curve), rows in zip(run.experiments[:1], bands.get("experiment", {}).values()):
-            made["division"] = division(bands["bands"], found, rows, absolute=curve.unit == ABSOLUTE)
-    if (told := run.json("spectrum/ensemble.json")) and len(told["conformers"]) > 1:
-        made["conformers"] = conformer_table(told)
+        made |= {"shares": shares(bands.bands, found), "shifts": checked_shifts(run)}
+        for (_, curve), rows in zip(run.experiments[:1], bands.experiment.values()):
+            made["division"] = division(bands.bands, found, rows, absolute=curve.unit == ABSOLUTE)
+    if (told := run.get(using.POPULATIONS)) and len(told.conformers) > 1:
+        made["conformers"] = conformer_table(told.conformers)
     return {f"{run.name}-{kind}": plain(table) for kind, table in made.items() if table[1]}
 
 

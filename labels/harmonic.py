@@ -11,9 +11,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from densnet.artefacts.content import Analysis
+from densnet.files import read_json, write_json
 from densnet.observables.conformers import gather
 from densnet.reference.campaign import LabelSettings
-from densnet.workflow.harmonic import HarmonicSettings, analyse, named_geometries, remembered, write_conformers, write_geometries
+from densnet.workflow.harmonic import HarmonicSettings, analyse, named_geometries, remembered, write_geometries
 
 HERE = Path(__file__).parent
 TARGET = HERE.parent / "src" / "densnet" / "data" / "molecules"
@@ -27,7 +29,9 @@ def main(name: str, folder: Path) -> None:
     found = gather(starts, partial(analyse, forces, settings=HarmonicSettings()))
     TARGET.mkdir(exist_ok=True)
     write_geometries(TARGET / f"{name}.xyz", found, f"PBE/aug-cc-pVDZ minimum of {name}")
-    write_conformers(TARGET / f"{name}.json", found, {"level": settings.scf.level(), "step_bohr": HarmonicSettings().step})
+    file = TARGET / f"{name}.json"
+    Analysis.write(file, Analysis(found, settings.scf.level()))
+    write_json(file, {"step_bohr": HarmonicSettings().step, **read_json(file)})
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, read_trajectory
 from densnet.spectra.infrared import Sampling
 from densnet.spectra.spectrum import SpectrumError
+from densnet.workflow import Plan
 
 FIRST = Path(__file__).parent / "fixtures" / "first"
 SAME = 8  # samples before the first rescaling after the interruption
@@ -112,16 +113,11 @@ def test_temperatures_of_format_1_are_not_used(tmp_path):
             Sampling(found.sample_step, found.time_step, found.temperature.mean(1).numpy())
 
 
-def test_a_run_folder_of_format_1_is_known(tmp_path, monkeypatch, capsys):
+def test_a_run_folder_of_format_1_is_known(tmp_path, monkeypatch):
     """A stage is done, or what has changed since is said in a sentence."""
-    from typer.testing import CliRunner
-
-    from densnet.cli.main import build
-
     shutil.copytree(FIRST / "run", tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
-    lines = CliRunner().invoke(build(), ["run", "mine.toml", "--dry"], catch_exceptions=False).output.splitlines()
-    told = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    told = dict(Plan.of("mine.toml").pending())
     assert told.keys() == {"conformers", "simulate", "spectrum"} and told["spectrum"] == "to be done"
     assert told["conformers"] == "to be done again: what it is made from has changed"  # more ships of water, and is copied into the folder
     assert told["simulate"] == "done"

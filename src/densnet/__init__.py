@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from densnet.spectra import infrared
     from densnet.spectra.spectrum import Spectrum
     from densnet.training.objective import evaluate
+    from densnet.workflow.execution import run
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "evaluate", "infrared", "load",
-    "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "simulate", "units",
+    "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "run", "simulate", "units",
 ]  # fmt: skip
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "read_labels": ("densnet.dataset.store", "read"),
     "read_trajectory": ("densnet.simulation.run", "read_trajectory"),
     "relax": ("densnet.observables.vibrations", "relax"),
+    "run": ("densnet.workflow.execution", "run"),
     "simulate": ("densnet.simulation.run", "simulate"),
     "units": ("densnet.units", None),
 }

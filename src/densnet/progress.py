@@ -13,3 +13,10 @@ class Progress(Protocol):
 
 def silent(done: int, total: int | None, what: str | None = None, /) -> None:
     """Tells nobody."""
+
+
+def duration(seconds: float) -> str:
+    """3.2 min, 12.0 s, 1.5 h."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

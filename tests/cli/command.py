@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAVY = ["torch", "pyscf.dft", "ase.io", "scipy.fft", "h5py", "densnet.workflow.stages", "densnet.training.fit", "densnet.interfaces.ase"]
+HEAVY = [
+    "torch", "pyscf.dft", "ase.io", "scipy.fft", "h5py", "densnet.workflow.execution", "densnet.training.fit", "densnet.interfaces.ase",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

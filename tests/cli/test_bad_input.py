@@ -198,7 +198,7 @@ def test_heavy_water_is_simulated_as_such(place):
     assert "holds another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
     spectrum = densnet("spectrum", "run", "--depth", 200, "-o", "out", cwd=place)
     assert spectrum.code == 0, spectrum.err
-    assert 'isotopologue: "D2O"' in (place / "out" / "infrared.csv").read_text()
+    assert 'isotopologue: "D2O"' in (place / "out" / "spectrum.csv").read_text()
 
 
 def test_unknown_element_of_a_model(place, model):

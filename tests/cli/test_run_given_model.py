@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from densnet.cli.main import build
 from densnet.model import compiled
+from densnet.workflow.desk import Desk, Inputs
 from densnet.workflow.settings import Choice, RunFile, by_name
-from densnet.workflow.stages import Chain
+from densnet.workflow.using import RECIPES, _measured
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -94,16 +95,18 @@ def test_a_name_is_a_settings_file(place):
     assert not (place / "runs" / "water" / "conformers").exists()
 
 
-def test_measured_curves_are_told_apart(place):
+def test_measured_curves_are_told_apart(place, monkeypatch):
     """Equal names in two folders are two curves; a file named twice is one; each has its copy, in the same order."""
     for number, folder in enumerate(("one", "two")):
         (place / folder).mkdir()
         (place / folder / "curve.csv").write_text(CURVE.replace(",0.01", f",0.0{number}"))
-    (place / "kept").mkdir()
-    values = {"spectrum": {"experiment": ["one/curve.csv", "one/curve.csv", "two/curve.csv"]}}
-    found = Chain(RunFile.model_validate(values), place, print)._measured(place / "kept")
+    (place / "kept" / "spectrum").mkdir(parents=True)
+    values = {"run": {"folder": "kept"}, "spectrum": {"experiment": ["one/curve.csv", "one/curve.csv", "two/curve.csv"]}}
+    monkeypatch.chdir(place)
+    found = _measured(Desk(Inputs(RunFile.model_validate(values), place), RECIPES[-1]))
     assert {name: curve.header["baseline"].split()[0] for name, curve in found.items()} == {"one/curve.csv": "0", "two/curve.csv": "0.01"}
-    copies = [(place / "kept" / f"experiment-{number}.csv").read_text() for number in range(len(list((place / "kept").iterdir())))]
+    kept = place / "kept" / "spectrum"
+    copies = [(kept / f"experiment-{number}.csv").read_text() for number in range(len(list(kept.iterdir())))]
     assert copies == [(place / name).read_text() for name in found]
 
 

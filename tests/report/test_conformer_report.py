@@ -10,11 +10,11 @@ from ase import Atoms
 from ase.units import _amu, _hplanck
 
 from densnet import units
+from densnet.artefacts.run import Run
 from densnet.report.content import promises, report
-from densnet.report.harmonic import band_rows, bands_around, sticks_of
 from densnet.report.remainder import remainder
-from densnet.report.run import Run
 from densnet.spectra.spectrum import Spectrum, Sticks
+from densnet.spectra.sticks import band_rows, bands_around, sticks_of
 from densnet.spectra.tables import write_csv
 
 SCALE = 1.004

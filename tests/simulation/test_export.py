@@ -4,14 +4,11 @@ import ase.io
 import ase.units
 import h5py
 import MDAnalysis
-import numpy as np
 import pytest
 import torch
 from springs import WATER, Springs
-from typer.testing import CliRunner
 
 from densnet import units
-from densnet.cli.main import build
 from densnet.dataset import store
 from densnet.molecules import Molecules
 from densnet.properties import Uncertainty
@@ -133,9 +130,3 @@ def test_what_cannot_be_exported_is_refused(folder, tmp_path):
     with pytest.raises(TrajectoryError, match="does not exist"):
         export(tmp_path, tmp_path / "one.xyz")
     assert not list(tmp_path.iterdir()) and (folder / "trajectory.h5").read_bytes() == before
-
-
-def test_the_verb_says_what_it_wrote(folder, tmp_path):
-    done = CliRunner().invoke(build(), ["export", str(folder), "-o", str(tmp_path / "one.xyz"), "--replica", "1", "--every", "10"])
-    assert done.exit_code == 0 and f"4 samples of replica 1: {tmp_path / 'one.xyz'}" in done.output
-    assert len(ase.io.read(tmp_path / "one.xyz", ":")) == 4 and np.isfinite(ase.io.read(tmp_path / "one.xyz").get_potential_energy())

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from densnet.cli.console import say
 from densnet.settings import Incidental, Section
 from densnet.simulation.run import SimulateSettings
 from densnet.workflow.folder import Mark, RunError, Stage, keys, only_one, pending, walk
@@ -124,9 +123,3 @@ def test_settings_of_a_simulation_that_may_change_when_it_goes_on_are_no_part_of
         return keys([Stage("simulate", "dynamics", {"simulate": settings}, print)])
 
     assert key(before) == key(before.model_copy(update=other)) != key(before.model_copy(update={"temperature": 1.0}))
-
-
-def test_brackets_and_colons_in_a_path_stay(capsys):
-    for path in ("/tmp/[/bold]/[x]/model.safetensors", "products.cpp:100:5: error", "/tmp/:x:/a"):
-        say(f"written: {path}")
-        assert path in capsys.readouterr().err

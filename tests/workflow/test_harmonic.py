@@ -11,8 +11,8 @@ from densnet import units
 from densnet.molecules import SYMBOLS, Molecules, hill
 from densnet.observables.conformers import Ensemble, superpositions
 from densnet.properties import Properties
-from densnet.report.harmonic import band_rows, bands_around
 from densnet.spectra.infrared import from_modes
+from densnet.spectra.sticks import band_rows, bands_around
 from densnet.workflow.harmonic import (
     AnharmonicSettings,
     ColdSettings,

@@ -11,7 +11,7 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.tables import write_csv
 from densnet.units import FEMTOSECOND
 from densnet.workflow.settings import complete
-from densnet.workflow.stages import _side_by_side
+from densnet.workflow.using import _side_by_side
 
 
 @pytest.mark.parametrize(

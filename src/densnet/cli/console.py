@@ -32,10 +32,3 @@ def activity(title: str) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, description=what or title)
 
         yield progress
-
-
-def duration(seconds: float) -> str:
-    """3.2 min, 12.0 s, 1.5 h."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from densnet.errors import DensnetError
-
-if TYPE_CHECKING:
-    from densnet.workflow.folder import Event
 
 
 class LabelError(DensnetError):
@@ -53,19 +50,8 @@ def label(
 def stages_until(last: str, settings: Path) -> None:
     """The stages of a run up to ``last``, in the folder of the run, where `densnet run` finds them done."""
     from densnet.cli.console import activity, say
-    from densnet.settings import SettingsError
-    from densnet.workflow.folder import only_one, walk
-    from densnet.workflow.settings import read_runfile
-    from densnet.workflow.stages import Chain
+    from densnet.workflow import run
 
-    def tell(event: Event) -> None:
-        words = {"skipped": "was done before", "started": "...", "resumed": "goes on ...", "replaced": "is done again", "finished": "done"}
-        say(f"  {event.stage.about} {words[event.kind]}")
-
-    chosen = read_runfile(settings)
-    if chosen.run.model is not None:
-        raise SettingsError(f"{settings} has `run.model`, so there is nothing to {last}; give it to `densnet run`, or remove `run.model`.")
-    with only_one(chosen.run.folder), activity("starting") as progress:
-        stages = Chain(chosen, settings.parent, progress).stages()
-        walk(chosen.run.folder, stages[: [stage.name for stage in stages].index(last) + 1], tell)
-    say(f"results are in {chosen.run.folder / last}")
+    with activity("starting") as progress:
+        done = run(settings, progress=progress, tell=say, watch=lambda event: say(str(event)), until=last)
+    say(f"results are in {done.folder / last}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from densnet.artefacts import using
+from densnet.artefacts.run import Run
 from densnet.observables.conformers import Conformer, matched
 from densnet.observables.coordinates import describe
 from densnet.observables.pointgroup import point_group, species
 from densnet.report import page
-from densnet.report.run import Run
 
 
 def assignment(run: Run) -> list[str]:
@@ -76,7 +77,8 @@ def _one(value: float | None) -> str | None:
 def _strongest(run: Run, model: Conformer) -> dict[int, str]:
     """Mode -> centroid of the dynamics, for the strongest mode of the conformer in each band."""
     found = {}
-    for band in (run.json("spectrum/bands.json") or {"bands": []})["bands"]:
+    told = run.get(using.BANDS)
+    for band in told.bands if told else []:
         inside = [k for k, x in enumerate(model.modes.frequencies.tolist()) if band["lower"] < x < band["upper"]]
         if inside:
             found[max(inside, key=lambda k: float(model.modes.intensities[k]))] = page.pm(band["centroid"], band.get("centroid_error"))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 
 from densnet import units
+from densnet.artefacts.run import Run
 from densnet.molecules import SYMBOLS, Molecules, isotopologue, neighbours
 from densnet.observables.conformers import Conformer
 from densnet.observables.coordinates import angle, length
 from densnet.observables.pointgroup import point_group
 from densnet.observables.vibrations import principal_axes
 from densnet.report import page
-from densnet.report.run import Run
 from densnet.spectra.rotation import rotational_intensity
 
 _GHZ = units.INVERSE_CM / 29.9792458
 """hartree, as h nu."""
+
 
 def rotational_constants(molecule: Molecules) -> list[float]:
     """A, B, C in GHz, falling; one B of a linear molecule."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from numpy.typing import NDArray
 
+from densnet.artefacts import making, using
+from densnet.artefacts.run import Run
 from densnet.report import figures, page
 from densnet.report.assignment import assignment
 from densnet.report.card import card
@@ -14,7 +15,6 @@ from densnet.report.harmonic import agreement, conformers, harmonic
 from densnet.report.infrared import infrared
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
-from densnet.report.run import Run
 from densnet.report.style import svg
 
 
@@ -56,17 +56,17 @@ def promises(run: Run) -> list[Promise]:
     """Every promised line with its measured value."""
     lines = _held_out(run) if run.trained else []
     lines += agreement(run)
-    if cold := run.json("validate/cold.json"):
-        strong = [b for b in cold["bands"] if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold["bands"])]
+    if cold := run.get(using.COLD_RUN):
+        strong = [b for b in cold.bands if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold.bands)]
         worst = max((abs(b["integral"] / b["harmonic"] - 1) for b in strong), default=None)
-        note = f"{cold['temperature_K']:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
+        note = f"{cold.temperature_K:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
         value = None if worst is None else 100 * worst
         lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
-    if bands := run.json("spectrum/bands.json"):
-        lines += _thermal(bands["bands"], bands["temperature_K"])
-    if (drift := run.dynamics) and drift["constant_energy"]:
-        note = f"mean of {drift['replicas']} replicas over {drift['duration_ps']:g} ps, time step {drift['timestep_fs']:g} fs"
-        value = abs(drift["drift_meV_per_atom_per_ps"])
+    if bands := run.get(using.BANDS):
+        lines += _thermal(bands.bands, bands.temperature_K)
+    if (drift := run.get(using.DRIFT)) and drift.constant_energy:
+        note = f"mean of {drift.replicas} replicas over {drift.duration_ps:g} ps, time step {drift.timestep_fs:g} fs"
+        value = abs(drift.drift_meV_per_atom_per_ps)
         lines.append(Promise("energy drift without thermostat", value, 0.01, "meV/atom/ps", note, dynamics=True))
     return lines
 
@@ -91,7 +91,7 @@ def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
 
 
 def _density(run: Run) -> list[str]:
-    slices = run.arrays("validate/slices.npz")
+    slices = run.get(using.SLICES)
     if slices is None:
         return []
     atoms = [(str(s), float(x), float(y)) for s, (x, y) in zip(slices["symbols"], slices["places"])]
@@ -129,7 +129,7 @@ def _training(run: Run) -> list[str]:
             "potential_rmse_percent": "electrostatic potential, RMSE / % of its own",
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
-    if pairs := run.arrays("evaluate/evaluation.npz"):
+    if pairs := run.get(making.PAIRS):
         wanted = [("energy", "meV"), ("forces", "eV Å$^{-1}$"), ("dipole", "D")]
         shown = [(q, unit, pairs[f"{q}_ref"].ravel(), pairs[f"{q}_pred"].ravel()) for q, unit in wanted if f"{q}_ref" in pairs]
         caption = "Model against DFT on held-out frames; energies relative to their mean, forces and dipoles by component."
@@ -141,10 +141,8 @@ def _training(run: Run) -> list[str]:
                 "on the line if they agree. The band reaches to two expected deviations."
             )
             parts.append(page.figure(svg(figures.calibration(expected)), caption))
-    path = run.folder / "train" / "training.jsonl"
-    if path.exists():
-        history = _history([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
-        parts.append(page.figure(svg(figures.learning_curves(history)), "Errors on validation frames during training, logarithmic."))
+    if log := run.get(making.TRAINING_LOG):
+        parts.append(page.figure(svg(figures.learning_curves(_history(log))), "Errors on validation frames during training, logarithmic."))
     return [page.section("Training", *parts)] if parts else []
 
 
@@ -160,7 +158,7 @@ def _history(lines: list[dict]) -> list[dict]:
 
 
 def _dynamics(run: Run) -> list[str]:
-    drift = run.arrays("simulate/drift.npz")
+    drift = run.get(using.ENERGIES)
     if drift is None:
         return []
     caption = "Conserved energy after thermalisation. What is left besides rounding is the bounded error of the time step."

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from densnet.observables.conformers import Conformer, Ensemble, matched
+from densnet.artefacts import using
+from densnet.artefacts.content import Populations
+from densnet.artefacts.run import Run
+from densnet.observables.conformers import Conformer, matched
 from densnet.report import figures, page
 from densnet.report.page import Promise
-from densnet.report.run import Run
 from densnet.report.style import svg
 from densnet.spectra.comparison import Comparison, ComparisonSettings, compare
 from densnet.spectra.infrared import from_modes
-from densnet.spectra.spectrum import Band, Gaussian, Sticks
+from densnet.spectra.spectrum import Gaussian
+from densnet.spectra.sticks import grouped
 
 SIGMA = 10.0
 """cm^-1, of the Gaussian that harmonic lines are broadened with to compare them."""
-
-
-def sticks_of(ensemble: Ensemble, temperature: float) -> Sticks:
-    """Harmonic lines of all conformers, the intensities of each times its weight at ``temperature`` (K)."""
-    weights = ensemble.weights(temperature)
-    lines = torch.cat([c.modes.frequencies for c in ensemble.conformers])
-    strengths = torch.cat([w * c.modes.intensities for w, c in zip(weights, ensemble.conformers)])
-    order = lines.argsort()
-    return Sticks(lines[order].numpy(), strengths[order].numpy())
 
 
 def agreement(run: Run) -> list[Promise]:
@@ -70,14 +63,14 @@ def differences(model: Conformer, reference: Conformer) -> tuple[np.ndarray, np.
 
 def conformers(run: Run) -> list[str]:
     """The chapter on conformers; none for a molecule that has a single one."""
-    told = run.json("spectrum/ensemble.json")
-    if told is None or len(told["conformers"]) < 2:
+    told = run.get(using.POPULATIONS)
+    if told is None or len(told.conformers) < 2:
         return []
-    kelvin, rows, spent = told["temperature_K"], told["conformers"], told.get("spent")
-    parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(*conformer_table(told))]
+    kelvin, rows, spent = told.temperature_K, told.conformers, told.spent
+    parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(*conformer_table(rows))]
     lowest, highest = (f(c["dipole_at_minimum_D"] for c in rows) for f in (min, max))
     parts.append(page.paragraph(
-        f"Thermal mean of the dipole, weighted: {told['dipole_D']:.3f} ± {told['dipole_error_D']:.3f} D; at the minima it is "
+        f"Thermal mean of the dipole, weighted: {told.dipole_D:.3f} ± {told.dipole_error_D:.3f} D; at the minima it is "
         f"{lowest:.3f} to {highest:.3f} D."
     ))  # fmt: skip
     parts.append(page.paragraph(_crossing(told)))
@@ -95,13 +88,13 @@ def conformers(run: Run) -> list[str]:
     return [page.section("Conformers", *parts)]
 
 
-def conformer_table(told: dict) -> page.Columns:
-    """Energies, weights and dipoles of the conformers, from ``ensemble.json``."""
+def conformer_table(conformers: list[dict]) -> page.Columns:
+    """Energies, weights and dipoles of the conformers of a run (`Populations`)."""
     titles = ["conformer", "|G|", "ΔE / kJ mol⁻¹", "ΔF / kJ mol⁻¹", "weight / %", "replicas", "|μ| at minimum / D", "mean |μ| / D"]
     rows = [
         [c["name"], c["symmetry"], f"{c['energy_kJ_per_mol']:.2f}", f"{c['free_energy_kJ_per_mol']:.2f}", f"{100 * c['weight']:.1f}",
          c["replicas"], f"{c['dipole_at_minimum_D']:.3f}", f"{c['dipole_D']:.3f} ± {c['dipole_error_D']:.3f}"]
-        for c in told["conformers"]
+        for c in conformers
     ]  # fmt: skip
     return titles, rows
 
@@ -113,16 +106,16 @@ _WEIGHTS = (
 )
 
 
-def _crossing(told: dict) -> str:
+def _crossing(told: Populations) -> str:
     """What is said about trajectories that change their conformer."""
-    if told.get("spent") is None:
+    if told.spent is None:
         return "The conformers differ in no mean torsion, so it was not counted how often trajectories change between them."
     shares = ", ".join(
         f"{c['name']} {100 * share:.1f} ± {100 * error:.1f} % (weight {100 * c['weight']:.1f} %)"
-        for c, share, error in zip(told["conformers"], told["observed"], told["observed_error"])
+        for c, share, error in zip(told.conformers, told.observed, told.observed_error)
     )
     return (
-        f"{100 * told['ended_elsewhere']:.0f} % of the replicas cross a barrier and end in another conformer. They still count for the one "
+        f"{100 * told.ended_elsewhere:.0f} % of the replicas cross a barrier and end in another conformer. They still count for the one "
         f"they started in. Weighted like the spectrum, the trajectories spend their time as {shares}; if these weights are those of the "
         "equilibrium of this dynamics, the two agree, and then crossing does not bias the sum, it only blends the parts."
     )
@@ -139,39 +132,13 @@ def harmonic(run: Run) -> list[str]:
         caption = f"{name} lines of the model (up) and of {run.level} (down), each at its minimum, unscaled; "
         caption += f"Gaussian σ = {SIGMA:g} cm⁻¹."
         parts.append(page.figure(drawing, caption))
-    if cold := run.json("validate/cold.json"):
+    if cold := run.get(using.COLD_RUN):
         text = (
-            f"Check of the dynamics itself: {cold['replicas']} replicas at {cold['temperature_K']:g} K without rotation, every mode given "
+            f"Check of the dynamics itself: {cold.replicas} replicas at {cold.temperature_K:g} K without rotation, every mode given "
             "the same energy, over the same networks, integrator and correlation functions as the spectrum above."
         )
-        pairs = [(f"{b['lower']:.0f}–{b['upper']:.0f}", b["integral"], b["harmonic"]) for b in cold["bands"]]
+        pairs = [(f"{b['lower']:.0f}–{b['upper']:.0f}", b["integral"], b["harmonic"]) for b in cold.bands]
         cells = [(limits, f"{a:.2f}", f"{b:.2f}", f"{100 * (a / b - 1):+.2f}" if b > 0.005 else None) for limits, a, b in pairs]
         titles = ["band / cm⁻¹", "cold dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
         parts += [page.paragraph(text), page.table(titles, cells)]
     return [page.section("Harmonic analysis", *parts)] if parts else []
-
-
-def grouped(first: Sticks, second: Sticks, gap: float = 200.0) -> list[tuple[float, float, float, float]]:
-    """Lines of ``first`` nearer than ``gap`` (cm^-1) as one band: lowest line, highest line, intensity in ``first`` and in ``second``."""
-    starts = np.flatnonzero(np.diff(first.frequencies, prepend=-np.inf) > gap)
-    sums = (np.add.reduceat(sticks.intensities, starts) for sticks in (first, second))
-    ends = np.append(starts[1:], len(first.frequencies)) - 1
-    return list(zip(first.frequencies[starts], first.frequencies[ends], *sums))
-
-
-def bands_around(sticks: Sticks, gap: float = 200.0, margin: float = 450.0, floor: float = 350.0) -> list[tuple[float, float]]:
-    """Limits (cm^-1) of the bands of harmonic lines: groups parted by more than ``gap``, with up to ``margin`` on both sides.
-
-    A group that lies below ``floor``, where the free molecule's rotation absorbs, is left out.
-    """
-    groups = [(low, high) for low, high, _, _ in grouped(sticks, sticks, gap) if high > floor]
-    middles = [0.5 * (a[1] + b[0]) for a, b in zip(groups, groups[1:])]
-    lower = [max(floor if k == 0 else middles[k - 1], low - margin) for k, (low, _) in enumerate(groups)]
-    upper = [min(middles[k] if k < len(middles) else np.inf, high + margin) for k, (_, high) in enumerate(groups)]
-    return [(float(a), float(b)) for a, b in zip(lower, upper) if a < b]
-
-
-def band_rows(bands: list[Band], sticks: Sticks) -> list[dict]:
-    """Bands of a spectrum as plain data, each with the harmonic intensity (km/mol) that falls between its limits."""
-    inside = [(sticks.frequencies > b.lower) & (sticks.frequencies < b.upper) for b in bands]
-    return [{**b.__dict__, "harmonic": float(sticks.intensities[mask].sum())} for b, mask in zip(bands, inside)]

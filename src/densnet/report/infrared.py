@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from densnet.artefacts import using
+from densnet.artefacts.content import Bands
+from densnet.artefacts.run import Run
 from densnet.report import figures, page
-from densnet.report.harmonic import sticks_of
-from densnet.report.run import Run
 from densnet.report.style import MEASURED, MODEL, REFERENCE, svg
 from densnet.spectra.gas import PATH, PRESSURE
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum
+from densnet.spectra.sticks import sticks_of
 from densnet.spectra.width import widened
 
 LOWER = 400.0
@@ -41,9 +43,9 @@ def infrared(run: Run) -> list[str]:
         raw = figures.spectrum_figure(run.spectrum, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
         title = f"as the window leaves it, lines {_width(run.spectrum):.0f} cm⁻¹ wide: fine structure within a band is sampling noise"
         parts.append(page.unfolded(title, svg(raw)))
-    if bands := run.json("spectrum/bands.json"):
+    if bands := run.get(using.BANDS):
         parts.append(page.table(*band_table(run, bands)))
-    parts += [page.paragraph(page.powers(comparison)) for comparison in (run.json("spectrum/comparison.json") or {}).values()]
+    parts += [page.paragraph(page.powers(comparison)) for comparison in (run.get(using.COMPARISON) or {}).values()]
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_EXPECT)]
     return [page.section("Infrared spectrum", *parts)]
@@ -73,9 +75,10 @@ def _made(run: Run) -> str:
     parts = [f"{header.get('replicas', '?')} replicas of {_number(header, 'length_ps')} ps {run.ensemble}"]
     if dynamics:
         parts.append(f"after {dynamics['thermalise_ps']:g} ps of Langevin dynamics, time step {dynamics['timestep_fs']:g} fs")
-    told = run.json("spectrum/bands.json") or {}
-    found = told.get("measured_temperature_K") or float(header.get("temperature_K", "nan"))
-    parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, told.get('measured_temperature_error_K'))} K")
+    told = run.get(using.BANDS)
+    known = (told.measured_temperature_K, told.measured_temperature_error_K) if told else (None, None)
+    found = known[0] or float(header.get("temperature_K", "nan"))
+    parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, known[1])} K")
     parts.append(f"window {page.powers(header.get('window', '?'))} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
     parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
     return "Method: " + "; ".join(parts) + "."
@@ -98,17 +101,17 @@ _EXPECT = (
 )
 
 
-def band_table(run: Run, bands: dict) -> page.Columns:
+def band_table(run: Run, bands: Bands) -> page.Columns:
     """Titles and rows: bands of the dynamics beside harmonic and measured ones."""
     titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
-    reference = sticks_of(run.reference, bands["temperature_K"]) if run.reference else None
+    reference = sticks_of(run.reference, bands.temperature_K) if run.reference else None
     titles += [f"harmonic, {run.level.split('/')[0]} / km mol⁻¹"] if reference else []
-    measured = bands.get("experiment", {})
+    measured = bands.experiment
     absolute = {name: curve.unit == ABSOLUTE for name, curve in run.experiments}
     for name in measured:
         titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
     rows = []
-    for k, b in enumerate(bands["bands"]):
+    for k, b in enumerate(bands.bands):
         row: list[object] = [f"{b['lower']:.0f}–{b['upper']:.0f}"]
         row += [page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
         row.append(f"{b['harmonic']:.1f}")

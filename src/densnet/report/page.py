@@ -153,7 +153,7 @@ def folded(title: str, text: str) -> str:
 
 def unfolded(title: str, content: str) -> str:
     """HTML made by the functions here, behind one line that opens it."""
-    return f'<details><summary>{escape(title)}</summary>{content}</details>'
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def warning(text: str) -> str:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from densnet.artefacts import using
+from densnet.artefacts.content import Bands
+from densnet.artefacts.run import Run
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import matched
 from densnet.observables.coordinates import describe
 from densnet.report import page
-from densnet.report.run import Run
 from densnet.spectra.spectrum import ABSOLUTE
 
 
@@ -99,28 +101,28 @@ def centroids(lines: Lines, lower: float, upper: float) -> Centroids | None:
     return Centroids(quantum, harmonic, mean, float(np.average(place, weights=strength)))
 
 
-def found_in(run: Run, bands: dict) -> list[Centroids | None]:
-    """The centroids of each band of ``bands`` (bands.json)."""
-    lines = lines_of(run, bands["temperature_K"])
-    return [centroids(lines, b["lower"], b["upper"]) for b in bands["bands"]]
+def found_in(run: Run, bands: Bands) -> list[Centroids | None]:
+    """The centroids of the lines in each of ``bands``."""
+    lines = lines_of(run, bands.temperature_K)
+    return [centroids(lines, b["lower"], b["upper"]) for b in bands.bands]
 
 
 def remainder(run: Run) -> list[str]:
     """The chapter; without a measured curve only what can be told without it, none where there is no VPT2 or no spectrum."""
-    bands, worked_out = run.json("spectrum/bands.json"), run.json("conformers/anharmonic.json")
+    bands, worked_out = run.get(using.BANDS), run.get(using.FUNDAMENTALS)
     if bands is None or worked_out is None:
         return []
-    measured = {name: rows for name, rows in bands.get("experiment", {}).items() if any(rows)}
+    measured = {name: rows for name, rows in bands.experiment.items() if any(rows)}
     title = "What remains against experiment" if measured else "Quantum nuclei"
-    if "skipped" in worked_out:
-        return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out['skipped']}"))]
+    if worked_out.skipped:
+        return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
     found = found_in(run, bands)
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
-        parts += [page.paragraph(f"Against {name}:"), page.table(*division(bands["bands"], found, rows, absolute=absolute), wide=True)]
-    parts += [page.paragraph(_CAUSES)] if measured else [page.table(*shares(bands["bands"], found), wide=True)]
-    parts += [page.paragraph(text) for text in _cancelling(bands["bands"], found)]
+        parts += [page.paragraph(f"Against {name}:"), page.table(*division(bands.bands, found, rows, absolute=absolute), wide=True)]
+    parts += [page.paragraph(_CAUSES)] if measured else [page.table(*shares(bands.bands, found), wide=True)]
+    parts += [page.paragraph(text) for text in _cancelling(bands.bands, found)]
     parts += [page.paragraph(_LIMITS), _checks(run), page.folded("fundamentals, mode by mode", _fundamentals(run))]
     return [page.section(title, *parts)]
 

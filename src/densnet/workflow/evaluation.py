@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from densnet import units
 from densnet.dataset.batches import nearest
 from densnet.dataset.dataset import Dataset
-from densnet.files import replacing, write_json
 from densnet.model.predictor import Predictor
 from densnet.model.uncertainty import UncertaintyMissing
 from densnet.progress import Progress
@@ -76,19 +76,20 @@ def draw(found: Evaluation, path: Path) -> None:
     draw_calibration(path, kinds)
 
 
-def write_evaluation(folder: Path, found: Evaluation, extra: dict) -> None:
-    """``evaluation.json``; ``evaluation.npz``: NAME_ref, NAME_pred of energy (meV from the mean), forces (eV/A), dipole (D),
-    and NAME_deviation, what the model expected (of forces an entry an atom).
-    """
-    pairs = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
+def pairs(found: Evaluation) -> dict[str, NDArray]:
+    """NAME_ref and NAME_pred of energy (meV from the mean), forces (eV/A) and dipole (D), as far as there are labels; and NAME_deviation,
+    what the model expected (of forces an entry an atom)."""
+    known = {"energy": (found.energy, units.MEV), "forces": (found.forces, units.EV_PER_ANGSTROM), "dipole": (found.dipole, units.DEBYE)}
     arrays = {}
-    for name, (values, unit) in pairs.items():
+    for name, (values, unit) in known.items():
         if values.size:
             origin = values[..., 0].mean() if name == "energy" else 0.0
             arrays |= {f"{name}_ref": (values[..., 0] - origin) / unit, f"{name}_pred": (values[..., 1] - origin) / unit}
         if found.uncertainty[name].size:
             arrays[f"{name}_deviation"] = found.uncertainty[name] / unit
-    with replacing(folder / "evaluation.npz", "wb") as file:
-        np.savez(file, **arrays)
-    about = {"frames_with": found.labelled, "calibration": calibration_rows(found)}
-    write_json(folder / "evaluation.json", {**found.summary(), **extra, **about})
+    return arrays
+
+
+def summary(found: Evaluation, extra: dict) -> dict:
+    """Plain data: errors by name and unit, ``extra``, over how many frames each is, and how well the model expected them."""
+    return {**found.summary(), **extra, "frames_with": found.labelled, "calibration": calibration_rows(found)}

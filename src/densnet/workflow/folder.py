@@ -24,6 +24,7 @@ from pathlib import Path
 
 from densnet import __version__, files
 from densnet.errors import DensnetError
+from densnet.progress import duration
 from densnet.settings import Section, deciding, plain
 
 FORMAT = 1
@@ -112,6 +113,17 @@ class Event:
     stage: Stage
     seconds: float = 0.0
     detail: str = ""
+
+    def __str__(self) -> str:
+        """A line for the user and for the log."""
+        said = {
+            "skipped": f"done before ({duration(self.seconds)})",
+            "started": f"{self.stage.about} ...",
+            "resumed": f"{self.stage.about}: going on where it was stopped ...",
+            "replaced": f"is done again: {self.detail}",
+            "finished": f"done in {duration(self.seconds)}",
+        }
+        return f"  {self.stage.name:10s} {said[self.kind]}"
 
 
 def walk(folder: Path, stages: Sequence[Stage], tell: Callable[[Event], None]) -> dict[str, float]:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from scipy.linalg import hadamard
 from torch import Tensor
 
-import densnet
 from densnet import units
+from densnet.artefacts.content import Analysis
 from densnet.dataset import store
 from densnet.density.promolecule import shipped
-from densnet.files import read_json, replacing, sha256, write_json, write_text
-from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
+from densnet.files import read_json, sha256, write_json, write_text
+from densnet.molecules import SYMBOLS, Molecules
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
 from densnet.observables.vibrations import Modes, VibrationError
@@ -117,13 +118,6 @@ def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
     return [(frame.name or f"conformer {k}", frame.molecule) for k, frame in enumerate(geometries.read(path), start=1)]
 
 
-def write_conformers(path: Path, found: Ensemble, about: dict) -> None:
-    """JSON: what `Ensemble.to_dict` says, with ``about`` (level, provenance) and the formula before it."""
-    molecule = found.conformers[0].molecule
-    formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
-    write_json(path, {**about, "densnet": densnet.__version__, "formula": formula, **found.to_dict()})
-
-
 def write_reference(path: Path, known: Path, found: Ensemble) -> list[str]:
     """The shipped analysis ``known`` beside that of the model, ``found``; names of the conformers that it is left out for.
 
@@ -138,7 +132,7 @@ def write_reference(path: Path, known: Path, found: Ensemble) -> list[str]:
     changed = [substituted(c.molecule, ordinary) for c in found.conformers]
     kept = tuple(c for c in changed if c is not None)
     if kept:
-        write_conformers(path, Ensemble(kept, tuple(range(len(kept)))), {"level": content["level"]})
+        Analysis.write(path, Analysis(Ensemble(kept, tuple(range(len(kept)))), content["level"]))
     return [c.name for c, other in zip(found.conformers, changed) if other is None]
 
 
@@ -189,8 +183,8 @@ def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:
     return torch.einsum("rk,kai->rai", signs * speeds, modes.displacements.double())
 
 
-def write_slices(path: Path, label: Properties, predicted: Properties, points: int = 141, margin: float = 1.4) -> None:
-    """npz: DFT and model density less that of free atoms (electrons / bohr^3) on a square in the plane that fits the atoms best."""
+def slices(label: Properties, predicted: Properties, points: int = 141, margin: float = 1.4) -> dict[str, NDArray]:
+    """Arrays: DFT and model density less that of free atoms (electrons / bohr^3) on a square in the plane that fits the atoms best."""
     molecule = label.molecules
     positions = molecule.positions.double()
     centre = positions.mean(0)
@@ -205,5 +199,4 @@ def write_slices(path: Path, label: Properties, predicted: Properties, points: i
         model = predicted.density.to(dtype=torch.float64).values(grid)
     symbols = np.array([SYMBOLS[n] for n in molecule.numbers.tolist()])
     maps = {"reference": exact.reshape(points, points).numpy(), "model": model.reshape(points, points).numpy()}
-    with replacing(path, "wb") as file:
-        np.savez(file, extent=extent / units.ANGSTROM, symbols=symbols, places=(places / units.ANGSTROM).numpy(), **maps)
+    return {"extent": np.array(extent / units.ANGSTROM), "symbols": symbols, "places": (places / units.ANGSTROM).numpy(), **maps}

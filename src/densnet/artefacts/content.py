@@ -1,0 +1,137 @@
+"""What the JSON files of a run say, as types: conformers and modes, fundamentals, cold run, drift, bands, populations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import densnet
+from densnet.artefacts.artefact import Told
+from densnet.files import read_json, write_json
+from densnet.molecules import hill, isotopologue
+from densnet.observables.anharmonic import Anharmonic
+from densnet.observables.conformers import Ensemble
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Conformers with their normal modes.
+
+    ensemble    conformers, and which of the start geometries is in which
+    level       level of theory; empty for a model
+    formula     of the molecule, with its isotopes
+    anharmonic  name of a conformer -> what is known of its anharmonicity at the same level
+    measured    source, conformer and fundamentals, where such ship
+    """
+
+    ensemble: Ensemble
+    level: Mapping = field(default_factory=dict)
+    formula: str = ""
+    anharmonic: Mapping[str, Anharmonic] = field(default_factory=dict)
+    measured: Mapping | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Analysis:
+        """From a file."""
+        content = read_json(path)
+        anharmonic = {name: Anharmonic.from_dict(values) for name, values in content.get("anharmonic", {}).items()}
+        return cls(Ensemble.from_dict(content), content.get("level", {}), content.get("formula", ""), anharmonic, content.get("measured"))
+
+    @staticmethod
+    def write(path: Path, value: Analysis) -> None:
+        """Into a file: conformers and modes, with the level and the formula before them."""
+        molecule = value.ensemble.conformers[0].molecule
+        level = {"level": value.level} if value.level else {}
+        formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
+        write_json(path, {**level, "densnet": densnet.__version__, "formula": formula, **value.ensemble.to_dict()})
+
+
+@dataclass(frozen=True)
+class Fundamentals(Told):
+    """What VPT2 says of each conformer of the model (`Anharmonic.to_dict`), or why it says nothing."""
+
+    conformers: list[dict] = field(default_factory=list)
+    skipped: str = ""
+
+    @property
+    def anharmonic(self) -> tuple[Anharmonic, ...]:
+        """Of each conformer."""
+        return tuple(map(Anharmonic.from_dict, self.conformers))
+
+
+@dataclass(frozen=True)
+class ColdRun(Told):
+    """Bands of the dynamics of a cold molecule, each beside its harmonic intensity; see `spectra.sticks.band_rows`."""
+
+    temperature_K: float
+    replicas: int
+    bands: list[dict]
+
+
+_FIRST_ENSEMBLES = {
+    "nve": {"constant_energy": True, "words": "at constant energy"},
+    "svr": {"constant_energy": False, "words": "with stochastic velocity rescaling"},
+    "langevin": {"constant_energy": False, "words": "with a Langevin thermostat"},
+}
+"""What newer runs say themselves of their ensemble."""
+
+
+@dataclass(frozen=True)
+class Drift(Told):
+    """How the conserved energy of a simulation drifted, and how it ran; measured temperature and its standard error in K.
+
+    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone.
+    """
+
+    drift_meV_per_atom_per_ps: float
+    worst_replica: float
+    replicas: int
+    duration_ps: float
+    timestep_fs: float
+    ensemble: str
+    constant_energy: bool
+    words: str
+    measured_temperature_K: float | None = None
+    measured_temperature_error_K: float | None = None
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Drift:
+        """From plain data, also of before."""
+        return super().of({**_FIRST_ENSEMBLES.get(content["ensemble"], {}), **content})
+
+
+@dataclass(frozen=True)
+class ExpectedErrors(Told):
+    """What the model expects of its errors along a trajectory, means; what share of the samples is flagged, and in how many replicas."""
+
+    energy_meV: float | None = None
+    dipole_mD: float | None = None
+    flagged_percent: float = 0.0
+    flagged_replicas: int = 0
+
+
+@dataclass(frozen=True)
+class Bands(Told):
+    """Bands of a spectrum (`spectra.sticks.band_rows`), and by name of a measured curve what it has between the same limits, or None."""
+
+    temperature_K: float
+    bands: list[dict]
+    experiment: dict[str, list[dict | None]] = field(default_factory=dict)
+    measured_temperature_K: float | None = None
+    measured_temperature_error_K: float | None = None
+
+
+@dataclass(frozen=True)
+class Populations(Told):
+    """Conformers of an ensemble and what dynamics makes of them; see `workflow.ensemble.account`."""
+
+    temperature_K: float
+    conformers: list[dict]
+    dipole_D: float
+    dipole_error_D: float | None = None
+    spent: list[list[float]] | None = None
+    observed: list[float] | None = None
+    observed_error: list[float] | None = None
+    ended_elsewhere: float | None = None

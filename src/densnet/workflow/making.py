@@ -1,0 +1,108 @@
+"""The stages that make a model: from geometries through labels to both networks and their errors."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from densnet.artefacts.content import Analysis
+from densnet.artefacts.making import EVALUATION, EXAMPLES, FRAMES, LABELS, MODEL, PAIRS, REFERENCE, TRAINING_LOG
+from densnet.dataset import store
+from densnet.dataset.dataset import Dataset
+from densnet.density.basis import DensityBasis
+from densnet.errors import DensnetError
+from densnet.observables.conformers import gather
+from densnet.reference import campaign, geometries
+from densnet.training.examples import Example
+from densnet.workflow.desk import Desk, Recipe
+from densnet.workflow.dispersion import with_dispersion
+from densnet.workflow.evaluation import evaluate_on, overlap, pairs, summary
+from densnet.workflow.fitting import examples_of, train_on, untrained
+from densnet.workflow.harmonic import analyse, remembered
+from densnet.workflow.settings import RunFile
+from densnet.workflow.splits import elements_of, held_out
+
+
+class StageError(DensnetError):
+    """A stage whose input does not suffice; the message says what to change."""
+
+
+def sample(desk: Desk) -> None:
+    """Frames to be labelled."""
+    geometries.sample(desk.settings.sample, desk.path(FRAMES), root=desk.inputs.root, progress=desk.progress)
+
+
+def label(desk: Desk) -> None:
+    """Labels one by one, then sealed."""
+    tally = campaign.label(desk.settings.label, desk.path(FRAMES), desk.place, store.save_label, progress=desk.progress)
+    if tally.labelled == 0:
+        raise StageError(f"none of the {tally.aside} frames converged; the reasons are in {desk.place / 'aside'}.")
+    store.seal(store.read(desk.place), desk.path(LABELS), f"run {desk.settings.run.name}")
+
+
+def hessian(desk: Desk) -> None:
+    """Conformers and their normal modes at the reference level."""
+    forces = remembered(desk.settings.label, desk.place, desk.progress)
+    found = gather(desk.inputs.named, partial(analyse, forces, settings=desk.settings.harmonic))
+    desk.give(REFERENCE, Analysis(found, desk.settings.label.scf.level()))
+
+
+def fit(desk: Desk) -> None:
+    """Labels that are not held out, on points and where need be as coefficients."""
+    _examples(desk)
+
+
+def train(desk: Desk) -> None:
+    """Both networks, and the log of their training."""
+    plan, (examples, basis) = desk.settings.train, _examples(desk)
+    log = desk.path(TRAINING_LOG).parent
+    desk.give(MODEL, train_on(untrained(examples[0], desk.settings.model, basis, plan.seed), examples, plan, log, desk.progress))
+
+
+def evaluate(desk: Desk) -> None:
+    """Errors on held-out frames."""
+    known, held = split(desk.take(LABELS), desk.settings)
+    frames = [label.properties for label in held]
+    found = evaluate_on(desk.take(MODEL), frames, desk.settings.evaluate.density_frames, desk.progress)
+    desk.give(PAIRS, pairs(found))
+    desk.give(EVALUATION, summary(found, overlap(held, known)))
+
+
+def split(labels: Dataset, settings: RunFile) -> tuple[Dataset, Dataset]:
+    """Labels to train on, labels held out."""
+    run, seed = settings.run, settings.sample.seed
+    labels = with_dispersion(labels, settings.train.dispersion)
+    eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
+    if not any(eligible):
+        raise StageError(
+            f"no frame is of {run.held_out_temperature:g} K, `run.held_out_temperature`; there are {settings.sample.temperature}."
+        )
+    chosen = labels.select(np.flatnonzero(eligible))
+    known, apart = held_out(chosen, min(0.5, run.held_out * len(labels) / len(chosen)), seed)
+    return known + labels.select(np.flatnonzero(np.logical_not(eligible))), apart
+
+
+def _examples(desk: Desk) -> tuple[list[list[Example]], DensityBasis]:
+    """Frames to train on and to validate, and the basis of the density."""
+    labels, _ = split(desk.take(LABELS), desk.settings)
+    density, plan = desk.settings.density, desk.settings.train
+    basis = DensityBasis.built_in(density.basis, elements_of(labels))
+    parts = held_out(labels, plan.validation_fraction, plan.seed)
+    return examples_of(parts, basis, desk.path(EXAMPLES), density.points, plan, desk.progress), basis
+
+
+RECIPES = (
+    Recipe("sample", "training geometries", sample, ("sample",), ("geometries",), gives=(FRAMES,)),
+    Recipe("label", "reference calculations", label, ("label",), takes=(FRAMES,), gives=(LABELS,)),
+    Recipe(
+        "hessian", "harmonic analysis at the reference level", hessian, ("label.scf", "harmonic"), ("geometries",), gives=(REFERENCE,)
+    ),
+    Recipe(
+        "fit", "densities of the labels, in a basis and on points", fit,
+        ("run.held_out", "run.held_out_temperature", "density"), takes=(LABELS,), gives=(EXAMPLES,),
+    ),
+    Recipe("train", "density and energy networks", train, ("model", "train"), takes=(LABELS, EXAMPLES), gives=(MODEL, TRAINING_LOG)),
+    Recipe("evaluate", "errors on held-out frames", evaluate, ("evaluate",), takes=(LABELS, MODEL), gives=(EVALUATION, PAIRS)),
+)  # fmt: skip
+"""In the order of the work."""
