@@ -9,8 +9,10 @@ import pytest
 from ase import Atoms
 from ase.units import _amu, _hplanck
 
+from benchmarks.remainder import tables
 from densnet import units
 from densnet.artefacts.run import Run
+from densnet.report import page
 from densnet.report.content import promises, report
 from densnet.report.remainder import remainder
 from densnet.spectra.spectrum import Spectrum, Sticks
@@ -96,7 +98,7 @@ def test_card_and_assignment(run):
     measured = {"source": "a table", "conformer": "trans", "fundamentals": values}
     path.write_text(json.dumps({**json.loads(path.read_text()), "measured": measured}))
     page = report(run)
-    for text in ("C2H6O, the most abundant isotopes", "Measured: a table.", "3653 (matrix)", "ν21", "bonds / Å"):
+    for text in ("C₂H₆O, the most abundant isotopes", "Measured: a table.", "3653 (matrix)", "ν21", "bonds / Å"):
         assert text in page, text
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page)]
     stretch = next(row for row in rows if row and row[0] == "ν1" and row[1] == "A&#x27;")
@@ -180,6 +182,22 @@ def test_what_remains_without_a_measured_curve_or_a_reference(run):
     (run.folder / "conformers" / "reference.json").unlink()
     alone = Run("ethanol", run.folder, {}, {})
     assert all(row[6] is None for row in cells("".join(remainder(alone))))
+
+
+def test_the_tables_of_the_documentation_are_those_of_the_page(run):
+    chapter = divided(run, measured=True, checked=True)
+    made = tables(run)
+    assert {f"ethanol-{kind}" for kind in ("bands", "shares", "shifts", "division")} <= set(made)
+    rows = [[None if cell is None else float(cell.split(" +-")[0]) for cell in row[1:]] for row in made["ethanol-division"].rows]
+    assert rows == cells(chapter)
+    assert made["ethanol-division"].columns[:2] == ["band", "measured"] and made["ethanol-bands"].columns[2] == "integral / km mol^-1"
+    assert all(table.markdown().isascii() for table in made.values())
+
+
+def test_titles_break_before_their_unit():
+    made = page.table(["model, wide / km mol⁻¹", "a − b", "plain"], [[1.0, 2.0, "x"]])
+    assert "model, wide /\u00a0km\u00a0mol⁻¹<" in made and "a −\u00a0b<" in made and ">plain<" in made
+    assert page.formula("C2H6O") == "C₂H₆O" and page.powers("cos^2, 16 cm^-1") == "cos², 16 cm⁻¹"
 
 
 def test_what_remains_says_why_it_is_not_told(run):

@@ -122,8 +122,9 @@ class Run:
         told = list(self.get(using.WARNINGS) or [])
         expected = self.get(using.EXPECTED)
         if expected is not None and expected.flagged_percent:
+            replicas = "one replica" if expected.flagged_replicas == 1 else f"{expected.flagged_replicas} replicas"
             told.append(
-                f"{expected.flagged_percent:.3g} % of the samples, in {expected.flagged_replicas} replicas, have unusually large "
+                f"{expected.flagged_percent:.3g} % of the samples, in {replicas}, have unusually large "
                 f"predicted errors; see {using.UNCERTAIN.stage}/{using.UNCERTAIN.name}."
             )
         for kind, row in ((self.evaluation or {}).get("calibration") or {}).items():

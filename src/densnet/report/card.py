@@ -17,6 +17,7 @@ from densnet.spectra.rotation import rotational_intensity
 _GHZ = units.INVERSE_CM / 29.9792458
 """hartree, as h nu."""
 
+
 def rotational_constants(molecule: Molecules) -> list[float]:
     """A, B, C in GHz, falling; one B of a linear molecule."""
     moments = principal_axes(molecule)[0]
@@ -36,8 +37,9 @@ def card(run: Run) -> list[str]:
                 rows.append([conformer.name if c is conformer else "", source, *_row(c)])
     titles = ["", "by", "group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotation absorbs / km mol⁻¹"]
     molecule = run.model.conformers[0].molecule
+    isotopes = isotopologue(molecule) or f"{page.formula(run.formula)}, the most abundant isotopes"
     parts = [
-        page.paragraph(f"{isotopologue(molecule) or run.formula + ', the most abundant isotopes'}. At the minima, rigid and harmonic."),
+        page.paragraph(f"{isotopes}. At the minima, rigid and harmonic."),
         page.table(titles, rows),
         page.paragraph(_ROTATION),
     ]
@@ -47,7 +49,7 @@ def card(run: Run) -> list[str]:
 
 
 _ROTATION = (
-    "The turning dipole absorbs by itself, (μ² − μ_a²) / I_a summed over the principal axes: this pure rotational spectrum lies in the "
+    "The turning dipole absorbs by itself, (μ² − μₐ²) / Iₐ summed over the principal axes: this pure rotational spectrum lies in the "
     "microwave and far infrared, below what the figures show."
 )
 

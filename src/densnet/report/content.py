@@ -21,7 +21,7 @@ from densnet.report.style import svg
 def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
     title = f"Infrared spectrum of {run.name}"
-    lead = f"{run.formula}, from its machine-learned electron density at the level of {run.level}, all electrons."
+    lead = f"{page.formula(run.formula)}, from its machine-learned electron density at the level of {run.level}, all electrons."
     first = (infrared, _trust, remainder, card, assignment, conformers, harmonic)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
@@ -186,7 +186,7 @@ _LABELS = (
     "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
     "occupied orbitals. "
 )
-_GIVEN = "The model was given: nothing was labelled or trained in this run. Labels of its training: Kohn–Sham theory. "
+_GIVEN = "The model was given: nothing was labelled or trained in this run. It had learned from labels of Kohn–Sham theory. "
 _METHOD = (
     "A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
     "the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "

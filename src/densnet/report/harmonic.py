@@ -67,13 +67,7 @@ def conformers(run: Run) -> list[str]:
     if told is None or len(told.conformers) < 2:
         return []
     kelvin, rows, spent = told.temperature_K, told.conformers, told.spent
-    titles = ["conformer", "|G|", "ΔE / kJ mol⁻¹", "ΔF / kJ mol⁻¹", "weight / %", "replicas", "|μ| at minimum / D", "mean |μ| / D"]
-    cells = [
-        (c["name"], c["symmetry"], f"{c['energy_kJ_per_mol']:.2f}", f"{c['free_energy_kJ_per_mol']:.2f}", f"{100 * c['weight']:.1f}",
-         c["replicas"], f"{c['dipole_at_minimum_D']:.3f}", f"{c['dipole_D']:.3f} ± {c['dipole_error_D']:.3f}")
-        for c in rows
-    ]  # fmt: skip
-    parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(titles, cells)]
+    parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(*conformer_table(rows))]
     lowest, highest = (f(c["dipole_at_minimum_D"] for c in rows) for f in (min, max))
     parts.append(page.paragraph(
         f"Thermal mean of the dipole, weighted: {told.dipole_D:.3f} ± {told.dipole_error_D:.3f} D; at the minima it is "
@@ -92,6 +86,17 @@ def conformers(run: Run) -> list[str]:
         )
         parts.append(page.figure(svg(figures.conformer_spectra(list(zip(labels, run.parts, lines)), lower=400.0)), caption))
     return [page.section("Conformers", *parts)]
+
+
+def conformer_table(conformers: list[dict]) -> page.Columns:
+    """Energies, weights and dipoles of the conformers of a run (`Populations`)."""
+    titles = ["conformer", "|G|", "ΔE / kJ mol⁻¹", "ΔF / kJ mol⁻¹", "weight / %", "replicas", "|μ| at minimum / D", "mean |μ| / D"]
+    rows = [
+        [c["name"], c["symmetry"], f"{c['energy_kJ_per_mol']:.2f}", f"{c['free_energy_kJ_per_mol']:.2f}", f"{100 * c['weight']:.1f}",
+         c["replicas"], f"{c['dipole_at_minimum_D']:.3f}", f"{c['dipole_D']:.3f} ± {c['dipole_error_D']:.3f}"]
+        for c in conformers
+    ]  # fmt: skip
+    return titles, rows
 
 
 _WEIGHTS = (
@@ -123,8 +128,8 @@ def harmonic(run: Run) -> list[str]:
         a, b = from_modes(reference.modes), from_modes(model.modes)
         top = max(4100.0, 250.0 + max(*a.frequencies, *b.frequencies))
         drawing = svg(figures.butterfly(("model", b), (run.level, a), span=(400.0, top)))
-        name = f"{model.name}: " if len(run.pairs) > 1 else ""
-        caption = f"{name}harmonic lines of the model (up) and of {run.level} (down), each at its minimum, unscaled; "
+        name = f"{model.name}: harmonic" if len(run.pairs) > 1 else "Harmonic"
+        caption = f"{name} lines of the model (up) and of {run.level} (down), each at its minimum, unscaled; "
         caption += f"Gaussian σ = {SIGMA:g} cm⁻¹."
         parts.append(page.figure(drawing, caption))
     if cold := run.get(using.COLD_RUN):

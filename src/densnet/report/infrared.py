@@ -44,8 +44,8 @@ def infrared(run: Run) -> list[str]:
         title = f"as the window leaves it, lines {_width(run.spectrum):.0f} cm⁻¹ wide: fine structure within a band is sampling noise"
         parts.append(page.unfolded(title, svg(raw)))
     if bands := run.get(using.BANDS):
-        parts.append(_bands(run, bands))
-    parts += [page.paragraph(comparison) for comparison in (run.get(using.COMPARISON) or {}).values()]
+        parts.append(page.table(*band_table(run, bands)))
+    parts += [page.paragraph(page.powers(comparison)) for comparison in (run.get(using.COMPARISON) or {}).values()]
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_EXPECT)]
     return [page.section("Infrared spectrum", *parts)]
@@ -79,7 +79,7 @@ def _made(run: Run) -> str:
     known = (told.measured_temperature_K, told.measured_temperature_error_K) if told else (None, None)
     found = known[0] or float(header.get("temperature_K", "nan"))
     parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, known[1])} K")
-    parts.append(f"window {header.get('window', '?')} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
+    parts.append(f"window {page.powers(header.get('window', '?'))} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
     parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
     return "Method: " + "; ".join(parts) + "."
 
@@ -101,8 +101,8 @@ _EXPECT = (
 )
 
 
-def _bands(run: Run, bands: Bands) -> str:
-    """Bands of the dynamics beside harmonic and measured ones."""
+def band_table(run: Run, bands: Bands) -> page.Columns:
+    """Titles and rows: bands of the dynamics beside harmonic and measured ones."""
     titles = ["band / cm⁻¹", "centroid / cm⁻¹", "integral / km mol⁻¹", "harmonic, model / km mol⁻¹"]
     reference = sticks_of(run.reference, bands.temperature_K) if run.reference else None
     titles += [f"harmonic, {run.level.split('/')[0]} / km mol⁻¹"] if reference else []
@@ -112,7 +112,8 @@ def _bands(run: Run, bands: Bands) -> str:
         titles += ["measured centroid / cm⁻¹"] + (["measured integral / km mol⁻¹"] if absolute.get(name) else [])
     rows = []
     for k, b in enumerate(bands.bands):
-        row = [f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
+        row: list[object] = [f"{b['lower']:.0f}–{b['upper']:.0f}"]
+        row += [page.pm(b["centroid"], b.get("centroid_error")), page.pm(b["integral"], b["error"])]
         row.append(f"{b['harmonic']:.1f}")
         if reference:
             inside = (reference.frequencies > b["lower"]) & (reference.frequencies < b["upper"])
@@ -123,4 +124,4 @@ def _bands(run: Run, bands: Bands) -> str:
             if absolute.get(name):
                 row.append(None if known is None else f"{known['integral']:.1f}")
         rows.append(row)
-    return page.table(titles, rows)
+    return titles, rows

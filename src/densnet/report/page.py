@@ -33,12 +33,15 @@ table.close { font-size: .82rem; } table.close th, table.close td { padding-righ
 .unknown { color: var(--soft); white-space: nowrap; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .warning { border-left: 3px solid var(--red); padding: .1rem 0 .1rem .8rem; }
-details.line { background: var(--panel); border-radius: .6rem; padding: .7rem 1rem; } details.line[open] summary { margin-bottom: .6rem; }
-details { margin: .6rem 0; } summary { cursor: pointer; color: var(--blue); }
-pre { background: var(--panel); border-radius: .5rem; padding: .8rem 1rem; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
+details { margin: .6rem 0; background: var(--panel); border-radius: .6rem; padding: .7rem 1rem; }
+details[open] summary { margin-bottom: .6rem; } summary { cursor: pointer; color: var(--blue); }
+pre { margin: 0; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
 @media print { details { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
 """
+
+Columns = tuple[Sequence[str], Sequence[Sequence[object]]]
+"""Titles and rows of a `table`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,16 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
+def formula(text: str) -> str:
+    """A chemical formula, C2H6O, with its numbers as subscripts."""
+    return text.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def powers(text: str) -> str:
+    """Plain text with ``cm^-1`` and ``cos^2`` as they are printed."""
+    return text.replace("^-1", "⁻¹").replace("^2", "²")
+
+
 def number(value: object) -> str:
     """Three significant digits at least, no needless zeros; text stays text, None becomes a dash."""
     if value is None:
@@ -92,10 +105,16 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool
     rows = [list(row) for row in rows]
     numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
-    head = "".join(_cell("th", title, style) for title, style in zip(titles, styles))
+    head = "".join(_cell("th", _unbroken(title), style) for title, style in zip(titles, styles))
     body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
     kind = "close" if wide else "plain"
     return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _unbroken(title: str) -> str:
+    """A title that breaks before its unit or minus sign, not after it."""
+    name, slash, unit = title.replace("− ", "−\u00a0").rpartition(" / ")
+    return f"{name} /\u00a0{unit.replace(' ', chr(0xA0))}" if slash else unit
 
 
 def _cell(tag: str, value: object, style: str) -> str:
@@ -134,7 +153,7 @@ def folded(title: str, text: str) -> str:
 
 def unfolded(title: str, content: str) -> str:
     """HTML made by the functions here, behind one line that opens it."""
-    return f'<details class="line"><summary>{escape(title)}</summary>{content}</details>'
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def warning(text: str) -> str:

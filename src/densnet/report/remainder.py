@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from densnet.artefacts import using
+from densnet.artefacts.content import Bands
 from densnet.artefacts.run import Run
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import matched
@@ -100,6 +101,12 @@ def centroids(lines: Lines, lower: float, upper: float) -> Centroids | None:
     return Centroids(quantum, harmonic, mean, float(np.average(place, weights=strength)))
 
 
+def found_in(run: Run, bands: Bands) -> list[Centroids | None]:
+    """The centroids of the lines in each of ``bands``."""
+    lines = lines_of(run, bands.temperature_K)
+    return [centroids(lines, b["lower"], b["upper"]) for b in bands.bands]
+
+
 def remainder(run: Run) -> list[str]:
     """The chapter; without a measured curve only what can be told without it, none where there is no VPT2 or no spectrum."""
     bands, worked_out = run.get(using.BANDS), run.get(using.FUNDAMENTALS)
@@ -109,19 +116,18 @@ def remainder(run: Run) -> list[str]:
     title = "What remains against experiment" if measured else "Quantum nuclei"
     if worked_out.skipped:
         return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
-    lines = lines_of(run, bands.temperature_K)
-    found = [centroids(lines, b["lower"], b["upper"]) for b in bands.bands]
+    found = found_in(run, bands)
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
-        parts += [page.paragraph(f"Against {name}:"), _division(bands.bands, found, rows, absolute=absolute)]
-    parts += [page.paragraph(_CAUSES)] if measured else [_shares(bands.bands, found)]
+        parts += [page.paragraph(f"Against {name}:"), page.table(*division(bands.bands, found, rows, absolute=absolute), wide=True)]
+    parts += [page.paragraph(_CAUSES)] if measured else [page.table(*shares(bands.bands, found), wide=True)]
     parts += [page.paragraph(text) for text in _cancelling(bands.bands, found)]
     parts += [page.paragraph(_LIMITS), _checks(run), page.folded("fundamentals, mode by mode", _fundamentals(run))]
     return [page.section(title, *parts)]
 
 
-def _division(bands: list[dict], found: list[Centroids | None], measured: list[dict | None], *, absolute: bool) -> str:
+def division(bands: list[dict], found: list[Centroids | None], measured: list[dict | None], *, absolute: bool) -> page.Columns:
     """Band by band: dynamics less measured, and its three parts, which add up to it; beside them the error of the model's own VPT2."""
     titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured", "classical nuclei", "model, harmonic", "functional, rest"]
     titles += ["model, anharmonic", *(["integral, dynamics / measured"] if absolute else [])]
@@ -133,18 +139,18 @@ def _division(bands: list[dict], found: list[Centroids | None], measured: list[d
         cells = [b["centroid"] - rest, b["centroid"] - c.quantum + extra, c.model, c.quantum - extra - model - rest, _minus(c.excess)]
         row = [_limits(b), f"{rest:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")), *map(_signed, cells)]
         rows.append(row + ([f"{b['integral'] / other['integral']:.2f}"] if absolute else []))
-    return page.table(titles, rows, wide=True)
+    return titles, rows
 
 
-def _shares(bands: list[dict], found: list[Centroids | None]) -> str:
+def shares(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
     """The same without a measured curve."""
     titles = ["band", "harmonic", "VPT2", "dynamics", "dynamics − VPT2", "classical nuclei", "model, anharmonic", "model, harmonic"]
     rows = [
-        (_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
-         *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model)))
+        [_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
+         *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model))]
         for b, c in zip(bands, found) if c is not None
     ]  # fmt: skip
-    return page.table(titles, rows, wide=True)
+    return titles, rows
 
 
 def _minus(value: float | None) -> float | None:
@@ -166,7 +172,7 @@ def _cancelling(bands: list[dict], found: list[Centroids | None], least: float =
     return texts
 
 
-def _checks(run: Run) -> str:
+def checked_shifts(run: Run) -> page.Columns:
     """Mode by mode: quantum shifts of model and reference level, where the latter was calculated."""
     rows, partners = [], {model.name: reference for model, reference in run.pairs}
     for conformer, anharmonic in zip(run.model.conformers, run.anharmonic):
@@ -181,10 +187,14 @@ def _checks(run: Run) -> str:
             mine, other = (x.shifts if whole else x.diagonal for x in (anharmonic, known))
             kind = "whole" if whole else "2χᵢᵢ"
             values = (float(mine[k]), float(other[order[k]]), float(off[k]))
-            rows.append((conformer.name, text[k].replace(" %", "\u00a0%"), kind, *(f"{x:+.1f}" for x in values)))
+            rows.append([conformer.name, text[k].replace(" %", "\u00a0%"), kind, *(f"{x:+.1f}" for x in values)])
+    return ["conformer", "motion", "shift", "model / cm⁻¹", f"{run.level} / cm⁻¹", "Δ / cm⁻¹"], rows
+
+
+def _checks(run: Run) -> str:
+    titles, rows = checked_shifts(run)
     if not rows:
         return page.paragraph(f"No anharmonic constants of {run.level} are known for this molecule: the model's are taken as they are.")
-    titles = ["conformer", "motion", "shift", "model / cm⁻¹", f"{run.level} / cm⁻¹", "Δ / cm⁻¹"]
     return page.unfolded("quantum shifts of model and reference level, mode by mode", page.paragraph(_CHECKED) + page.table(titles, rows))
 
 
