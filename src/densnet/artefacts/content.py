@@ -82,7 +82,8 @@ _FIRST_ENSEMBLES = {
 class Drift(Told):
     """How the conserved energy of a simulation drifted, and how it ran; measured temperature and its standard error in K.
 
-    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone.
+    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone. ``nuclei`` in words; ``quantum`` is
+    a sentence on their kinetic energy where they are not classical.
     """
 
     drift_meV_per_atom_per_ps: float
@@ -95,6 +96,8 @@ class Drift(Told):
     words: str
     measured_temperature_K: float | None = None
     measured_temperature_error_K: float | None = None
+    nuclei: str = "classical nuclei"
+    quantum: str | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Drift:

@@ -70,6 +70,18 @@ class Run:
         return "at constant energy" if drift is None else drift.words
 
     @cached_property
+    def nuclei(self) -> str:
+        """Classical, or quantum and how, in a few words."""
+        drift = self.get(using.DRIFT)
+        return "classical nuclei" if drift is None else drift.nuclei
+
+    @cached_property
+    def quantum(self) -> str | None:
+        """A sentence on the nuclei of the dynamics where they are quantum, None where they are classical."""
+        drift = self.get(using.DRIFT)
+        return None if drift is None else drift.quantum
+
+    @cached_property
     def _reference(self) -> Analysis | None:
         return self.get(making.REFERENCE) or self.shipped
 

@@ -47,6 +47,8 @@ def simulate(
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if chosen.ensemble.geometries > 1:
+        console.print(chosen.cost)
     forces = force_function(load(model, chosen.place), start, chosen, console.print)
     with only_one(out, "densnet simulate"), keeping_uncertain(out, chosen, console.print), _bar(console) as bar:
         task = bar.add_task("simulating", total=None)
@@ -54,6 +56,8 @@ def simulate(
         path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
+    if found.quantum:
+        console.print(found.quantum)
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
 

@@ -172,7 +172,7 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble))
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble, run.nuclei))
     again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 
@@ -190,7 +190,7 @@ _GIVEN = "The model was given: nothing was labelled or trained in this run. It h
 _METHOD = (
     "A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
     "the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "
-    "classical nuclei; the dipole is read off the predicted density at every sample, and the spectrum is the Fourier transform of its "
+    "{}; the dipole is read off the predicted density at every sample, and the spectrum is the Fourier transform of its "
     "autocorrelation, in absolute units."
 )
 

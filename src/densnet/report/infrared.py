@@ -47,7 +47,7 @@ def infrared(run: Run) -> list[str]:
         parts.append(page.table(*band_table(run, bands)))
     parts += [page.paragraph(page.powers(comparison)) for comparison in (run.get(using.COMPARISON) or {}).values()]
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
-    parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_EXPECT)]
+    parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_QUANTUM if run.quantum else _EXPECT)]
     return [page.section("Infrared spectrum", *parts)]
 
 
@@ -58,9 +58,9 @@ def _width(spectrum: Spectrum) -> float:
 def _caption(run: Run) -> str:
     start = float(run.spectrum.axis[0])
     text = (
-        "Molar absorption, Napierian, from the dipole moment along classical trajectories, not scaled. All curves have lines "
+        f"Molar absorption, Napierian, from the dipole moment along trajectories of {run.nuclei}, not scaled. All curves have lines "
         f"{run.width:.0f} cm⁻¹ wide (full width at half height). The shade is one standard error over replicas: sampling only, nothing of "
-        "the model, the functional or the classical nuclei is in it. Rotation of the free molecule gives the bands their contours"
+        "the model, the functional or the treatment of the nuclei is in it. Rotation of the free molecule gives the bands their contours"
     )
     if start < 0.5 * LOWER:
         below = run.spectrum.band(start, LOWER)
@@ -80,7 +80,8 @@ def _made(run: Run) -> str:
     found = known[0] or float(header.get("temperature_K", "nan"))
     parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, known[1])} K")
     parts.append(f"window {page.powers(header.get('window', '?'))} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
-    parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
+    correction = "the correlation of its dipole taken as Kubo-transformed" if run.quantum else "the harmonic (Kubo) quantum correction"
+    parts.append(f"{run.nuclei} with {correction}")
     return "Method: " + "; ".join(parts) + "."
 
 
@@ -94,6 +95,10 @@ _UNITS = (
     "× 10⁻¹⁹ cm² per molecule; integrated, 1 km mol⁻¹ is 1.6605 × 10⁻¹⁹ cm per molecule. Files in spectrum/: spectrum.csv and .jdx as the "
     "window leaves them, smoothed.csv as drawn, spectrum-absorbance.jdx as decadic absorbance of the pure gas at "
     f"{PRESSURE:g} Pa along {100 * PATH:g} cm."
+)
+_QUANTUM = (
+    "What to expect: nuclei are quantum, so that what the functional adds to each band is seen as it is, usually a shift down. Dynamics of "
+    "ring polymers broadens stretches of X–H by some 20 to 60 cm⁻¹; trust their positions and integrals, not their widths."
 )
 _EXPECT = (
     "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "

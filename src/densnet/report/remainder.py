@@ -117,6 +117,10 @@ def remainder(run: Run) -> list[str]:
     if worked_out.skipped:
         return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
     found = found_in(run, bands)
+    if run.quantum:
+        rows = page.table(*quantum_nuclei(bands.bands, found), wide=True)
+        told = (page.paragraph(_RING_POLYMERS), page.paragraph(f"{run.quantum}."), rows, page.paragraph(_LIMITS), _checks(run))
+        return [page.section("Quantum nuclei", *told, page.folded("fundamentals, mode by mode", _fundamentals(run)))]
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
@@ -148,6 +152,17 @@ def shares(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
     rows = [
         [_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
          *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model))]
+        for b, c in zip(bands, found) if c is not None
+    ]  # fmt: skip
+    return titles, rows
+
+
+def quantum_nuclei(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
+    """Band by band, dynamics of quantum nuclei beside VPT2 of the same potential; in both, the model's own errors are whole."""
+    titles = ["band", "harmonic", "VPT2", "dynamics", "dynamics − VPT2", "model, anharmonic", "model, harmonic"]
+    rows = [
+        [_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
+         *map(_signed, (b["centroid"] - c.quantum, c.excess, c.model))]
         for b, c in zip(bands, found) if c is not None
     ]  # fmt: skip
     return titles, rows
@@ -229,6 +244,13 @@ _QUANTUM = (
     "classical nuclei, and the error of the model's third and fourth derivatives (model, anharmonic), known where these were calculated at "
     "the reference level too; elsewhere (–) it is counted as classical nuclei. Model, harmonic: its harmonic centroid less that of the "
     "reference level, modes paired by their motion. All in cm⁻¹."
+)
+_RING_POLYMERS = (
+    "VPT2: fundamentals on the model's own potential, by vibrational perturbation theory of second order; of a band, the mean of those whose "
+    "harmonic lines fall into it, weighted by harmonic intensities and conformers. The dynamics has quantum nuclei too, on the same "
+    "potential: what it differs by is the error of the two methods, with the finite number of beads, and what rotation and hot bands move. "
+    "Model, anharmonic: quantum shift of the model less that of the reference level, where that is known (else –); model, harmonic: the same of "
+    "harmonic wavenumbers. Both are in the dynamics. All in cm⁻¹."
 )
 _CAUSES = (
     "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "

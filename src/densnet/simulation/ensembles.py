@@ -70,6 +70,10 @@ class Ensemble(Section):
         """What nuclei are, in a few words."""
         return CLASSICAL
 
+    def promise(self, temperature: float) -> str:
+        """`nuclei`, and how good they are at a ``temperature`` in K."""
+        return self.nuclei
+
     def begin(self, force_function: ForceFunction, molecules: Molecules, velocities: Tensor, conditions: Conditions) -> State:
         """The first state of ``molecules`` [molecules] that are at a minimum and have ``velocities`` [atoms, 3], at step 0."""
         return integrators.init(force_function, molecules, velocities)

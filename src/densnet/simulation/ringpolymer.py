@@ -185,6 +185,13 @@ class RingPolymer(Ensemble):
         """1/ps"""
         return 0.0
 
+    def promise(self, temperature: float) -> str:
+        """Which share of the kinetic energy of a stretch and of a bend so many beads have."""
+        shares = [
+            f"{100 * kinetic_share(self.beads, nu * units.INVERSE_CM / (temperature * units.KELVIN)):.0f} % at {nu} cm^-1" for nu in (3500, 1500)
+        ]
+        return f"{self.nuclei} have, of the kinetic energy of an oscillator at {temperature:g} K, {' and '.join(shares)}"
+
     def begin(self, force_function: ForceFunction, molecules: Molecules, velocities: Tensor, conditions: Conditions) -> State:
         """All beads in one place, internal modes with twice the kinetic energy of equilibrium, as vibrations have at a minimum.
 

@@ -140,6 +140,15 @@ class SimulateSettings(Section):
         return self.replicas * self.ensemble.geometries
 
     @property
+    def cost(self) -> str:
+        """What a run costs, in a sentence, before it starts."""
+        steps = sum(self.steps)
+        return (
+            f"{self.ensemble.promise(self.temperature)}: {self.geometries} geometries a step ({self.replicas} replicas x "
+            f"{self.ensemble.geometries}), {steps * self.geometries:,} in {steps:,} steps"
+        )
+
+    @property
     def steps(self) -> tuple[int, int]:
         """Steps of thermalisation and of production."""
         return tuple(round(1000 * ps / self.timestep_fs) for ps in (self.thermalise_ps, self.duration_ps))
