@@ -246,11 +246,11 @@ _QUANTUM = (
     "reference level, modes paired by their motion. All in cm⁻¹."
 )
 _RING_POLYMERS = (
-    "VPT2: fundamentals on the model's own potential, by vibrational perturbation theory of second order; of a band, the mean of those whose "
-    "harmonic lines fall into it, weighted by harmonic intensities and conformers. The dynamics has quantum nuclei too, on the same "
-    "potential: what it differs by is the error of the two methods, with the finite number of beads, and what rotation and hot bands move. "
-    "Model, anharmonic: quantum shift of the model less that of the reference level, where that is known (else –); model, harmonic: the same of "
-    "harmonic wavenumbers. Both are in the dynamics. All in cm⁻¹."
+    "VPT2: fundamentals on the model's own potential, by vibrational perturbation theory of second order; of a band, the mean of those "
+    "whose harmonic lines fall into it, weighted by harmonic intensities and conformers. The dynamics has quantum nuclei too, on the same "
+    "potential: what it differs by is the error of the two methods, with the finite number of beads, and what rotation and hot bands "
+    "move. Model, anharmonic: quantum shift of the model less that of the reference level, where that is known (else –); model, harmonic: "
+    "the same of harmonic wavenumbers. Both are in the dynamics. All in cm⁻¹."
 )
 _CAUSES = (
     "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "

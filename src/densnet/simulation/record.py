@@ -29,7 +29,6 @@ from densnet.simulation.integrators import State
 from densnet.simulation.settings import SimulateSettings
 from densnet.simulation.trajectory import drift
 
-
 Observe = Callable[[State], Mapping[str, Tensor]]
 """What an ensemble measures of a state besides what every one has: [molecules] each, by columns of `h5md.OBSERVABLES`."""
 

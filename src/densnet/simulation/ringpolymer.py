@@ -1,7 +1,7 @@
 """Ring polymers: quantum nuclei by path integrals, at equilibrium (`Pimd`) and, approximately, in time (`Trpmd`).
 
-Each replica is P copies of its molecule, "beads" x_j, in a ring of springs. In normal modes of the ring, ``x_j = sum_k T_jk u_k`` with u_0 the
-centroid and T^T T = P, the energy of a bead in the mean is
+Each replica is P copies of its molecule, "beads" x_j, in a ring of springs. In normal modes of the ring, ``x_j = sum_k T_jk u_k`` with u_0
+the centroid and T^T T = P, the energy of a bead in the mean is
 
     H = sum_k m (v_k^2 + w_k^2 u_k^2) / 2 + sum_j V(x_j) / P,    w_k = 2 (P k_B T / hbar) sin(k pi / P),
 
@@ -187,9 +187,8 @@ class RingPolymer(Ensemble):
 
     def promise(self, temperature: float) -> str:
         """Which share of the kinetic energy of a stretch and of a bend so many beads have."""
-        shares = [
-            f"{100 * kinetic_share(self.beads, nu * units.INVERSE_CM / (temperature * units.KELVIN)):.0f} % at {nu} cm^-1" for nu in (3500, 1500)
-        ]
+        quantum = units.INVERSE_CM / (temperature * units.KELVIN)
+        shares = [f"{100 * kinetic_share(self.beads, nu * quantum):.0f} % at {nu} cm^-1" for nu in (3500, 1500)]
         return f"{self.nuclei} have, of the kinetic energy of an oscillator at {temperature:g} K, {' and '.join(shares)}"
 
     def begin(self, force_function: ForceFunction, molecules: Molecules, velocities: Tensor, conditions: Conditions) -> State:
