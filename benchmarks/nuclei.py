@@ -49,8 +49,8 @@ def settings_of(beads: int, chosen) -> SimulateSettings:
     )  # fmt: skip
 
 
-def run(model: str, settings: SimulateSettings, folder: Path) -> Trajectory:
-    """The trajectory in ``folder``; CPU seconds and geometries of this process are added up in ``cost.json`` there."""
+def run(model: str, settings: SimulateSettings, folder: Path) -> None:
+    """A trajectory in ``folder``; CPU seconds and geometries of this process are added up in ``cost.json`` there."""
     start = Molecules.concatenate([frame.molecule for frame in read(shipped.geometries(model))])
     forces = force_function(load(model), start, settings, print)
     begun, told, geometries = time.process_time(), [time.monotonic()], [0]
@@ -72,7 +72,6 @@ def run(model: str, settings: SimulateSettings, folder: Path) -> Trajectory:
         if geometries[0]:
             spent = {"seconds": time.process_time() - begun, "geometries": geometries[0]}
             write(place, {name: before[name] + spent[name] for name in before})
-    return read_trajectory(folder, motion=False)
 
 
 def spectrum_of(found: Trajectory, highest: float, depth: float, every: int = 1) -> Spectrum:
@@ -126,12 +125,13 @@ def judged(conformer: Conformer, anharmonic: Anharmonic, runs: dict[int, Traject
         if found.quantum_kinetic is not None:
             kinetic = mean_error(found.quantum_kinetic / units.MEV)
             inner = mean_error(found.internal_temperature)
-        row = [names[beads], len(found.dipole), pm(found.realised.mean, found.realised.error), inner, kinetic]
+        size = f"{len(found.dipole)} x {float(found.times[-1]) / units.PICOSECOND:.2f}"
+        row = [names[beads], size, pm(found.realised.mean, found.realised.error), inner, kinetic]
         row += [f"{harmonic_kinetic(conformer, chosen.temperature, beads):.1f}", drift, f"{per_step:.3f}", f"{per_ps:.1f}"]
         averages.append(row)
     exact = f"{harmonic_kinetic(conformer, chosen.temperature, 0):.1f}"
     averages.append(["infinitely many beads", None, None, None, None, exact, None, None, None])
-    titles = ["nuclei", "replicas", "T of centroid, K", "T of internal modes, K", "kinetic energy, meV", "the same, harmonic, meV"]
+    titles = ["nuclei", "replicas x ps", "T of centroid, K", "T of internal modes, K", "kinetic energy, meV", "the same, harmonic, meV"]
     titles += ["drift, meV/atom/ps", "CPU, ms a geometry", "CPU, s a ps and replica"]
     return {f"{chosen.model}-bands": Table(head, bands), f"{chosen.model}-averages": Table(titles, averages)}
 
@@ -160,11 +160,16 @@ def main() -> None:
     options.add_argument("--depth", type=float, default=1024.0, help="fs, window on the correlation")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--compile", action="store_true")
+    options.add_argument("--judge", action="store_true", help="run nothing; what there is of runs that were interrupted counts")
     chosen = options.parse_args()
     keep_memory()
     torch.set_num_threads(1)
     print(machine_line(), flush=True)
-    runs = {beads: run(chosen.model, settings_of(beads, chosen), chosen.out / folder_name(beads, chosen)) for beads in chosen.beads}
+    places = {beads: chosen.out / folder_name(beads, chosen) for beads in chosen.beads}
+    if not chosen.judge:
+        for beads, place in places.items():
+            run(chosen.model, settings_of(beads, chosen), place)
+    runs = {beads: read_trajectory(place, motion=False) for beads, place in places.items()}
     model = load(chosen.model).double()
     start = read(shipped.geometries(chosen.model))[0].molecule
     conformer = characterise(model, start, chosen.model)

@@ -118,9 +118,12 @@ def remainder(run: Run) -> list[str]:
         return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
     found = found_in(run, bands)
     if run.quantum:
-        rows = page.table(*quantum_nuclei(bands.bands, found), wide=True)
-        told = (page.paragraph(_RING_POLYMERS), page.paragraph(f"{run.quantum}."), rows, page.paragraph(_LIMITS), _checks(run))
-        return [page.section("Quantum nuclei", *told, page.folded("fundamentals, mode by mode", _fundamentals(run)))]
+        parts = [page.paragraph(_RING_POLYMERS), page.paragraph(f"{run.quantum}.")]
+        for name, rows in (measured or {"": [None] * len(found)}).items():
+            parts += [page.paragraph(f"Against {name}:")] if name else []
+            parts.append(page.table(*quantum_nuclei(bands.bands, found, rows), wide=True))
+        parts += [page.paragraph(_LIMITS), _checks(run), page.folded("fundamentals, mode by mode", _fundamentals(run))]
+        return [page.section(title, *parts)]
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
@@ -157,14 +160,20 @@ def shares(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
     return titles, rows
 
 
-def quantum_nuclei(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
-    """Band by band, dynamics of quantum nuclei beside VPT2 of the same potential; in both, the model's own errors are whole."""
-    titles = ["band", "harmonic", "VPT2", "dynamics", "dynamics − VPT2", "model, anharmonic", "model, harmonic"]
-    rows = [
-        [_limits(b), f"{c.harmonic:.1f}", f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error")),
-         *map(_signed, (b["centroid"] - c.quantum, c.excess, c.model))]
-        for b, c in zip(bands, found) if c is not None
-    ]  # fmt: skip
+def quantum_nuclei(bands: list[dict], found: list[Centroids | None], measured: list[dict | None]) -> page.Columns:
+    """Band by band, dynamics of quantum nuclei beside VPT2 of the same potential; dynamics less measured is the sum of the last four."""
+    titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured"]
+    titles += ["dynamics − VPT2", "model, anharmonic", "model, harmonic", "functional, rest"]
+    rows = []
+    for b, c, other in zip(bands, found, measured):
+        if c is None:
+            continue
+        methods, whole, rest, place = b["centroid"] - c.quantum, None, None, None
+        if other is not None:
+            whole, place = b["centroid"] - other["centroid"], f"{other['centroid']:.1f}"
+            rest = whole - methods - (c.excess or 0.0) - (c.model or 0.0)
+        row = [_limits(b), place, f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error"))]
+        rows.append([*row, *map(_signed, (whole, methods, c.excess, c.model, rest))])
     return titles, rows
 
 
@@ -250,7 +259,7 @@ _RING_POLYMERS = (
     "whose harmonic lines fall into it, weighted by harmonic intensities and conformers. The dynamics has quantum nuclei too, on the same "
     "potential: what it differs by is the error of the two methods, with the finite number of beads, and what rotation and hot bands "
     "move. Model, anharmonic: quantum shift of the model less that of the reference level, where that is known (else –); model, harmonic: "
-    "the same of harmonic wavenumbers. Both are in the dynamics. All in cm⁻¹."
+    "the same of harmonic wavenumbers. Both are in the dynamics. Functional, rest: what is then left of dynamics less measured. In cm⁻¹."
 )
 _CAUSES = (
     "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "
