@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_explained(folder, data, start, words):
 def test_calibration_has_no_settings_of_its_own(folder):
     (folder / "settings.toml").write_text("[train]\nseed = 5\n")
     given = ("--start", folder / "model.safetensors", "--calibrate", "--settings", folder / "settings.toml")
-    with pytest.raises(CalibrationError, match="leave `--settings` out"):
+    with pytest.raises(CalibrationError, match="omit `--settings`"):
         raise call("train", folder / "all.h5", *given, "--out", folder / "never").exception
 
 

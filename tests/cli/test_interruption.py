@@ -89,7 +89,7 @@ def test_ctrl_c_in_every_stage(tmp_path):
     for number, stage in enumerate(STAGES):
         code, told = interrupt(stage, tmp_path)
         assert code == 130, told
-        assert told.splitlines()[-1] == "interrupted; run the same command again to go on.", told
+        assert told.splitlines()[-1] == "interrupted; run the same command again to continue.", told
         assert "Traceback" not in told
         for before in STAGES[:number]:
             assert json.loads((folder / before / "mark.json").read_text())["finished"], told

@@ -27,15 +27,15 @@ class FrameError(DensnetError):
 def density(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the picture.")] = Path("density"),
-    frame: Annotated[int, typer.Option(help="Which frame of the file, counted from 1.")] = 1,
-    spacing: Annotated[float, typer.Option(help="Angstrom between two voxels.")] = 0.2,
-    margin: Annotated[float, typer.Option(help="Angstrom left around the nuclei.")] = 3.0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the figure.")] = Path("density"),
+    frame: Annotated[int, typer.Option(help="Number of the frame in the file, counted from 1.")] = 1,
+    spacing: Annotated[float, typer.Option(help="Grid spacing in Angstrom.")] = 0.2,
+    margin: Annotated[float, typer.Option(help="Margin of the box around the nuclei in Angstrom.")] = 3.0,
 ) -> None:
-    """Predict the electron density of one geometry; print its moments, write cube files and draw how it differs from free atoms.
+    """Predict the electron density of one geometry; print its moments, write cube files and plot its difference from free atoms.
 
-    Written to the folder: density.cube (total, e/a0^3), correction.cube (density minus free atoms, e/a0^3), potential.cube (electrostatic
-    potential of nuclei and electrons, hartree/e) and density.png. A line says how far the geometry is from those of the training.
+    Files written: density.cube (total, e/a0^3), correction.cube (density minus free atoms, e/a0^3), potential.cube (electrostatic
+    potential of nuclei and electrons, hartree/e) and density.png. The distance of the geometry from the training frames is printed.
     """
     import torch
     from rich.console import Console
@@ -109,7 +109,7 @@ def moments(density: Density, counted: tuple[float, float], title: str) -> Table
     nuclear = int(density.molecules.numbers.sum())
     dipole = density.dipole()[0] / units.DEBYE
     quadrupole = density.quadrupole()[0] / (units.DEBYE * units.ANGSTROM)
-    remarks = "voxels are coarse at the nuclei; the sum over the correction tells what a larger box would hold"
+    remarks = "the grid is coarse at the nuclei; the sum over the correction shows what lies outside the box"
     convention = "quadrupole: 1/2 sum q (3 r r - r^2), traceless (Buckingham), about the centre of mass"
     table = Table(title=title, caption=f"{remarks}\n{convention}")
     table.add_column("")
@@ -130,7 +130,7 @@ def charges(density: Density) -> Table:
 
     from densnet.molecules import SYMBOLS
 
-    table = Table(title="charges of the atoms, e", caption="a by-product of the expansion, whose functions overlap: no observable")
+    table = Table(title="charges of the atoms, e", caption="by-product of the expansion in overlapping functions; not an observable")
     for header in ("atom", "", "charge"):
         table.add_column(header, justify="right")
     for k, (number, electrons) in enumerate(zip(density.molecules.numbers.tolist(), density.charges().tolist()), start=1):
@@ -147,13 +147,13 @@ def nearness(provenance: dict, molecule: Molecules) -> str:
 
     known, name = provenance.get("coverage"), formula(molecule.numbers)
     if not known:
-        return "Distance to the training set: unknown, because the model file does not say what it was trained on."
+        return "Distance to the training set: unknown, because the model file does not record its training frames."
     away = distance(known, molecule)
     if away is None:
         absent, held = hill(molecule.numbers.tolist()), ", ".join(map(_in_hills_order, known))
-        return f"Distance to the training set: it holds no {absent}, only {held}; take the result as an extrapolation."
+        return f"Distance to the training set: it contains no {absent}, only {held}; the result is an extrapolation."
     radius, away = known[name]["radius"], away / units.ANGSTROM
-    told = "as near as the training frames are" if away <= radius else "farther than the training frames are: take care"
+    told = "as close as the training frames" if away <= radius else "farther than the training frames: use with care"
     kept, frames = len(known[name]["distances"]), known[name]["frames"]
     return (
         f"Distance to the training set: {away:.3f} A (rms over interatomic distances) to the nearest of {kept} typical frames, "

@@ -32,12 +32,12 @@ VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, re
 
 INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
 
-[bold]densnet run ethanol[/] makes the spectrum of a molecule that ships ({", ".join(shipped_names())}) in minutes.
+[bold]densnet run ethanol[/] computes the spectrum of a shipped molecule ({", ".join(shipped_names())}) in minutes.
 
 [bold]densnet run examples/water.toml[/] runs the complete workflow: geometries, DFT labels, training, dynamics, spectrum, report.
 
-Each step is also a verb of its own, listed below in the order of the work; every verb explains itself with --help.
-Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, wavenumbers in cm^-1 unless an option says otherwise.
+Each step is also available as a separate command, listed below in the order of the workflow; see COMMAND --help.
+Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, and wavenumbers in cm^-1 unless stated otherwise.
 """
 
 
@@ -67,7 +67,7 @@ def explain(error: Exception) -> str:
     """One line for the user: what went wrong, with the file it concerns."""
     if isinstance(error, OSError) and error.filename is not None:
         if isinstance(error, PermissionError):
-            return f"no permission to use {error.filename}; choose another folder or change its rights."
+            return f"no permission to use {error.filename}; choose another folder or change its permissions."
         return f"{error.filename}: {error.strerror or error.args[0]}."
     return " ".join(str(error).split())
 
@@ -104,5 +104,5 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != 130:
             raise
-        typer.echo("interrupted; run the same command again to go on.", err=True)
+        typer.echo("interrupted; run the same command again to continue.", err=True)
         sys.exit(130)
