@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     [quantum] = json.loads((folder / "conformers" / "anharmonic.json").read_text())["conformers"]
     assert quantum["fundamentals_per_cm"][2] < quantum["harmonic_per_cm"][2] - 100 and not quantum["soft"]
     page = (folder / "report.html").read_text()
-    assert "What remains against experiment" in page and ">classical nuclei<" in page and "ν3" in page
+    assert "Comparison with experiment" in page and ">classical nuclei<" in page and "ν3" in page
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))

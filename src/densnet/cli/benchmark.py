@@ -29,9 +29,7 @@ def benchmark(
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Number of independent trajectories, run as one batch.")] = 32,
     steps: Annotated[int, typer.Option(min=50, help="Repetitions for the medians, after a warm-up.")] = 50,
-    threads: Annotated[
-        int, typer.Option(min=1, help="Number of threads; with more than one, wall time is measured instead of CPU time.")
-    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured instead of CPU time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda; wall time is measured on a GPU.")] = "cpu",
     json: Annotated[Path | None, typer.Option("--json", help="Also write the numbers to this file.")] = None,
     *,
