@@ -42,8 +42,8 @@ class LabelSettings(Section):
     """How frames are labelled."""
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
-    workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
-    frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
+    workers: Incidental[int] = Field(0, ge=0, description="parallel calculations, one core each; 0 = all cores")
+    frames: int = Field(0, ge=0, description="label only the first N frames of the list; 0 = all")
 
 
 @dataclass(frozen=True)

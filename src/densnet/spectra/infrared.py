@@ -37,7 +37,7 @@ class InfraredSettings(Section):
     """How a dipole time series becomes a spectrum."""
 
     depth: float = Field(
-        2048.0, description="length of the one-sided cos^2 window on the correlation, fs; lines get 33356/depth cm^-1 wide", gt=0
+        2048.0, description="length of the one-sided cos^2 window on the correlation function, fs; line width 33356/depth cm^-1", gt=0
     )
     maximum: float = Field(4500.0, description="upper end of the axis, cm^-1", gt=0)
     step: float = Field(1.0, description="spacing of the axis, cm^-1; at most half a line width", gt=0)

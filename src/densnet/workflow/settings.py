@@ -34,19 +34,19 @@ class RunSettings(Section):
 
     model: str | None = Field(None, description="name of a shipped model, or a model file relative to the settings file; none: train one")
     geometries: Path | None = Field(
-        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; by default those shipped"
+        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; default: those shipped"
     )
-    name: str = Field("", description="of the run; the name of the file by default")
-    folder: Path | None = Field(None, description="where results go, relative to where the command is given; runs/NAME by default")
-    held_out: float = Field(0.2, gt=0, lt=0.9, description="share of the frames kept to judge the model, by whole trajectories")
-    held_out_temperature: float | None = Field(None, gt=0, description="K; hold out trajectories of this temperature only (any by default)")
+    name: str = Field("", description="name of the run; default: name of the settings file")
+    folder: Path | None = Field(None, description="folder for the results, relative to the working directory; default: runs/NAME")
+    held_out: float = Field(0.2, gt=0, lt=0.9, description="fraction of the frames held out to assess the model, in whole trajectories")
+    held_out_temperature: float | None = Field(None, gt=0, description="K; hold out only trajectories at this temperature (default: any)")
 
 
 class DensitySettings(Section):
     """The functions that the density is expanded in."""
 
-    basis: Literal["small", "default", "optimised", "large"] = Field("optimised", description="Gaussians of each atom; see docs/density.md")
-    points: int = Field(4000, ge=100, description="points a frame, in space, at which the exact density is kept for training")
+    basis: Literal["small", "default", "optimised", "large"] = Field("optimised", description="density basis; see docs/density.md")
+    points: int = Field(4000, ge=100, description="points per frame at which the exact density is stored for training")
 
 
 class EvaluateSettings(Section):
@@ -60,10 +60,10 @@ class SpectrumSettings(InfraredSettings):
 
     experiment: tuple[Path, ...] = Field((), description="measured spectra, JCAMP-DX or CSV, relative to the settings file")
     bands: tuple[tuple[float, float], ...] = Field(
-        (), description="cm^-1, limits of the bands in the tables; groups of harmonic lines by default"
+        (), description="limits of the bands in the tables, cm^-1; default: groups of harmonic lines"
     )
     width: float = Field(
-        WIDTH, ge=0, description="cm^-1, full width at half height of lines in figures and in smoothed.csv; 0: as the window leaves them"
+        WIDTH, ge=0, description="line width (FWHM) in figures and in smoothed.csv, cm^-1; 0: no smoothing beyond the window"
     )
 
     @property
