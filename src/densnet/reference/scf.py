@@ -43,7 +43,7 @@ class ScfSettings(Section):
     radial_points: int = Setting(40, ge=20, description="radial grid points for every element")
     angular_points: int = Setting(434, ge=110, description="points of the largest Lebedev shell for every element (NWChem pruning)")
     conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="SCF threshold for the energy change, hartree")
-    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="SCF threshold for the orbital gradient, hartree; 0: none (older labels)")
+    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="SCF threshold for the orbital gradient, hartree; 0: none (old labels)")
     max_cycle: int = Setting(60, gt=0, description="SCF cycles after which a frame is set aside as not converged")
     memory_mb: Incidental[int] = Setting(2000, ge=500, description="memory of one calculation, MB; if small, AO values are recomputed")
 
