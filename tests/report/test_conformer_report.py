@@ -72,7 +72,7 @@ def test_the_page_tells_weights_populations_and_motions(run):
     assert page.count("<svg") == 4
     assert page.index("<svg") < page.index("Assignment") < page.index("Harmonic analysis")  # the page begins with the spectrum
     met = sum(line.met for line in promises(run))
-    assert f"The model reproduces in part PBE/aug-cc-pVDZ, not experiment: {met} of 10 checks met" in page
+    assert f"The model partly reproduces PBE/aug-cc-pVDZ (this does not refer to experiment): {met} of 10 checks met" in page
 
 
 def test_the_page_tells_warnings_and_both_temperatures(run):
