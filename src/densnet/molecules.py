@@ -296,10 +296,10 @@ def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float
     ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.
     """
     if not len(numbers):
-        raise MoleculeError(f"{name}: there are no atoms; a molecule has one at least.")
+        raise MoleculeError(f"{name}: there are no atoms; a molecule has at least one.")
     for number in sorted(set(numbers.tolist()) - SUPPORTED):
         symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
-        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet knows H, C, N, O, F, S and Cl.")
+        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet supports H, C, N, O, F, S and Cl.")
     electrons = int(numbers.sum()) - charge
     if electrons % 2:
         raise MoleculeError(

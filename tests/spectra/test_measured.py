@@ -107,7 +107,7 @@ REFUSED = {
     "T [K],A\n" + rows(): "in which unit is the abscissa",
     "".join(f"{k},{v}\n" for k, v in enumerate(A)): "only counts the points",
     "cm-1,sample 1,sample 2\n" + "".join(f"{u},{v},{v}\n" for u, v in zip(X, A)): "which of 'sample 1', 'sample 2' is the spectrum",
-    "cm-1,A\n" + rows(decimal=","): "Decimal commas need another mark",
+    "cm-1,A\n" + rows(decimal=","): "Decimal commas need another separator",
     "cm-1,A\n" + rows() + rows(): "turns back after 4000 cm",
     "Raman shift (cm-1),Intensity\n" + rows(): "a Raman spectrum",
     "DATA TYPE\tRAMAN SPECTRUM\nXUNITS\t1/CM\n" + rows(mark="\t"): "of the type 'RAMAN SPECTRUM'",

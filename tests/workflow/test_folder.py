@@ -73,7 +73,7 @@ def test_a_lost_result_is_made_again_with_all_that_came_from_it(tmp_path):
     Workshop(tmp_path).walk()
     shutil.rmtree(tmp_path / "sample")
     workshop = Workshop(tmp_path)
-    told = ["to be done", "to be done again: what it is made from has changed"]
+    told = ["to be done", "to be done again: its input has changed"]
     assert [state for _, state in pending(tmp_path, workshop.stages)] == told
     assert workshop.walk() == ["sample", "train"]
     assert [state for _, state in pending(tmp_path, workshop.stages)] == ["done", "done"]

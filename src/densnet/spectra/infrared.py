@@ -153,7 +153,7 @@ def _series(values: ArrayLike, least: int, sampling: Sampling, settings: Infrare
     if values.ndim != 3 or values.shape[2] != 3 or len(values) == 0:
         raise SpectrumError(f"a dipole series must be [replicas, steps, 3], not {list(values.shape)}.")
     if not np.isfinite(values).all():
-        raise SpectrumError("the dipole series holds a number that is not finite; the trajectory is broken.")
+        raise SpectrumError("the dipole series contains a number that is not finite; the trajectory is broken.")
     suffices(values.shape[1] - least, sampling.sample_step, sampling.time_step, settings, sampling.highest)
     return values
 
