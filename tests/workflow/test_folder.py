@@ -64,7 +64,7 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_keeps_the_old(tmp_path)
     changed = Workshop(tmp_path, frames=4, epochs=6)
     assert changed.walk() == ["sample", "train"]
     told = {name: detail for kind, name, detail in changed.events if kind == "replaced"}
-    assert "sample.frames: 3 -> 4" in told["sample"] and "made from" in told["train"]
+    assert "sample.frames: 3 -> 4" in told["sample"] and "input has changed" in told["train"]
     assert sorted(p.name for p in (tmp_path / "replaced").iterdir()) == ["sample-1", "train-1", "train-2"]
     assert (tmp_path / "replaced" / "train-1" / "steps").read_text() == "x"
 

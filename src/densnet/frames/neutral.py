@@ -59,7 +59,7 @@ def check(about: Mapping[str, Any], columns: Mapping[str, np.ndarray], name: str
         _check_one(word, value, _allowed(word) or (), name)
 
 
-_REFUSAL = "densnet supports only neutral closed-shell molecules, not ions or radicals."
+_REFUSAL = "densnet supports neutral closed-shell molecules only, not ions or radicals."
 
 
 def _plain(key: str) -> str:

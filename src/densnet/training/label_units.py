@@ -91,6 +91,6 @@ def _level(differences: NDArray) -> Iterator[str]:
     before, after = np.abs(differences).mean(), np.abs(differences - constant).mean()
     if after < 0.25 * before:
         yield (
-            f"the energies of the labels and of the model differ by a constant, {constant:+.5g} meV, as for another level of theory: "
+            f"the energies of the labels and of the model differ by a constant of {constant:+.5g} meV, as for another level of theory: "
             f"without it the energy MAE is {after:.4g} meV, not {before:.4g}."
         )
