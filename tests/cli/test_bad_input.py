@@ -166,7 +166,7 @@ def test_evaluate_says_over_how_many_frames_and_what_looks_like_another_unit(pla
     assert outcome.code == 0, outcome.err
     with_labels = json.loads((place / "errors.json").read_text())["frames_with"]
     assert (with_labels["energy"], with_labels["forces"], with_labels["dipole"], with_labels["density"]) == (3, 3, 4, 0)
-    assert "note: 3 of 4 frames hold forces; the error is over these." in outcome.out
+    assert "note: 3 of 4 frames have forces; the error refers to these." in outcome.out
     assert "they look like energies in hartree, but are read in eV" in outcome.out
 
 
@@ -195,7 +195,7 @@ def test_heavy_water_is_simulated_as_such(place):
     assert outcome.code == 0, outcome.err
     with h5py.File(place / "run" / "trajectory.h5") as file:
         assert file["particles/replica_0001/mass"][()] == pytest.approx([15.9949146, 2.01410178, 2.01410178])
-    assert "holds another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
+    assert "contains another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
     spectrum = densnet("spectrum", "run", "--depth", 200, "-o", "out", cwd=place)
     assert spectrum.code == 0, spectrum.err
     assert 'isotopologue: "D2O"' in (place / "out" / "spectrum.csv").read_text()

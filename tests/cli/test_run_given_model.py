@@ -54,7 +54,7 @@ def place(tmp_path) -> Path:
         (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
-        (("methanol",), 'Another one: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
+        (("methanol",), 'For another molecule: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
         (("water.xyz",), "water.xyz is a geometry, not a settings file: write water.toml with the lines `[sample]`"),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
     ],

@@ -272,7 +272,7 @@ def test_units_of_a_whole_foreign_file(tmp_path, attributes, sizes):
 @pytest.mark.parametrize(
     ("place", "unit", "told"),
     [
-        ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is no unit that densnet knows"),
+        ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is not a known unit"),
         ("positions", "eV", "'eV' is not a known unit for positions"),
         ("forces", "hartree", "no unit that densnet knows for forces"),
         ("energy", "eV/atom", "no unit that densnet knows for energy"),
