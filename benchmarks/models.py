@@ -2,8 +2,8 @@
 
     python benchmarks/models.py [NAME ...] [--density-frames 8] [--record]
 
-Each is what `densnet evaluate NAME labels/NAME/LIST.001.h5 --density-frames 8` prints; it is kept in OUT. `--record` also writes the errors at
-300 K beside the models (src/densnet/data/models/NAME.json), which the package ships.
+Each is what `densnet evaluate NAME labels/NAME/LIST.001.h5 --density-frames 8` prints; it is kept in OUT. `--record` also writes the
+errors at 300 K beside the models (src/densnet/data/models/NAME.json), which the package ships.
 """
 
 from __future__ import annotations

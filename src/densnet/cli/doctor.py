@@ -8,9 +8,9 @@ from densnet.cli.console import JsonFile
 
 
 def doctor(json: JsonFile = None) -> None:
-    """Look at this machine and this installation: versions, cores, memory, compiler, GPU, folders, and whether the shipped models compute
-    what they should.
+    """Look at this machine and this installation: what is there, what will be used, what is missing.
 
+    Versions, cores, memory, compiler, GPU, folders, and whether the shipped models compute what they should.
     Lines that begin with ! name what densnet cannot work with, and the remedy; the exit code is 1 if there is any.
     """
     from dataclasses import asdict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,7 +61,7 @@ def evaluate(
     frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, progress)
-    found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
+    found: dict[str, Any] = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def models(json: JsonFile = None) -> None:
     """List the models that come with densnet: molecules, reference level, size, and errors on frames that no training saw.
 
-    Mean absolute errors of energy (per molecule) and of force components, mean length of the dipole's error, integral of the density's error
-    over the number of electrons; at 300 K. docs/models.md has more.
+    Mean absolute errors of energy (per molecule) and of force components, mean length of the dipole's error, integral of the density's
+    error over the number of electrons; at 300 K. docs/models.md has more.
     """
     from densnet.cli.console import show
     from densnet.model.cards import catalogue
