@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -179,6 +180,12 @@ def hill(numbers: Iterable[int]) -> str:
     first = ["C", "H"] if "C" in symbols else []
     counts = [(symbol, symbols.count(symbol)) for symbol in (*first, *sorted(set(symbols) - set(first)))]
     return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts if count)
+
+
+def in_hills_order(formula: str) -> str:
+    """A composition as model files name it, such as "H6C2O", as it is printed: "C2H6O"."""
+    counts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
+    return hill(SYMBOLS.index(symbol) for symbol, count in counts for _ in range(int(count or 1)))
 
 
 def isotopologue(molecule: Molecules) -> str:

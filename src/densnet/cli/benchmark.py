@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.cli.console import JsonFile
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -31,7 +33,7 @@ def benchmark(
     steps: Annotated[int, typer.Option(min=50, help="Repetitions for the medians, after a warm-up.")] = 50,
     threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured instead of CPU time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda; wall time is measured on a GPU.")] = "cpu",
-    json: Annotated[Path | None, typer.Option("--json", help="Also write the numbers to this file.")] = None,
+    json: JsonFile = None,
     *,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the model, or use a CUDA graph on a GPU.")] = False,
 ) -> None:
@@ -45,11 +47,9 @@ def benchmark(
     Floating-point operations are those of the matrix products of one uncompiled force call; compiled models skip the zeros.
     """
     import torch
-    from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli.console import activity, say
-    from densnet.files import write_json
+    from densnet.cli.console import activity, say, show
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
@@ -88,9 +88,7 @@ def benchmark(
         "torch": torch.__version__,
         "densnet": __version__,
     }
-    Console(markup=False, emoji=False).print(_table(found, f"{model} on {geometry.name}"))
-    if json is not None:
-        write_json(json, found)
+    show(found, json, _table(found, f"{model} on {geometry.name}"))
 
 
 def _shipped(model: str) -> Path:

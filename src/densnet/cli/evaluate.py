@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from densnet.cli.console import JsonFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +32,7 @@ TITLES = {
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
-    json: Annotated[Path | None, typer.Option("--json", help="Also write the numbers to this file.")] = None,
+    json: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Plot errors against expected errors (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Number of frames for the (slow) density, quadrupole and potential.")] = None,
     training: Annotated[
@@ -48,12 +50,10 @@ def evaluate(
     Quantities missing in the data are omitted (null in the JSON file); the number of frames is listed for each. A note is printed if
     labels seem to have another unit, sign or level of theory.
     """
-    from rich.console import Console
     from rich.table import Table
 
-    from densnet.cli.console import activity
+    from densnet.cli.console import activity, show
     from densnet.dataset import store
-    from densnet.files import write_json
     from densnet.model.predictor import load
     from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
@@ -61,10 +61,9 @@ def evaluate(
     predictor = load(model)
     labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
-    console = Console(markup=False, emoji=False)
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, progress)
-    found = done.summary() | (overlap(labels, store.read(*training)) if training else {})
+    found: dict[str, Any] = done.summary() | (overlap(labels, store.read(*training)) if training else {})
     table = Table(title=f"{model} on {data}")
     table.add_column("")
     table.add_column("value", justify="right")
@@ -72,17 +71,13 @@ def evaluate(
     for key, value in found.items():
         over = next((number for name, number in done.labelled.items() if key.startswith(name.rstrip("s"))), len(frames))
         table.add_row(TITLES[key], "-" if value is None else f"{value:.4g}", "" if key == "frames" else str(over))
-    console.print(table)
-    for warning in doubts(labels, done):
-        console.print(f"note: {warning}", soft_wrap=True, highlight=False)
-    found["frames_with"] = done.labelled
+    notes = [f"note: {warning}" for warning in doubts(labels, done)]
+    found |= {"frames_with": done.labelled, "notes": notes}
     if agreement := calibration_rows(done):
-        console.print(_calibration_table(agreement, UNITS))
         found["calibration"] = agreement
+    show(found, json, table, *notes, *([_calibration_table(agreement, UNITS)] if agreement else []))
     if plot is not None:
         draw(done, plot)
-    if json is not None:
-        write_json(json, found)
 
 
 def _calibration_table(rows: dict[str, dict[str, float | None]], units: dict[str, str]) -> Table:

@@ -13,10 +13,12 @@ import typer
 from densnet import __version__
 from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
+from densnet.cli.doctor import doctor
 from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
 from densnet.cli.export import export
 from densnet.cli.label import label
+from densnet.cli.models import models
 from densnet.cli.report import report
 from densnet.cli.run import run
 from densnet.cli.sample import sample
@@ -27,7 +29,7 @@ from densnet.errors import DensnetError
 from densnet.model.shipped import names as shipped_names
 from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive)
+VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive, models, doctor)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
@@ -56,7 +58,7 @@ def _introduce(*, version: Version = None):
 
 def build() -> typer.Typer:
     """The command-line application with every verb registered."""
-    application = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
     application.callback(help=INTRODUCTION)(_introduce)
     for verb in VERBS:
         application.command(verb.__name__)(verb)

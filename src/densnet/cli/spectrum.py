@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from densnet.cli.console import JsonFile
+
 
 def spectrum(
     trajectory: Annotated[Path, typer.Argument(help="Trajectory written by `densnet simulate` (H5MD), or its folder.")],
@@ -22,6 +24,7 @@ def spectrum(
         float, typer.Option(min=0, help="Line width in cm^-1 in the figure and in smoothed.csv; 0: no smoothing beyond the window.")
     ] = 30.0,
     maximum: Annotated[float, typer.Option(help="Upper end of the axis in cm^-1.")] = 4500.0,
+    json: JsonFile = None,
 ) -> None:
     """Compute the infrared spectrum (km/mol per cm^-1) of a trajectory, averaged over its replicas.
 
@@ -29,10 +32,9 @@ def spectrum(
     and bands.csv into the folder and prints the bands. The molar absorption is napierian; multiplied by 43.43 it is the decadic molar
     absorption coefficient in L mol^-1 cm^-1.
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
-    from rich.console import Console
-
+    from densnet.cli.console import say, show
     from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
     from densnet.settings import SettingsError, parse
@@ -64,14 +66,16 @@ def spectrum(
     smooth = write_spectrum(out, found, bands, trajectory.stem, width)
     draw_spectrum(out / "spectrum.png", smooth, references=measured)
 
-    console = Console(markup=False, emoji=False)
-    console.print(f"{len(run.dipole)} replicas, {run.realised}", soft_wrap=True, highlight=False)
-    console.print(_band_table(bands))
-    for path, other in zip(experiment or [], measured):
-        console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
-        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
-    names = "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv"
-    console.print(f"written: {out}/{names}", soft_wrap=True, highlight=False)
+    likeness = [(path, compare(found, other), told(other)) for path, other in zip(experiment or [], measured)]
+    lines = [line for path, likewise, words in likeness for line in (f"against {path}: {likewise}", f"  {words}")]
+    figures = {
+        "replicas": len(run.dipole),
+        "temperature_K": run.realised.mean,
+        "bands": [asdict(band) for band in bands],
+        "measured": [{"file": str(path), **asdict(likewise), "read_as": words} for path, likewise, words in likeness],
+    }
+    show(figures, json, f"{len(run.dipole)} replicas, {run.realised}", _band_table(bands), *lines)
+    say(f"written to {out}: spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv")
 
 
 def _band_table(bands):
