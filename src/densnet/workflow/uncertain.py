@@ -37,7 +37,7 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         f"{told['flagged_percent']:.3g} % of the samples are flagged"
     )
     if found.quantum_kinetic is not None and found.marked.any():
-        tell("no frames are kept to be labelled: those of a run of ring polymers are centroids, not where the model is unsure")
+        tell("no frames are kept for labelling: positions of ring polymers are centroids, not the beads of which the model is uncertain")
         return
     chosen, file = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs), folder / "uncertain.extxyz"
     if not chosen:
