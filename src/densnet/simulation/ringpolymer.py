@@ -64,14 +64,12 @@ def kinetic_share(beads: int, quantum: float) -> float:
 class Ring:
     """The rings of all replicas, and a time step of the free ring; tensors [modes, 1, 1] go with positions [modes, atoms, 3].
 
-    replicas     one geometry each                 every      all beads of all replicas: first beads, second beads, ...
-    beads        T [beads, modes]                  timestep   hbar / hartree
-    frequencies  w_k [modes, 1, 1]
+    replicas     one geometry each                 beads      T [beads, modes]
+    frequencies  w_k [modes, 1, 1]                 timestep   hbar / hartree
     cosine, time [modes, 1, 1] of the angle a by which half of a Cayley map turns a mode, ``tan a = w_k dt / 2``: cos a, sin a / w_k
     """
 
     replicas: Molecules
-    every: Molecules
     beads: Tensor
     frequencies: Tensor
     timestep: float
@@ -81,7 +79,12 @@ class Ring:
         """So many ``beads`` for each of ``replicas``."""
         device = replicas.positions.device
         modes = frequencies(beads, conditions.temperature)[:, None, None].to(device)
-        return cls(replicas, Molecules.concatenate([replicas] * beads), transformation(beads).to(device), modes, conditions.timestep)
+        return cls(replicas, transformation(beads).to(device), modes, conditions.timestep)
+
+    @cached_property
+    def every(self) -> Molecules:
+        """All beads of all replicas: first beads, second beads, ..."""
+        return Molecules.concatenate([self.replicas] * len(self.beads))
 
     @cached_property
     def cosine(self) -> Tensor:
