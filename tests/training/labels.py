@@ -33,6 +33,8 @@ def examples(count: int, seed: int = 0, *, peroxide: bool = False) -> list[Examp
         places = 3 * torch.randn(300, 3, dtype=torch.float64, generator=generator)
         weights = torch.exp(places.square().sum(1) / 18) * (2 * torch.pi * 9) ** 1.5 / 300
         points = Points(places, weights, density.to(dtype=torch.float64).values(places))
-        properties = Properties(molecule, said.energy, said.forces, density.dipole().double(), density)
-        made.append(Example(properties, coulomb_metric(molecule, reference.basis), points))
+        properties = Properties(molecule, said.energy, said.forces, density.dipole().double())
+        prepared = {"coefficients": density.coefficients, "metric": coulomb_metric(molecule, reference.basis)}
+        prepared |= {"places": points.positions, "weights": points.weights, "correction": points.correction}
+        made.append(Example(properties, reference.basis, prepared))
     return made

@@ -10,10 +10,12 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.resources import files
+from operator import getitem
 from pathlib import Path
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -111,6 +113,11 @@ class Orbitals:
 
     def __post_init__(self) -> None:
         check_shape(self.molecule, self.basis, tuple(self.coefficients.shape))
+
+    def __reduce__(self) -> tuple:
+        """To another process as numpy arrays: a tensor would go as a file that both hold open."""
+        numbers, positions, coefficients = (t.detach().cpu().numpy() for t in (self.molecule.numbers, self.molecule.positions, self.coefficients))
+        return getitem, (StoredOrbitals(numbers, positions, int(self.molecule.net_charge), partial(np.asarray, coefficients), self.basis), 0)
 
     @property
     def electrons(self) -> int:

@@ -56,12 +56,12 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
 
     charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
-    now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
+    now = {side: names(example.molecule for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),
         "training": plan.model_dump(mode="json"),
-        "coverage": coverage(example.properties.molecules for example in parts[0]),
+        "coverage": coverage(example.molecule for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
         **({} if charges is None else {"charges": charges}),
     }

@@ -1,0 +1,83 @@
+"""A shelf: rows of tensors in a file without a name, for what a training reads frame by frame and need not hold.
+
+They are read, not mapped: pages of a mapped file count as the process's own memory until somebody else needs it. What the system keeps of
+the file in memory it gives back by itself; on a disk that has been read once, a row of 100 kB costs about 30 microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from weakref import finalize
+
+import torch
+from torch import Tensor
+
+
+class Place(NamedTuple):
+    """Where a tensor stands in its row: bytes after the row's start."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Shelf:
+    """Rows are put at the end. The file is in ``folder`` (None: the system's for temporary files) and goes with the last of its rows."""
+
+    def __init__(self, folder: Path | None = None):
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (open as long as there are rows)
+        finalize(self, self._file.close)
+        self._end = 0
+        self._layouts: dict[tuple, dict[str, Place]] = {}
+
+    def put(self, tensors: Mapping[str, Tensor]) -> Row:
+        """A new row. Raises `OSError` where the disk is full."""
+        start, layout = self._end, {}
+        for name, tensor in tensors.items():
+            tensor = tensor.detach().cpu().contiguous()
+            layout[name] = Place(self._end - start, tuple(tensor.shape), tensor.dtype)
+            self._write(memoryview(tensor.numpy()).cast("B") if tensor.numel() else b"")
+        return Row(self, start, self._layouts.setdefault(tuple(layout.items()), layout))
+
+    def _write(self, content: memoryview | bytes) -> None:
+        while len(content):
+            written = os.pwrite(self._file.fileno(), content, self._end)
+            content, self._end = content[written:], self._end + written
+
+    def read(self, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The tensor that begins at byte ``offset``."""
+        tensor = torch.empty(shape, dtype=dtype)
+        rest = memoryview(tensor.numpy()).cast("B") if tensor.numel() else memoryview(b"")
+        while len(rest):
+            read = os.preadv(self._file.fileno(), [rest], offset)
+            if not read:
+                raise OSError(f"the file of prepared frames ends {len(rest)} bytes too soon")
+            rest, offset = rest[read:], offset + read
+        return tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row(Mapping[str, Tensor]):
+    """Tensors by name, each read when it is asked for."""
+
+    shelf: Shelf
+    start: int
+    layout: dict[str, Place]
+
+    def __getitem__(self, name: str) -> Tensor:
+        offset, shape, dtype = self.layout[name]
+        return self.shelf.read(self.start + offset, shape, dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.layout)
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.layout
