@@ -326,7 +326,8 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         name = f"{path}, frame {i + 1}"
         neutral.check({key: values[i] if values.shape[:1] == (len(positions),) else values for key, values in told.items()}, {}, name)
         check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
-        values = {quantity: columns[quantity][i] for quantity in names} | ({} if stored is None else {"occupied_orbitals": stored[i].read()})
+        orbitals = {} if stored is None else {"occupied_orbitals": stored[i].read()}
+        values = {quantity: columns[quantity][i] for quantity in names} | orbitals
         if broken := [quantity for quantity, found in values.items() if not np.isfinite(found).all()]:
             raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
     neutral.check(dict(file.attrs), {}, str(path))

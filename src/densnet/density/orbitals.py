@@ -116,8 +116,10 @@ class Orbitals:
 
     def __reduce__(self) -> tuple:
         """To another process as numpy arrays: a tensor would go as a file that both hold open."""
-        numbers, positions, coefficients = (t.detach().cpu().numpy() for t in (self.molecule.numbers, self.molecule.positions, self.coefficients))
-        return getitem, (StoredOrbitals(numbers, positions, int(self.molecule.net_charge), partial(np.asarray, coefficients), self.basis), 0)
+        tensors = self.molecule.numbers, self.molecule.positions, self.coefficients
+        numbers, positions, coefficients = (tensor.detach().cpu().numpy() for tensor in tensors)
+        whose = numbers, positions, int(self.molecule.net_charge)
+        return getitem, (StoredOrbitals(*whose, partial(np.asarray, coefficients), self.basis), 0)
 
     @property
     def electrons(self) -> int:

@@ -127,7 +127,7 @@ class FrozenDensity:
 
 
 def with_frozen(batch: Batch, frozen: Sequence[Mapping[str, Tensor]]) -> Batch:
-    """The batch with the ``frozen`` densities of its molecules (`FrozenDensity.tensors`): ``coefficients``, ``widths``, ``jacobian``, flat."""
+    """The batch with the ``frozen`` densities of its molecules (`FrozenDensity.tensors`), the Jacobians flat, one after the other."""
     tensors = {name: torch.cat([f[name] for f in frozen]) for name in ("coefficients", "widths")}
     jacobian = torch.cat([f["jacobian"].flatten() for f in frozen])
     return Batch(batch.molecules, batch.tensors | tensors | {"jacobian": jacobian})

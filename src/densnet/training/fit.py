@@ -61,7 +61,8 @@ def train(
     checkpoint.claim(folder, predictor, (training, validation), settings)
     predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
-    makers = (("density", density_stage), ("points", points_stage), ("energy", partial(energy_stage, folder=folder)), ("joint", joint_stage))
+    on_frozen = partial(energy_stage, folder=folder)
+    makers = (("density", density_stage), ("points", points_stage), ("energy", on_frozen), ("joint", joint_stage))
     for phase, make in makers:
         plan: StageSettings = getattr(settings, phase)
         if plan.steps and not checkpoint.finished(folder, phase, predictor):

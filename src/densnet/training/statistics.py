@@ -1,4 +1,4 @@
-"""Constants of a training set: what brings every input and output of the networks to order one; gathered in one pass, some frames at once."""
+"""Constants of a training set: what brings every input and output of the networks to order one; gathered in one pass."""
 
 from __future__ import annotations
 

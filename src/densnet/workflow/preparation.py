@@ -1,4 +1,4 @@
-"""From labels to training examples: fit densities, sample points of space; side by side, nothing twice, and one frame at a time in memory."""
+"""From labels to training examples: fit densities, sample points of space; side by side, nothing twice, one frame at a time in memory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,8 @@ def prepare(
     """An `Example` for each label; fitted coefficients and ``points`` sampled points are kept in ``folder`` as one npz a frame.
 
     ``fits``: how many frames of each composition are fitted, spread over all; None: every frame, with its Coulomb metric, several MB. The
-    file's name is a hash of geometry, orbitals, basis and number of points, and of whether there is a fit. In memory are the labels' energy,
-    forces and dipole; the rest is on a `Shelf` in ``folder``. Raises `MissingProperty` for a label without energy, forces, dipole or
-    orbitals.
+    file's name is a hash of geometry, orbitals, basis and number of points, and of whether there is a fit. In memory are energies, forces
+    and dipoles; the rest is on a `Shelf` in ``folder``. Raises `MissingProperty` for a label without energy, forces, dipole or orbitals.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index, label in enumerate(labels):
@@ -64,8 +63,8 @@ def prepare(
             _save(files[job[0]], result)
             done += 1
             progress(done, len(labels))
-    shelf = Shelf(folder)
-    return [_example(label.properties.replace(orbitals=None), basis, file, shelf, metric=fits is None) for label, file in zip(labels, files)]
+    shelf, metric = Shelf(folder), fits is None
+    return [_example(label.properties.replace(orbitals=None), basis, file, shelf, metric=metric) for label, file in zip(labels, files)]
 
 
 def _spread(labels: Dataset, count: int) -> set[int]:
