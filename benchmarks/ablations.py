@@ -99,7 +99,7 @@ def overlap_metric(example: Example) -> Example:
     molecule, basis = example.molecule, example.basis
     keep = basis.mask(molecule.numbers).flatten()
     matrix = overlap_matrix(basis, molecule.positions, basis.exponents(molecule.numbers))
-    return replace(example, prepared={**example.prepared, "metric": matrix[keep][:, keep].float()})
+    return replace(example, prepared=example.prepared.replaced(metric=matrix[keep][:, keep].float()))
 
 
 def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder: Path) -> Predictor:

@@ -80,7 +80,7 @@ def whole(example: Example) -> Example:
     """The ``example`` with the whole density fitted: the fit is linear, so that of the promolecule is added to that of the correction."""
     density = example.density
     coefficients = density.coefficients + fitted_promolecule(density, example.metric).to(density.coefficients.dtype)
-    return replace(example, prepared={**example.prepared, "coefficients": coefficients})
+    return replace(example, prepared=example.prepared.replaced(coefficients=coefficients))
 
 
 def fitted_promolecule(density: Density, metric: Tensor) -> Tensor:

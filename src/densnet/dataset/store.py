@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -206,6 +207,8 @@ def _in_16_bits(orbitals: np.ndarray) -> dict[str, np.ndarray]:
 
 
 PACKED = {"compression": "gzip", "shuffle": True}
+BLOCK = 2**18
+"""Bytes of orbitals, whole frames, that are packed together."""
 
 
 def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
@@ -219,7 +222,8 @@ def _write_orbitals(group: h5py.Group, labels: Sequence[Label], *, compact: bool
     shape = (len(labels), *_coefficients(labels[0].properties).shape)
     kinds = {"occupied_orbitals": (shape, "i2"), "orbital_scale": (shape[:2], "f4")} if compact else {"occupied_orbitals": (shape, "f4")}
     for name, (size, kind) in kinds.items():
-        group.create_dataset(name, size, dtype=kind, **PACKED).attrs["unit"] = UNITS[name]
+        together = max(1, min(len(labels), BLOCK // (math.prod(size[1:]) * np.dtype(kind).itemsize)))
+        group.create_dataset(name, size, dtype=kind, chunks=(together, *size[1:]), **PACKED).attrs["unit"] = UNITS[name]
     for rows in _blocks(group["occupied_orbitals"]):
         orbitals = np.stack([_coefficients(label.properties) for label in labels[rows]])
         for name, values in (_in_16_bits(orbitals) if compact else {"occupied_orbitals": orbitals}).items():
@@ -227,13 +231,14 @@ def _write_orbitals(group: h5py.Group, labels: Sequence[Label], *, compact: bool
 
 
 def _blocks(data: h5py.Dataset) -> Iterator[slice]:
-    """Rows that are packed together, or about a megabyte."""
+    """Rows that are packed together, as far as they are no more than a few megabytes."""
     rows = _rows_together(data)
     return (slice(start, start + rows) for start in range(0, len(data), rows))
 
 
 def _rows_together(data: h5py.Dataset) -> int:
-    return data.chunks[0] if data.chunks else max(1, 2**20 * len(data) // max(1, data.nbytes))
+    most = max(1, 16 * BLOCK * len(data) // max(1, data.nbytes))
+    return min(most, data.chunks[0]) if data.chunks else most
 
 
 def _checksum(file: h5py.File) -> str:
@@ -255,9 +260,9 @@ def _in_file(path: Path, stamp: int, group: str, together: int, row: int) -> np.
 
 @lru_cache(maxsize=2)
 def _block(path: Path, stamp: int, group: str, together: int, number: int) -> np.ndarray:
-    """Orbitals [rows, AO, occupied]. Raises `DatasetError` if the file is not the one of `_stamp` any more."""
+    """Orbitals [rows, AO, occupied]. Raises `DatasetError` if the file is not the one that was changed at ``stamp`` (ns)."""
     try:
-        if _stamp(path) != stamp:
+        if path.stat().st_mtime_ns != stamp:
             raise DatasetError(f"{path} has changed since its labels were listed; start again.")
         with h5py.File(path, "r") as file:
             rows, place = slice(number * together, (number + 1) * together), file[group]
@@ -267,16 +272,12 @@ def _block(path: Path, stamp: int, group: str, together: int, number: int) -> np
         raise DatasetError(f"{path} cannot be read any more ({error}); start again when it is there.") from error
 
 
-def _stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
 def _stored(group: h5py.Group, path: Path) -> list[_Stored] | None:
     """Of each frame in a shard's group, or in a foreign file."""
     if "occupied_orbitals" not in group:
         return None
     data = group["occupied_orbitals"]
-    where = path.absolute(), _stamp(path), group.name, _rows_together(data)
+    where = path.absolute(), path.stat().st_mtime_ns, group.name, _rows_together(data)
     return [_Stored(data.shape[1:], partial(_in_file, *where, row)) for row in range(len(data))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from densnet.density.gaussians import coulomb_matrix
 from densnet.model.density_network import DensityOutput
 from densnet.molecules import Molecules
 from densnet.properties import Properties
+from densnet.training.shelf import Row, joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Example:
 
     properties   energy, forces, dipole of a single molecule: all that is always in memory
     basis        of its fitted density
-    prepared     the rest by name: tensors in memory, or a `Row` of a `Shelf`, read at every use
+    prepared     the rest, on a `Shelf`: read at every use
 
     "places", "weights", "correction"   of `points`
     "coefficients"                      of `density`; only where the frame was fitted
@@ -32,7 +33,7 @@ class Example:
 
     properties: Properties
     basis: DensityBasis
-    prepared: Mapping[str, Tensor]
+    prepared: Row
 
     @property
     def molecule(self) -> Molecules:
@@ -93,9 +94,9 @@ def collate(examples: list[Example], *names: str) -> Batch:
 
 def with_fits(batch: Batch, examples: list[Example]) -> Batch:
     """The batch with the fitted ``coefficients`` [atoms, width] of its ``examples`` and their ``metrics``, one after the other, flat."""
-    coefficients = torch.cat([e.prepared["coefficients"] for e in examples])
-    metrics = torch.cat([e.prepared["metric"].flatten() for e in examples])
-    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": metrics})
+    rows = [e.prepared for e in examples]
+    coefficients = joined(rows, "coefficients").view(len(batch.molecules.numbers), -1)
+    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": joined(rows, "metric")})
 
 
 def with_points(batch: Batch, examples: list[Example], count: int | None = None, seed: int = 0) -> Batch:
@@ -126,8 +127,7 @@ class FrozenDensity:
         return {"coefficients": self.output.coefficients, "widths": self.output.widths, "jacobian": self.jacobian}
 
 
-def with_frozen(batch: Batch, frozen: Sequence[Mapping[str, Tensor]]) -> Batch:
+def with_frozen(batch: Batch, frozen: Sequence[Row]) -> Batch:
     """The batch with the ``frozen`` densities of its molecules (`FrozenDensity.tensors`), the Jacobians flat, one after the other."""
-    tensors = {name: torch.cat([f[name] for f in frozen]) for name in ("coefficients", "widths")}
-    jacobian = torch.cat([f["jacobian"].flatten() for f in frozen])
-    return Batch(batch.molecules, batch.tensors | tensors | {"jacobian": jacobian})
+    tensors = {name: joined(frozen, name).view(len(batch.molecules.numbers), -1) for name in ("coefficients", "widths")}
+    return Batch(batch.molecules, batch.tensors | tensors | {"jacobian": joined(frozen, "jacobian")})
