@@ -1,7 +1,5 @@
 """What is sealed comes back bit for bit, damaged or foreign files are refused with a sentence, units are converted at the door."""
 
-import pickle
-import tracemalloc
 from dataclasses import replace
 
 import h5py
@@ -113,52 +111,6 @@ def test_small_files_of_a_campaign_read_the_same_and_can_be_sealed(mixed, tmp_pa
     assert same(mixed, store.read(tmp_path))
     store.seal(store.read(tmp_path), tmp_path / "data.h5")
     assert same(mixed, store.read(tmp_path / "data.h5"))
-
-
-def test_orbitals_stay_in_the_file_until_they_are_used(tmp_path):
-    """Rows beyond the first block, in another process, and of a file that is another by then."""
-    labels = Dataset(label([8, 1, 1], WATER, i) for i in range(40))
-    store.seal(labels, tmp_path / "data.h5")
-    with h5py.File(tmp_path / "data.h5") as file:
-        assert len(file["molecule_0/occupied_orbitals"]) > file["molecule_0/occupied_orbitals"].chunks[0]
-    found = store.read(tmp_path / "data.h5")
-    for k in (39, 0, 21):
-        stored, exact = found[k].properties.orbitals, labels[k].properties.orbitals[0]
-        sent = pickle.loads(pickle.dumps((stored, exact)))
-        assert len(pickle.dumps(stored)) < 2000
-        for orbitals in (stored[0], sent[0][0], sent[1]):
-            assert torch.equal(orbitals.coefficients, exact.coefficients) and orbitals.basis == exact.basis
-            assert torch.equal(orbitals.molecule.positions, exact.molecule.positions)
-    store.seal(labels.select([3]), tmp_path / "data.h5")
-    store._block.cache_clear()
-    with pytest.raises(DatasetError, match="has changed"):
-        found[0].properties.orbitals[0]
-    (tmp_path / "data.h5").unlink()
-    with pytest.raises(DatasetError, match="cannot be read any more"):
-        found[0].properties.orbitals[0]
-
-
-def test_reading_and_sealing_need_no_more_memory_for_four_times_the_frames(tmp_path):
-    """Orbitals of 64 kB a frame, of which a few are in memory at a time."""
-
-    def wide(index: int) -> Label:
-        one = label([8, 1, 1], WATER, index)
-        known = Orbitals(molecule=one.properties.molecules, coefficients=torch.rand(41, 400), basis="aug-cc-pvdz")
-        return replace(one, properties=one.properties.replace(orbitals=(known,)))
-
-    about = {"index": 0, "trajectory": 0, "temperature": 300.0, "level": LEVEL}
-    peaks = []
-    for count in (25, 100):
-        (tmp_path / str(count)).mkdir()
-        for i in range(count):
-            store.save_label(tmp_path / str(count) / f"{i:06d}.npz", wide(i).properties, about | {"identity": str(i)})
-        tracemalloc.start()
-        store.seal(store.read(tmp_path / str(count)), tmp_path / f"{count}.h5", compact=True)
-        found = store.read(tmp_path / f"{count}.h5")
-        assert all(one.properties.orbitals[0].electrons == 800 for one in found)
-        peaks.append(tracemalloc.get_traced_memory()[1] / 1024)
-        tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 75 * 12, peaks  # kB
 
 
 def test_several_files_become_one_dataset(mixed, tmp_path):

@@ -40,15 +40,25 @@ def test_rows_come_back_bit_for_bit_and_leave_no_file(tmp_path):
     assert rows[0].layout is rows[1].layout and not list(tmp_path.iterdir())
 
 
-def test_scales_of_frames_in_parts_are_those_of_all_at_once(monkeypatch):
+def test_means_of_frames_in_parts_are_those_of_all_at_once(monkeypatch):
     frames, found = [*examples(9), *examples(4, peroxide=True)], []
     for together in (256, 5):
         monkeypatch.setattr(statistics, "TOGETHER", together)
-        torch.manual_seed(1)
-        found.append(initialise(frames, MODEL, frames[0].basis))
-    assert found[0].energy_network.reference == pytest.approx(found[1].energy_network.reference, rel=1e-12)
-    for (name, one), other in zip(found[0].state_dict().items(), found[1].state_dict().values()):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6), name
+        found.append(statistics.Means.of(frames, frames[0].basis, 4.0))
+    one, other = found
+    assert one.neighbours == other.neighbours and one.charges is other.charges is None
+    assert one.force == pytest.approx(other.force, rel=1e-14) and torch.equal(one.references, other.references)
+
+
+@pytest.mark.parametrize("centred", [True, False])
+def test_moments_in_parts_are_those_of_all_rows(centred):
+    rows = torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) + 1000
+    found = statistics.Moments(centred)
+    for part in rows.split([20, 1, 29]):
+        found.add(part)
+    mean = rows.mean(0) if centred else torch.zeros(4, dtype=torch.float64)
+    assert found.count == 50 and torch.allclose(found.mean, mean, rtol=1e-14)
+    assert torch.allclose(found.squares, (rows - mean).T @ (rows - mean), rtol=1e-11)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

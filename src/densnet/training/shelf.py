@@ -42,17 +42,17 @@ class Shelf:
         for name, tensor in tensors.items():
             tensor = tensor.detach().cpu().contiguous()
             layout[name] = Place(self._end - start, tuple(tensor.shape), tensor.dtype)
-            self._write(memoryview(tensor.numpy()).cast("B") if tensor.numel() else b"")
+            self._write(tensor.numpy().data.cast("B") if tensor.numel() else memoryview(b""))
         return Row(self, start, self._layouts.setdefault(tuple(layout.items()), layout))
 
-    def _write(self, content: memoryview | bytes) -> None:
+    def _write(self, content: memoryview) -> None:
         while len(content):
             written = os.pwrite(self._file.fileno(), content, self._end)
             content, self._end = content[written:], self._end + written
 
     def fill(self, tensor: Tensor, offset: int) -> None:
         """Read what begins at byte ``offset`` into a contiguous ``tensor``."""
-        rest = memoryview(tensor.numpy()).cast("B") if tensor.numel() else memoryview(b"")
+        rest = tensor.numpy().data.cast("B") if tensor.numel() else memoryview(b"")
         while len(rest):
             read = os.preadv(self._file.fileno(), [rest], offset)
             if not read:

@@ -73,7 +73,7 @@ def assess(
     errors = Errors.of(Properties.concatenate(list(over(frames, labels))), labelled)
     known = _joined(over(training, predictor.features))
     energy = _outer(known.energy) / errors.mean_square("energy")
-    energy += sum(_outer(moved) for moved in over(few, along)) * (len(training) / len(few)) / errors.mean_square("forces")
+    energy += _outer(torch.cat(list(over(few, along)))) * (len(training) / len(few)) / errors.mean_square("forces")
     roots = inverse_root(energy), inverse_root(_outer(known.dipole) / errors.mean_square("dipole"))
     watched = _joined(over(frames, predictor.features))
     variances = {
