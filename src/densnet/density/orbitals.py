@@ -196,5 +196,5 @@ def _shells_of(basis: str, number: int) -> Shells:
     shells = orbital_basis(basis)
     if number not in shells:
         known = ", ".join(SYMBOLS[n] for n in shells)
-        raise OrbitalError(f"orbital basis {basis} has no functions for {SYMBOLS[number]}; its file holds {known}.")
+        raise OrbitalError(f"orbital basis {basis} has no functions for {SYMBOLS[number]}; its file contains {known}.")
     return shells[number]

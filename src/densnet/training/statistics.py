@@ -131,7 +131,7 @@ def natural_functions(densities: Iterable[Density], basis: DensityBasis, floor: 
     for row, number in enumerate(basis.elements):
         if not any(moments[number, l].count for l in range(len(basis.counts))):
             raise TrainingError(
-                f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data."
+                f"no training frame contains element number {number}, which the density basis covers; restrict the basis to the data."
             )
         for l in range(len(basis.counts)):
             known, count = moments[number, l], _present(basis, number, l)
