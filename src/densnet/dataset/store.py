@@ -44,7 +44,7 @@ UNITS = {
 
 
 def read(*paths: Path) -> Dataset:
-    """All labels of one or more files: shards of ours, folders of a (growing) campaign, extxyz, or foreign HDF5.
+    """All labels of one or more files: shards of ours, folders of a (growing) campaign or single files of it, extxyz, or foreign HDF5.
 
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
     `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
@@ -62,6 +62,8 @@ def _labels(path: Path) -> list[Label]:
         if not files:
             raise DatasetError(f"the folder {path} holds no label; name a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
+    if path.suffix == ".npz":
+        return [_read_label(path)]
     if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
     try:

@@ -1,0 +1,77 @@
+"""`densnet verify`: the strongest infrared lines of a model against a few gradients of its reference level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def verify(
+    model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
+    geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; the model relaxes it first.")],
+    modes: Annotated[int, typer.Option(min=1, help="Normal modes, those with the largest infrared intensities; two gradients each.")] = 10,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of gradients and results; RUN/verify puts the table into the report of a run.")
+    ] = Path("verify"),
+    frame: Annotated[int, typer.Option(help="Which frame of the file, counted from 1.")] = 1,
+    newton: Annotated[int, typer.Option(min=0, help="Steps at most to the minimum of the reference; a gradient each, and one before.")] = 3,
+    workers: Annotated[int, typer.Option(min=0, help="Gradients side by side, one core each; 0: all cores.")] = 0,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file whose \\[label.scf] is the reference level; by default that of the model's labels.")
+    ] = None,
+) -> None:
+    """Tell how right an infrared spectrum is, for a molecule too large for a Hessian of DFT: two DFT gradients a line.
+
+    The model relaxes the molecule and gives its normal modes; a few steps lead to the minimum of DFT; there, two gradients along each of
+    the strongest modes give DFT's wavenumber along it, how far it is from a normal mode of DFT (residual: within so much DFT has one), and
+    DFT's intensity. Every gradient is kept in the folder: the same command goes on, and more --modes ask only for what is new.
+    Writes verify.csv and verify.json (docs/verify.md).
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from densnet.artefacts.using import VERIFICATION
+    from densnet.cli.console import activity, say
+    from densnet.cli.density import frame_of
+    from densnet.model.predictor import load
+    from densnet.reference.campaign import LabelSettings
+    from densnet.report.verification import columns, told
+    from densnet.workflow import verification, write_page
+    from densnet.workflow.folder import only_one
+    from densnet.workflow.settings import read_sections
+
+    molecule, predictor = frame_of(geometry, frame), load(model).double()
+    if settings is None:
+        scf = verification.level_of(predictor, model)
+    else:
+        scf = read_sections(settings, {"label": LabelSettings})["label"].scf
+    chosen = verification.VerifySettings(modes=modes, newton=newton, workers=workers)
+    with only_one(out, "densnet verify"), activity("modes of the model") as progress:
+        reference = verification.reference_of(scf, out, chosen, progress)
+        found = verification.verify(predictor, molecule, reference, chosen, progress=progress, tell=say)
+    found = replace(found, model=Path(model).stem, level=scf.level())
+    VERIFICATION.write(out / VERIFICATION.name, found)
+    verification.write_csv(out / "verify.csv", found)
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(_table(*columns(found)))
+    console.print(told(found), soft_wrap=True)
+    say(f"written to {out}: verify.json, verify.csv")
+    if out.resolve().name == VERIFICATION.stage and (out.parent / "settings.toml").is_file():
+        say(f"written: {write_page(out.parent)}")
+
+
+def _table(titles, rows) -> Table:
+    from rich.table import Table
+
+    table = Table(caption="wavenumbers in cm^-1, intensities I in km/mol")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "motion" else "right")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
