@@ -15,7 +15,7 @@ from densnet.properties import Properties
 pytestmark = pytest.mark.usefixtures("double_precision")
 
 ATOMS = [8, 6, 1, 1]
-START = torch.tensor([[0.1, 0.0, 2.3], [0.0, 0.1, 0.0], [1.75, 0.2, -1.1], [-1.8, 0.3, -1.0]], dtype=torch.float64)
+START = torch.tensor([[0.1, 0.0, 2.3], [0.0, 0.1, 0.0], [1.7, 0.2, -1.0], [-0.6, 1.6, -1.0]], dtype=torch.float64)
 CHARGES = torch.tensor([-0.35, 0.25, 0.06, 0.04], dtype=torch.float64)
 PAIRS = list(itertools.combinations(range(4), 2))
 STIFFNESS = torch.tensor([0.8, 0.05, 0.06, 0.4, 0.38, 0.07], dtype=torch.float64)
@@ -76,7 +76,7 @@ def test_carried_modes_are_orthonormal_and_carry_no_rigid_motion(ours, exact):
 
 
 def test_quotients_residuals_and_dipole_slopes_are_those_of_the_full_hessian(ours):
-    found = tracked(ours)
+    found = tracked(ours, limit=0.1)
     at = slopes(REFERENCE, ours.molecule, 1e-4)
     roots = ours.molecule.masses.sqrt().repeat_interleave(3)
     weighted = (at.hessian + at.hessian.T) / 2 / torch.outer(roots, roots)

@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from densnet.artefacts.content import Verification
+
 
 def verify(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
@@ -41,7 +43,7 @@ def verify(
     from densnet.cli.density import frame_of
     from densnet.model.predictor import load
     from densnet.reference.campaign import LabelSettings
-    from densnet.report.verification import columns, told
+    from densnet.report.verification import told
     from densnet.workflow import verification, write_page
     from densnet.workflow.folder import only_one
     from densnet.workflow.settings import read_sections
@@ -59,19 +61,22 @@ def verify(
     VERIFICATION.write(out / VERIFICATION.name, found)
     verification.write_csv(out / "verify.csv", found)
     console = Console(markup=False, emoji=False, highlight=False)
-    console.print(_table(*columns(found)))
+    console.print(_table(found))
     console.print(told(found), soft_wrap=True)
     say(f"written to {out}: verify.json, verify.csv")
     if out.resolve().name == VERIFICATION.stage and (out.parent / "settings.toml").is_file():
         say(f"written: {write_page(out.parent)}")
 
 
-def _table(titles, rows) -> Table:
+def _table(found: Verification) -> Table:
+    """What fits into a terminal; the rest is in the files and on the page."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(caption="wavenumbers in cm^-1, intensities I in km/mol")
-    for title in titles:
+    table = Table(box=SIMPLE, caption="wavenumbers in cm^-1, intensities I in km/mol; DFT has a mode within +- of its wavenumber here")
+    for title in ("mode", "model", "DFT", "diff.", "+-", "I model", "I DFT", "motion"):
         table.add_column(title, justify="left" if title == "motion" else "right")
-    for row in rows:
-        table.add_row(*map(str, row))
+    for row in found.rows:
+        waves = (f"{row.model:.1f}", f"{row.reference:.1f}", f"{row.model - row.reference:+.1f}", f"{row.residual:.1f}")
+        table.add_row(str(row.mode), *waves, f"{row.model_strength:.1f}", f"{row.reference_strength:.1f}", row.motion)
     return table

@@ -13,6 +13,7 @@ import csv
 import io
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -44,7 +45,7 @@ STEP = 0.002
 """bohr, of the model's own differences: its forces have no noise, and a longer step would shift its wavenumbers (water's bend by 0.9 cm^-1
 at 0.02 bohr), which those of the reference are to be compared with."""
 
-SHORTEST, LONGEST = 0.01, 0.05
+SHORTEST, LONGEST = 0.005, 0.05
 """bohr that the atom which moves furthest is displaced by."""
 
 
@@ -58,7 +59,7 @@ class VerifySettings(Section):
     modes: int = Field(10, gt=0, description="of the model, those with the largest infrared intensities; two gradients each")
     newton: int = Field(3, ge=0, description="steps at most, from the model's minimum to the reference's, by the model's Hessian")
     tolerance: float = Field(1e-5, gt=0, description="hartree/bohr, largest force of the reference at its minimum")
-    anharmonic: float = Field(0.5, gt=0, description="cm^-1 by which a finite step may change a wavenumber (by the model, then taken off)")
+    anharmonic: float = Field(0.1, gt=0, description="cm^-1 by which a finite step may change a wavenumber (by the model, then taken off)")
     workers: Incidental[int] = Field(0, ge=0, description="gradients side by side, one core each; 0 = all cores")
 
 
@@ -70,11 +71,16 @@ def level_of(predictor: Predictor, name: str) -> ScfSettings:
     return ScfSettings.of_level(level)
 
 
-def reference_of(scf: ScfSettings, folder: Path, settings: VerifySettings, progress: Progress = silent) -> ForceFunction:
-    """The reference level, every gradient kept in ``folder``; a threshold of the orbital gradient where the labels had none."""
+def reference_of(
+    scf: ScfSettings, folder: Path, settings: VerifySettings, progress: Progress = silent, execute: Executor | None = None
+) -> ForceFunction:
+    """The reference level, every gradient kept in ``folder``; with a threshold of the orbital gradient also where the labels had none.
+
+    ``execute`` takes the gradients along the modes, such as a cluster's executor; by default local processes do.
+    """
     if scf.conv_tol_grad == 0:
         scf = scf.model_copy(update={"conv_tol_grad": ScfSettings.model_fields["conv_tol_grad"].default})
-    kept = remembered(LabelSettings(scf=scf, workers=settings.workers), folder, progress)
+    kept = remembered(LabelSettings(scf=scf, workers=settings.workers), folder, progress, execute)
     return lambda molecules: kept(molecules.at(molecules.positions.double().round(decimals=ROUNDED)))
 
 
