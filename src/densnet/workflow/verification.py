@@ -1,8 +1,9 @@
 """How right is the infrared spectrum of a molecule that is too large for a Hessian of the reference level? A few of its gradients tell.
 
-    from densnet.workflow.verification import VerifySettings, reference_of, verify
+    from densnet.workflow.verification import VerifySettings, level_of, reference_of, verify
 
-    reference = reference_of(model.provenance["level"], Path("verify"), settings)   # or any force function
+    model, settings = densnet.load("ethanol").double(), VerifySettings(modes=10)
+    reference = reference_of(level_of(model, "ethanol"), Path("verify"), settings)   # or any force function
     found = verify(model, molecule, reference, settings)
     print(found.shift, found.rows[0].reference, found.rows[0].residual)
 """
