@@ -4,9 +4,9 @@
     python labels/thiophenes/references.py harmonic FOLDER [WORKERS]    rings1.json, rings2.json; resumable, some 5 and 80 core minutes
 
 torsions: bithiophene, S-C-C-S from 0 (syn) to 180 degrees (anti), 13 geometries relaxed on the GFN2-xTB surface with the angle held.
-harmonic: the minima of thiophene and of bithiophene (twisted anti, twisted syn) with Hessian and dipole derivatives, by differences over 0.01
-bohr: 54 gradients of one ring, 96 of each rotamer of two, besides those of the relaxation, which starts from GFN2-xTB's minimum. Every gradient
-is kept under FOLDER.
+harmonic: the minima of thiophene and of bithiophene (twisted anti, twisted syn) with Hessian and dipole derivatives, by differences over
+0.01 bohr: 54 gradients of one ring, 96 of each rotamer of two, besides those of the relaxation, which starts from GFN2-xTB's minimum.
+Every gradient is kept under FOLDER.
 """
 
 import sys
@@ -55,7 +55,7 @@ def torsions() -> None:
     """The list of geometries."""
     angles = [15.0 * k for k in range(13)]
     frames = [Frame(relaxed(thiophenes(2, [angle]), held=angle), TORSION, 0.0) for angle in angles]
-    about = {"made by": "labels/thiophenes/references.py torsions", "held": "S-C-C-S", "surface": "GFN2-xTB", "largest_force_eV_per_A": 2e-3}
+    about = {"made by": "labels/thiophenes/references.py torsions", "torsion": "S-C-C-S", "surface": "GFN2-xTB", "force_eV_per_A": 2e-3}
     geometries.write(HERE / "torsions.extxyz", frames, about)
 
 

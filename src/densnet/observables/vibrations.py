@@ -15,7 +15,6 @@ from densnet.errors import DensnetError
 from densnet.molecules import LINEAR, Molecules
 from densnet.observables.response import ForceFunction, slopes
 
-
 GUESSED, SOFTEST = 1e-3, 1e-4
 """hartree/bohr^2; see `descent`."""
 
@@ -81,8 +80,8 @@ def descent(force_function: ForceFunction, molecule: Molecules, hessian: Tensor 
     """The way from ``molecule`` to a stationary point, without end: geometries, each with its gradient [3 atoms] (hartree/bohr).
 
     Steps follow ``-|H|^-1 g``, at most 0.2 bohr an atom; H [3 atoms, 3 atoms] begins as ``hessian`` (of another surface, for instance; by
-    default 0.5 hartree/bohr^2 in every direction) and learns from the gradients (BFGS). No curvature counts as less than `GUESSED`, of a given
-    ``hessian`` `SOFTEST`, hartree/bohr^2.
+    default 0.5 hartree/bohr^2 in every direction) and learns from the gradients (BFGS). No curvature counts as less than `GUESSED`, or, of
+    a given ``hessian``, `SOFTEST`.
     """
     least = GUESSED if hessian is None else SOFTEST
     x = molecule.positions.detach().double().reshape(-1)
