@@ -15,10 +15,6 @@ from densnet.errors import DensnetError
 from densnet.molecules import LINEAR, Molecules
 from densnet.observables.response import ForceFunction, slopes
 
-GUESSED, SOFTEST = 1e-3, 1e-4
-"""hartree/bohr^2; see `descent`."""
-
-
 class VibrationError(DensnetError):
     """A relaxation, Hessian or free energy that cannot be had; the message names the value and the remedy."""
 
@@ -80,17 +76,15 @@ def descent(force_function: ForceFunction, molecule: Molecules, hessian: Tensor 
     """The way from ``molecule`` to a stationary point, without end: geometries, each with its gradient [3 atoms] (hartree/bohr).
 
     Steps follow ``-|H|^-1 g``, at most 0.2 bohr an atom; H [3 atoms, 3 atoms] begins as ``hessian`` (of another surface, for instance; by
-    default 0.5 hartree/bohr^2 in every direction) and learns from the gradients (BFGS). No curvature counts as less than `GUESSED`, or, of
-    a given ``hessian``, `SOFTEST`.
+    default 0.5 hartree/bohr^2 in every direction) and learns from the gradients (BFGS).
     """
-    least = GUESSED if hessian is None else SOFTEST
     x = molecule.positions.detach().double().reshape(-1)
     hessian = torch.eye(len(x), dtype=torch.float64, device=x.device) * 0.5 if hessian is None else 0.5 * (hessian + hessian.T)
     gradient = _gradient(force_function, molecule, x)
     while True:
         yield molecule.at(x.reshape(-1, 3)), gradient
         values, vectors = torch.linalg.eigh(hessian)
-        step = -vectors @ ((vectors.T @ gradient) / values.abs().clamp(min=least))
+        step = -vectors @ ((vectors.T @ gradient) / values.abs().clamp(min=1e-3))
         step = step * min(1.0, 0.2 / float(step.reshape(-1, 3).norm(dim=1).max()))
         x = x + step
         previous, gradient = gradient, _gradient(force_function, molecule, x)
