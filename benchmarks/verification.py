@@ -41,7 +41,7 @@ def compared(found: Verification, own: Conformer, known: Conformer) -> list[list
         wavenumber, strength = hessian[order[r.mode - 1]]
         waves = (r.model, r.reference, r.residual, quotients[r.mode - 1], r.corrected, wavenumber)
         strengths = (r.model_strength, r.reference_strength, r.corrected_strength, strength)
-        rows.append([r.mode, r.motion, *(round(x, 1) for x in (*waves, *strengths))])
+        rows.append([r.mode, r.motion, *(f"{x:.1f}" for x in (*waves, *strengths))])
     return rows
 
 
@@ -50,15 +50,15 @@ def summary(name: str, found: Verification, rows: list[list]) -> list:
     values = np.array([row[2:] for row in rows], dtype=float)
     model, along, _, quotient, own, exact = values.T[:6]
     strength, exact_strength = values.T[8:]
-    off = [float(np.abs(a - b).mean()) for a, b in ((along, quotient), (along, exact), (own, exact), (model, exact))]
-    strengths = 100 * float(np.abs(strength - exact_strength).mean() / exact_strength.mean())
-    return [name, len(rows), found.gradients, f"{100 * found.share:.0f}", *off, float(np.abs(own - exact).max()), strengths, found.noise]
+    off = [f"{np.abs(a - b).mean():.2f}" for a, b in ((model, exact), (along, quotient), (along, exact), (own, exact))]
+    strengths = 100 * np.abs(strength - exact_strength).mean() / exact_strength.mean()
+    worst = f"{np.abs(own - exact).max():.1f}"
+    return [name, len(rows), found.gradients, f"{100 * found.share:.0f}", *off, worst, f"{strengths:.1f}", f"{found.noise:.2f}"]
 
 
 SUMMARY = [
-    "molecule", "modes", "gradients", "of the absorption, %", "along modes: gradients - Hessian, cm^-1", "DFT along the mode - normal mode",
-    "estimated - normal mode", "model - normal mode", "estimated - normal mode, largest", "intensities, estimated - normal mode, %",
-    "noise, cm^-1",
+    "molecule", "modes", "gradients", "of the absorption, %", "model - normal mode", "DFT along the mode: gradients - Hessian",
+    "DFT along the mode - normal mode", "DFT's own, estimated - normal mode", "the same, largest", "its intensities, %", "noise",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from densnet.errors import DensnetError
 from densnet.molecules import LINEAR, Molecules
 from densnet.observables.response import ForceFunction, slopes
 
+
 class VibrationError(DensnetError):
     """A relaxation, Hessian or free energy that cannot be had; the message names the value and the remedy."""
 
