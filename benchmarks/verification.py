@@ -24,8 +24,8 @@ from densnet.reference import shipped
 from densnet.workflow.verification import STEP, VerifySettings, level_of, reference_of, verify
 
 COLUMNS = [
-    "mode", "motion", "model", "DFT along it", "+-", "the same, Hessian", "DFT's own, estimated", "the same, Hessian",
-    "intensity: model", "DFT along it", "DFT's own, estimated", "the same, Hessian",
+    "mode", "motion", "model", "DFT along the mode", "+-", "the same, full Hessian", "DFT normal mode, estimated", "full Hessian",
+    "intensity: model", "DFT along the mode", "DFT normal mode, estimated", "full Hessian",
 ]  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def summary(name: str, found: Verification, rows: list[list]) -> list:
 
 
 SUMMARY = [
-    "molecule", "modes", "gradients", "of the absorption, %", "model - normal mode", "DFT along the mode: gradients - Hessian",
-    "DFT along the mode - normal mode", "DFT's own, estimated - normal mode", "the same, largest", "its intensities, %", "noise",
+    "molecule", "modes", "gradients", "of the absorption, %", "model - normal mode", "DFT along the mode: gradients - full Hessian",
+    "DFT along the mode - normal mode", "estimate - normal mode", "estimate - normal mode, largest", "estimated intensity, %", "noise",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`densnet verify`: the strongest infrared lines of a model against a few gradients of its reference level."""
+"""`densnet verify`: checks the strongest infrared lines of a model with a few gradients at its reference level."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from densnet.cli.console import JsonFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,30 +18,29 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; the model relaxes it first.")],
-    modes: Annotated[int, typer.Option(min=1, help="Normal modes, those with the largest infrared intensities; two gradients each.")] = 10,
+    modes: Annotated[int, typer.Option(min=1, help="Normal modes with the largest infrared intensities to check; two gradients each.")] = 10,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of gradients and results; RUN/verify puts the table into the report of a run.")
+        Path, typer.Option("--out", "-o", help="Folder for gradients and results; RUN/verify adds the table to the report of a run.")
     ] = Path("verify"),
     frame: Annotated[int, typer.Option(help="Which frame of the file, counted from 1.")] = 1,
-    newton: Annotated[int, typer.Option(min=0, help="Steps at most to the minimum of the reference; a gradient each, and one before.")] = 3,
-    workers: Annotated[int, typer.Option(min=0, help="Gradients side by side, one core each; 0: all cores.")] = 0,
+    newton: Annotated[int, typer.Option(min=0, help="Largest number of steps to the minimum at the reference level.")] = 3,
+    workers: Annotated[int, typer.Option(min=0, help="Gradients computed in parallel, one core each; 0: all cores.")] = 0,
     settings: Annotated[
         Path | None, typer.Option(help="TOML file whose \\[label.scf] is the reference level; by default that of the model's labels.")
     ] = None,
+    json: JsonFile = None,
 ) -> None:
-    """Tell how right an infrared spectrum is, for a molecule too large for a Hessian of DFT: two DFT gradients a line.
+    """Check the strongest infrared lines of a model with two DFT gradients each, for molecules too large for a DFT Hessian.
 
-    The model relaxes the molecule and gives its normal modes; a few steps lead to the minimum of DFT; there, two gradients along each of
-    the strongest modes give DFT's wavenumber along it, how far it is from a normal mode of DFT (residual: within so much DFT has one), and
-    DFT's intensity. Every gradient is kept in the folder: the same command goes on, and more --modes ask only for what is new.
-    Writes verify.csv and verify.json (docs/verify.md).
+    The model relaxes the molecule and computes its normal modes; a few steps lead to the DFT minimum. Two DFT gradients along each of the
+    strongest modes then give the DFT wavenumber along the mode, a bound on its distance to a DFT normal mode, and the DFT intensity. The
+    level is that of the model's labels. Every gradient is kept in the folder: the same command resumes, and a larger --modes computes only
+    the additional ones. Writes verify.csv and verify.json (docs/verify.md).
     """
-    from dataclasses import replace
-
-    from rich.console import Console
+    from dataclasses import asdict, replace
 
     from densnet.artefacts.using import VERIFICATION
-    from densnet.cli.console import activity, say
+    from densnet.cli.console import activity, say, show
     from densnet.cli.density import frame_of
     from densnet.model.predictor import load
     from densnet.reference.campaign import LabelSettings
@@ -60,20 +61,18 @@ def verify(
     found = replace(found, model=Path(model).stem, level=scf.level())
     VERIFICATION.write(out / VERIFICATION.name, found)
     verification.write_csv(out / "verify.csv", found)
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print(_table(found))
-    console.print(told(found), soft_wrap=True)
+    show(asdict(found), json, _table(found), told(found))
     say(f"written to {out}: verify.json, verify.csv")
     if out.resolve().name == VERIFICATION.stage and (out.parent / "settings.toml").is_file():
         say(f"written: {write_page(out.parent)}")
 
 
 def _table(found: Verification) -> Table:
-    """What fits into a terminal; the rest is in the files and on the page."""
+    """The columns that fit into a terminal; all are in the files and on the page."""
     from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(box=SIMPLE, caption="wavenumbers in cm^-1, intensities I in km/mol; DFT has a mode within +- of its wavenumber here")
+    table = Table(box=SIMPLE, caption="wavenumbers in cm^-1, intensities I in km/mol; a DFT normal mode lies within +- of the DFT value")
     for title in ("mode", "model", "DFT", "diff.", "+-", "I model", "I DFT", "motion"):
         table.add_column(title, justify="left" if title == "motion" else "right")
     for row in found.rows:

@@ -105,8 +105,8 @@ def verify(
     share = float(found.modes.intensities[chosen].sum() / found.modes.intensities.sum())
     count = len(chosen)
     tell(
-        f"{count} of {len(found.modes.intensities)} modes, {100 * share:.0f} % of the model's absorption: {2 * count} gradients of the "
-        f"reference along them, and before these 1 to {settings.newton + 1} to its minimum"
+        f"{count} of {len(found.modes.intensities)} modes with {100 * share:.0f} % of the absorption of the model: {2 * count} gradients "
+        f"along them, and before these 1 to {settings.newton + 1} to reach the minimum of the reference"
     )
     place, gradient, used = _minimum(reference, found, settings, 2 * count, progress, tell)
     with one_thread():
@@ -140,8 +140,8 @@ def _minimum(
         if used == 1 and (seconds := time.process_time() - begun) > 1.0:
             workers = settings.workers or cores()
             left = settings.newton + later
-            about = f"at most {left} more, some {duration(left * seconds / workers)} on {workers} core(s)"
-            tell(f"the first gradient took {duration(seconds)} of one core; {about}; Ctrl-C loses none that is done")
+            about = f"at most {left} more will take about {duration(left * seconds / workers)} on {workers} core(s)"
+            tell(f"the first gradient took {duration(seconds)} of CPU time; {about}; interrupting loses no finished gradient")
         if largest <= settings.tolerance:
             break
     return place, gradient, used
