@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def verify(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; the model relaxes it first.")],
-    modes: Annotated[int, typer.Option(min=1, help="Normal modes with the largest infrared intensities to check; two gradients each.")] = 10,
+    modes: Annotated[int, typer.Option(min=1, help="Normal modes to check, those of largest infrared intensity; two gradients each.")] = 10,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for gradients and results; RUN/verify adds the table to the report of a run.")
     ] = Path("verify"),

@@ -48,7 +48,7 @@ def columns(found: Verification) -> page.Columns:
 
 _ABOUT = (
     "DFT: {level}, Rayleigh quotient of its Hessian and |dμ/dQ|² along the mode of the model. A DFT normal mode lies within one residual "
-    "of this wavenumber (a strict bound; usually it is much closer). DFT normal mode: wavenumber and intensity of the DFT mode that is most "
+    "of this wavenumber (a strict bound; usually it is much closer). DFT normal mode: wavenumber and intensity of the DFT mode most "
     "similar to that of the model, estimated from the model Hessian with the rows known from the gradients, and the squared overlap of "
     "the two. Harmonic wavenumbers in cm⁻¹, each at its own minimum; intensities I in km/mol. Modes are numbered by increasing wavenumber."
 )
