@@ -133,12 +133,12 @@ def test_a_kill_loses_no_gradient_and_the_report_of_a_run_shows_the_table(tmp_pa
     command = ("verify", "water", shipped_geometries("water"), "--settings", "level.toml", "--workers", 1, "--out", "run/verify")
     done = lambda: {path: path.stat().st_mtime_ns for path in (run / "verify").rglob("*.npz")}  # noqa: E731
     with started(*command, cwd=tmp_path) as running:
-        until = time.monotonic() + 60
-        while len(done()) < 4 and time.monotonic() < until and running.process.is_alive():
+        until = time.monotonic() + 100
+        while not any("displaced" in str(path) for path in done()) and time.monotonic() < until and running.process.is_alive():
             time.sleep(0.02)
         os.kill(running.process.pid, signal.SIGKILL)
     before = done()
-    assert 4 <= len(before) < 8
+    assert 2 <= len(before) < 8
     outcome = densnet(*command, cwd=tmp_path)
     assert outcome.code == 0, outcome.err
     after = done()
