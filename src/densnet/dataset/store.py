@@ -48,7 +48,7 @@ UNITS = {
 
 
 def read(*paths: Path) -> Dataset:
-    """All labels of one or more files: shards of ours, folders of a (growing) campaign, extxyz, or foreign HDF5.
+    """All labels of one or more files: shards of ours, folders of a (growing) campaign or single files of it, extxyz, or foreign HDF5.
 
     Orbitals are checked but not kept: a label reads its own from the file again when they are used (`StoredOrbitals`).
 
@@ -68,6 +68,8 @@ def _labels(path: Path) -> list[Label]:
         if not files:
             raise DatasetError(f"the folder {path} contains no label; give a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
+    if path.suffix == ".npz":
+        return [_read_label(path)]
     if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
     try:

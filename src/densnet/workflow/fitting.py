@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -44,8 +45,18 @@ def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis
 
 
 @one_thread()  # each operation: molecules are small
-def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
-    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
+def train_on(
+    predictor: Predictor,
+    parts: list[list[Example]],
+    plan: TrainSettings,
+    folder: Path,
+    progress: Progress,
+    level: Mapping | None = None,
+) -> Predictor:
+    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on).
+
+    ``level`` of theory of the labels, which the model then states.
+    """
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
@@ -64,6 +75,7 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         "coverage": coverage(example.molecule for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
         **({} if charges is None else {"charges": charges}),
+        **({"level": dict(level)} if level else {}),
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)
