@@ -56,6 +56,7 @@ ORDER = [
         ("transfer/phenol_300K", 0),
     ]),
     *((f"thiophenes/rings{rings}_heldout", 0, THIOPHENES) for rings in (1, 2, 3)),
+    ("thiophenes/torsions", 0, THIOPHENES),
     *(
         (f"thiophenes/{name}", -(-frames * done // ROUNDS), THIOPHENES)
         for done in range(1, ROUNDS + 1)

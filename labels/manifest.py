@@ -45,6 +45,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     """The command that made a frame list; the settings of the dynamics, where there was one, are in the header of the list."""
     if name in ELSEWHERE:
         return ELSEWHERE[name]
+    if name == "thiophenes/torsions":
+        return "python labels/thiophenes/references.py torsions"
     if name.startswith("thiophenes/"):
         return "python labels/thiophenes/frames.py"
     if (HERE / f"{name}.toml").exists():

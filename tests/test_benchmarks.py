@@ -30,6 +30,7 @@ from densnet.reference.fitting import fit, metric
 from densnet.reference.oligomers import thiophenes
 from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
+from densnet.training.shelf import Shelf
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 WATER = Molecules.single([8, 1, 1], [[0.1, -0.2, 0.22], [0.15, 1.24, -0.88], [0.0, -1.66, -0.8]])
@@ -40,8 +41,9 @@ def test_a_whole_density_says_of_the_molecule_what_the_label_says():
     field = dft.RKS(gto.M(atom=atoms, unit="Bohr", basis="aug-cc-pvdz", verbose=0), xc="pbe").density_fit().run()
     orbitals = Orbitals(WATER, torch.as_tensor(field.mo_coeff[:, field.mo_occ > 0]))
     basis = DensityBasis.built_in("default", ["H", "O"])
-    example = Example(Properties(WATER, density=fit(orbitals, basis)), metric(WATER, basis), None)
-    density = WholeDensity(**vars(whole(example).properties.density))
+    prepared = {"coefficients": fit(orbitals, basis).coefficients, "metric": metric(WATER, basis)}
+    example = Example(Properties(WATER), basis, Shelf().put(prepared))
+    density = WholeDensity(**vars(whole(example).density))
     assert float(density.electrons()) == pytest.approx(10)
     assert torch.allclose(density.dipole()[0], torch.as_tensor(field.dip_moment(unit="AU", verbose=0)), atol=1e-8)
     assert torch.allclose(density.quadrupole(), quadrupole(orbitals), atol=0.03)

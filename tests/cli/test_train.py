@@ -13,6 +13,7 @@ from densnet.training.checkpoint import TrainingError
 from densnet.training.coverage import names
 from densnet.training.settings import TrainSettings
 from densnet.workflow.splits import held_out, parted
+from densnet.workflow.verification import level_of
 from tests.model.random_model import random_predictor
 from tests.model.test_uncertainty import labelled, waters
 
@@ -99,6 +100,8 @@ def test_train_keeps_a_record_refuses_another_training_and_goes_on(tmp_path):
     start = ("--start", tmp_path / "first" / "model.safetensors", "--settings", tmp_path / "settings.toml")
     then = train(tmp_path / "old.h5", tmp_path / "new.h5", *start, "--out", tmp_path / "second")
     assert then.exit_code == 0 and "has learned exponents" in then.output, then.output
-    old, new = (load(tmp_path / name / "model.safetensors").provenance["frames"] for name in ("first", "second"))
+    told = [load(tmp_path / name / "model.safetensors").provenance for name in ("first", "second")]
+    assert all(one["level"] == some.level and level_of(load("water"), "water").level() == one["level"] for one in told)
+    old, new = (one["frames"] for one in told)
     assert set(old["training"]) <= set(new["training"]) and set(old["validation"]) <= set(new["validation"])
     assert len(new["training"]) + len(new["validation"]) == 20

@@ -22,7 +22,7 @@ def labels():
 def test_some_frames_are_fitted_and_all_have_points(labels, tmp_path):
     basis = DensityBasis.built_in("small", [1, 8])
     some = prepare(labels, basis, tmp_path, points=300, processes=1, fits=2)
-    assert [e.properties.density is not None for e in some] == [True, False, False, True, False, False]
+    assert [e.density is not None for e in some] == [True, False, False, True, False, False]
     assert all(len(e.points.weights) == 300 and e.metric is None for e in some)
     assert initialise(some, ModelSettings(), basis).element_of[8] >= 0
 
@@ -31,7 +31,7 @@ def test_some_frames_are_fitted_and_all_have_points(labels, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in kept} == kept and len(list(tmp_path.iterdir())) == 6 + 4
     for one, other in zip(some, every):
         assert other.metric is not None and torch.equal(one.points.correction, other.points.correction)
-        assert one.properties.density is None or torch.equal(one.properties.density.coefficients, other.properties.density.coefficients)
+        assert one.density is None or torch.equal(one.density.coefficients, other.density.coefficients)
 
     known = len(list(tmp_path.iterdir()))
     prepare(labels, basis, tmp_path, points=300, processes=1, fits=0)

@@ -179,6 +179,10 @@ class Run:
     @cached_property
     def level(self) -> str:
         """Functional / orbital basis."""
-        scf = (self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"}
-        basis = re.sub(r"pv([dtq5])z", lambda found: f"pV{found[1].upper()}Z", scf["basis"])
-        return f"{scf['xc']}/{basis}"
+        return level_words((self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"})
+
+
+def level_words(level: Mapping) -> str:
+    """Functional, with its dispersion, / orbital basis."""
+    basis = re.sub(r"pv([dtq5])z", lambda found: f"pV{found[1].upper()}Z", level["basis"])
+    return f"{level['xc']}{'-D4' if level.get('dispersion') == 'd4' else ''}/{basis}"

@@ -59,7 +59,7 @@ def train(
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
-            predictor = train_on(predictor, parts, plan, out, progress)
+            predictor = train_on(predictor, parts, plan, out, progress, labels.level)
         predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 

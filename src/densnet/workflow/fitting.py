@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -44,8 +45,18 @@ def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis
 
 
 @one_thread()  # each operation: molecules are small
-def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
-    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
+def train_on(
+    predictor: Predictor,
+    parts: list[list[Example]],
+    plan: TrainSettings,
+    folder: Path,
+    progress: Progress,
+    level: Mapping | None = None,
+) -> Predictor:
+    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on).
+
+    ``level`` of theory of the labels, which the model then states.
+    """
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
@@ -56,14 +67,15 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
 
     charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
-    now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
+    now = {side: names(example.molecule for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),
         "training": plan.model_dump(mode="json"),
-        "coverage": coverage(example.properties.molecules for example in parts[0]),
+        "coverage": coverage(example.molecule for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
         **({} if charges is None else {"charges": charges}),
+        **({"level": dict(level)} if level else {}),
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)
