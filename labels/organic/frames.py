@@ -1,9 +1,9 @@
 """The frame lists of this folder: python labels/organic/frames.py FOLDER [LIST]
 
-469 molecules and dimers to train on (training.csv: how many frames of each; training.xyz: their conformers, relaxed by GFN2-xTB) and 26 others
-that no model is trained on (heldout.csv, heldout.xyz). Every conformer has its turn; trajectories run on the GFN2-xTB surface (Langevin), start
-with velocities of twice the temperature, and are short: two frames each, for training at 300 to 800 K (dimers 150 and 300 K); one each, held
-out, at 300 K. One in which a bond breaks is left out and the next takes its place.
+469 molecules and dimers to train on (training.csv: how many frames of each; training.xyz: their conformers, relaxed by GFN2-xTB) and 26
+others that no model is trained on (heldout.csv, heldout.xyz). Every conformer has its turn; trajectories run on the GFN2-xTB surface
+(Langevin), start with velocities of twice the temperature, and are short: two frames each, for training, at 300 to 800 K (dimers 150 and
+300 K); one each, held out, at 300 K. One in which a bond breaks is left out and the next takes its place.
 
 Trajectory 1000 MOLECULE + N is the Nth of the molecule in that row of the csv, counted from 0, and every frame has the molecule's name.
 FOLDER keeps the frames of each molecule, so that the work goes on after an interruption. A list that is there is left alone.
@@ -100,9 +100,7 @@ def run(wanted: List, molecule: Molecule) -> list[Frame]:
         except GeometryError as error:
             print(f"{molecule.name}, trajectory {number}: {error}", flush=True)
             continue
-        frames += [
-            Frame(Molecules.single(plan.numbers, torch.from_numpy(x) * ANGSTROM), number, temperature, molecule.name) for x in found
-        ]
+        frames += [Frame(Molecules.single(plan.numbers, torch.from_numpy(x) * ANGSTROM), number, temperature, molecule.name) for x in found]
         if len(frames) == molecule.frames:
             break
     return [frames[i] for i in rng.permutation(len(frames))]
