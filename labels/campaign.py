@@ -59,9 +59,10 @@ ORDER = [
     ]),
     *((f"organic/{name}", frames, ORGANIC) for name, frames in [
         ("heldout_300K", 26),
-        ("training", 469),
+        ("training_1", 469),
         ("heldout_300K", 0),
-        ("training", 0),
+        ("training_1", 0),
+        ("training_2", 0),
     ]),
     *((f"thiophenes/rings{rings}_heldout", 0, THIOPHENES) for rings in (1, 2, 3)),
     *(

@@ -6,7 +6,9 @@ others that no model is trained on (heldout.csv, heldout.xyz). Every conformer h
 300 K); one each, held out, at 300 K. One in which a bond breaks is left out and the next takes its place.
 
 Trajectory 1000 MOLECULE + N is the Nth of the molecule in that row of the csv, counted from 0, and every frame has the molecule's name.
-FOLDER keeps the frames of each molecule, so that the work goes on after an interruption. A list that is there is left alone.
+training_1 is two frames of every molecule, its first 469 frames one each; training_2 the other frames. In both the order is random, so that
+what comes first is a fair share of all molecules. FOLDER keeps the frames of each molecule, so that the work goes on after an interruption.
+A list that is there is left alone.
 """
 
 import csv
@@ -43,17 +45,25 @@ class Molecule:
 
 @dataclass(frozen=True)
 class List:
-    """A list of frames: its `name`, the csv and xyz it is `of`, the length of its trajectories and what is taken from them."""
+    """A list of frames: its `name`, the csv and xyz it is `of`, how its trajectories run and how many frames each gives.
+
+    It holds of each molecule the frames from `begin` to `end` (None: all that are wanted), behind those of the list before it.
+    """
 
     name: str
     of: str
-    held_out: bool
     settings: SampleSettings
     frames_of_trajectory: int
+    begin: int
+    end: int | None
 
     @property
     def path(self) -> Path:
         return HERE / f"{self.name}.extxyz"
+
+    @property
+    def held_out(self) -> bool:
+        return self.of == "heldout"
 
     def molecules(self) -> list[Molecule]:
         """All rows; of those held out five frames each."""
@@ -78,20 +88,22 @@ def settings(of: str, **steps: float) -> SampleSettings:
 
 
 LISTS = [
-    List("heldout_300K", "heldout", True, settings("heldout", equilibration_fs=250.0, interval_fs=50.0), 1),
-    List("training", "training", False, settings("training", equilibration_fs=60.0, interval_fs=60.0), 2),
+    List("heldout_300K", "heldout", settings("heldout", equilibration_fs=250.0, interval_fs=50.0), 1, 0, None),
+    List("training_1", "training", settings("training", equilibration_fs=60.0, interval_fs=60.0), 2, 0, 2),
+    List("training_2", "training", settings("training", equilibration_fs=60.0, interval_fs=60.0), 2, 2, None),
 ]
 
 
-def run(wanted: List, molecule: Molecule) -> list[Frame]:
-    """The frames of one molecule, in random order; conformers and temperatures take turns, both in random order."""
+def run(wanted: List, molecule: Molecule, before: list[Frame]) -> list[Frame]:
+    """The frames of one molecule, on from ``before``; conformers and temperatures take turns, both in random order."""
     rng = np.random.default_rng([wanted.settings.seed, 4, molecule.number])
     conformers = rng.permutation(len(molecule.conformers))
     temperatures = rng.permutation(wanted.temperatures(molecule))
     frames: list[Frame] = []
-    tries = ATTEMPTS * -(-molecule.frames // wanted.frames_of_trajectory)
-    for n in range(tries):
-        count = min(wanted.frames_of_trajectory, molecule.frames - len(frames))
+    first = max((frame.trajectory % 1000 + 1 for frame in before), default=0)
+    missing = (wanted.end or molecule.frames) - wanted.begin
+    for n in range(first, first + ATTEMPTS * -(-missing // wanted.frames_of_trajectory)):
+        count = min(wanted.frames_of_trajectory, missing - len(frames))
         start = molecule.conformers[conformers[n % len(conformers)]]
         temperature, number = float(temperatures[n % len(temperatures)]), 1000 * molecule.number + n
         plan = Run(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, None, temperature, number, count, heat=2.0)
@@ -101,35 +113,37 @@ def run(wanted: List, molecule: Molecule) -> list[Frame]:
             print(f"{molecule.name}, trajectory {number}: {error}", flush=True)
             continue
         frames += [Frame(Molecules.single(plan.numbers, torch.from_numpy(x) * ANGSTROM), number, temperature, molecule.name) for x in found]
-        if len(frames) == molecule.frames:
+        if len(frames) == missing:
             break
-    return [frames[i] for i in rng.permutation(len(frames))]
+    return frames
 
 
-def in_order(frames: list[list[Frame]], seed: int) -> list[Frame]:
-    """One frame of every molecule in random order, then the others in random order: what comes first is a fair share of all molecules."""
-    rng = np.random.default_rng([seed, 5])
-    first, rest = [own[0] for own in frames if own], [frame for own in frames for frame in own[1:]]
-    return [group[i] for group in (first, rest) for i in rng.permutation(len(group))]
+def in_order(frames: list[list[Frame]], wanted: List) -> list[Frame]:
+    """One frame of every molecule in random order, then the others in random order; all alike where a list goes on from another."""
+    rng = np.random.default_rng([wanted.settings.seed, 5, wanted.begin])
+    shuffled = [[own[i] for i in rng.permutation(len(own))] for own in frames]
+    leading = 0 if wanted.begin else 1
+    groups = [frame for own in shuffled for frame in own[:leading]], [frame for own in shuffled for frame in own[leading:]]
+    return [group[i] for group in groups for i in rng.permutation(len(group))]
 
 
-def make(wanted: List, folder: Path) -> None:
+def make(wanted: List, before: List | None, folder: Path) -> None:
     """Molecule by molecule, then the list."""
     collected = []
     for molecule in wanted.molecules():
         part = folder / wanted.name / f"{molecule.number:03d}.extxyz"
         if not part.exists():
-            write(part, run(wanted, molecule), {})
+            write(part, run(wanted, molecule, [] if before is None else read(folder / before.name / part.name)), {})
         collected.append(read(part))
     about = {"made by": "labels/organic/frames.py", "of": f"{wanted.of}.xyz", "heat": 2.0, **wanted.settings.deciding()}
     about |= {"temperature": [300.0] if wanted.held_out else sorted({*MONOMERS, *DIMERS})}
-    chosen = in_order(collected, wanted.settings.seed)
+    chosen = in_order(collected, wanted)
     write(wanted.path, chosen, {key: value for key, value in about.items() if key not in ("frames", "trajectories", "first_trajectory")})
     print(f"{wanted.path}: {len(chosen)} frames", flush=True)
 
 
 if __name__ == "__main__":
     folder, *which = sys.argv[1:]
-    for wanted in LISTS:
+    for before, wanted in zip([None, None, LISTS[1]], LISTS):
         if not wanted.path.exists() and wanted.name in (which or [wanted.name]):
-            make(wanted, Path(folder))
+            make(wanted, before, Path(folder))
