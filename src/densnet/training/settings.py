@@ -36,7 +36,10 @@ class TrainSettings(Section):
     energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr, beside the length of the force error")
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
-    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation")
+    validation_by: Literal["trajectory", "molecule"] = Field(
+        "trajectory", description="what is never on both sides: a trajectory, or a formula (for a model that is to know new molecules)"
+    )
     dispersion: Literal["as labelled", "none", "d4"] = Field(
         "as labelled", description="learned are energies and forces as labelled, without dispersion, or with D4 (added if need be)"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from densnet.dataset.batches import split
+from densnet.dataset.batches import Unit, split
 from densnet.dataset.dataset import Dataset
 from densnet.model.predictor import Predictor
 from densnet.training.coverage import names
@@ -25,7 +25,7 @@ def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell:
     if record is None:
         if former is not None:
             tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
-        return held_out(labels, plan.validation_fraction, plan.seed)
+        return held_out(labels, plan.validation_fraction, plan.seed, plan.validation_by)
     keys = names(label.properties.molecules for label in labels)
     side = dict.fromkeys(labels.trajectories, "")
     for trajectory, key in zip(labels.trajectories, keys):
@@ -37,13 +37,13 @@ def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell:
     }
     old, watched, rest = (labels.select(part) for part in parts.values())
     if not len(watched) or len(set(rest.trajectories)) > 1:
-        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed)
+        new = held_out(rest if len(rest) else labels, plan.validation_fraction, plan.seed, plan.validation_by)
     else:
         new = rest, labels.select([])
     return old + new[0], watched + new[1]
 
 
-def held_out(labels: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
-    """``labels`` without and with whole trajectories that make up about ``fraction`` of the frames; see `dataset.batches.split`."""
-    known, apart = split(labels, (1 - fraction, fraction), seed)
+def held_out(labels: Dataset, fraction: float, seed: int, whole: Unit = "trajectory") -> tuple[Dataset, Dataset]:
+    """``labels`` without and with whole trajectories (or molecules) of about ``fraction`` of the frames; see `dataset.batches.split`."""
+    known, apart = split(labels, (1 - fraction, fraction), seed, whole=whole)
     return known, apart
