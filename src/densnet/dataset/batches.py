@@ -12,7 +12,6 @@ from torch import Tensor
 from densnet.dataset.dataset import Dataset, DatasetError
 from densnet.molecules import Molecules
 
-
 Unit = Literal["trajectory", "molecule"]
 """What a split keeps whole: a trajectory, or all frames of one formula."""
 
@@ -51,7 +50,7 @@ def split(dataset: Dataset, fractions: tuple[float, ...], seed: int, *, whole: U
 
 def _too_few(frames: int, units: int, parts: int, whole: Unit) -> str:
     if whole == "molecule":
-        return f"{frames} frames of {units} molecules cannot be split into {parts} parts, since a molecule stays whole; label more molecules."
+        return f"{frames} frames of {units} molecules cannot be split into {parts} parts, since a molecule stays whole; label more of them."
     return (
         f"{frames} frames of {units} trajectories cannot be split into {parts} parts, since a trajectory stays whole; "
         "label frames of more trajectories, or number them (`trajectory=...` in the comment line of an extxyz file)."

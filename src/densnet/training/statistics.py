@@ -93,8 +93,8 @@ def _own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
 
 
 FREE_ATOMS = {1: -0.5, 6: -37.8450, 7: -54.5892, 8: -75.0673, 9: -99.7339, 16: -398.110, 17: -460.148}
-"""Energies of neutral atoms by atomic number, hartree, nonrelativistic: S. J. Chakravorty et al., Phys. Rev. A 47, 3649 (1993). They are near
-enough for any level of theory, because they only say what the labels leave open."""
+"""Energies of neutral atoms by atomic number, hartree, nonrelativistic: S. J. Chakravorty et al., Phys. Rev. A 47, 3649 (1993). They are
+near enough for any level of theory, because they only say what the labels leave open."""
 
 
 def reference_energies(labels: Properties, elements: tuple[int, ...]) -> Tensor:

@@ -25,8 +25,8 @@ from densnet.workflow.preparation import prepare
 SIDES = ("training", "validation")
 
 FITTED, FITTED_IN_ALL = 64, 512
-"""Frames of each composition, and about how many in all, whose fitted densities set the scales of a network that learns the density in space
-only; of every composition at least one."""
+"""Frames of each composition, and about how many in all, whose fitted densities set the scales of a network that learns the density in
+space only; of every composition at least one."""
 
 
 def examples_of(
