@@ -1,7 +1,10 @@
 """The committed labels are what labels/manifest.toml says, and every labelled frame stands in the list it is said to come from."""
 
+import csv
+import re
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -56,3 +59,13 @@ def test_no_label_without_its_frame(manifest):
             for elements, positions in manifest.positions(shard).items():
                 missing = [i for i, frame in enumerate(np.ascontiguousarray(positions)) if frame.tobytes() not in listed[elements]]
                 assert not missing, f"{shard.name}: frames {missing} are not in {name}.extxyz"
+
+
+def test_no_organic_molecule_is_both_trained_on_and_held_out():
+    rows = {name: list(csv.DictReader((LABELS / "organic" / f"{name}.csv").open(encoding="utf-8"))) for name in ("training", "heldout")}
+    for key in ("name", "smiles"):
+        assert not {row[key] for row in rows["training"]} & {row[key] for row in rows["heldout"]}
+    for part, of, frames in (("training_1", "training", 2), ("heldout_300K", "heldout", 5)):
+        names = re.findall(r'conformer="([^"]*)"', (LABELS / "organic" / f"{part}.extxyz").read_text(encoding="utf-8"))
+        assert Counter(names) == {row["name"]: frames for row in rows[of]}
+        assert len(set(names[: len(rows[of])])) == len(rows[of]), "one frame of every molecule comes first"
