@@ -30,7 +30,8 @@ def initialise(training: list[Example], model: ModelSettings, basis: DensityBasi
     natural = natural_functions(Properties.concatenate(fitted), basis)
     predictor.density_network.set_statistics(natural)
     predictor.energy_network.read.set_statistics(natural)
-    references = reference_energies(labels, basis.elements)
+    counts = labels.molecules.total((labels.molecules.numbers[:, None] == torch.tensor(basis.elements)).double())
+    references = reference_energies(counts, labels.energy.double(), basis.elements)
     force = float(labels.forces.double().square().mean().sqrt())
     predictor.energy_network.set_statistics(tuple(references.tolist()), force)
     for last in predictor.energy_network.last:
@@ -97,16 +98,14 @@ FREE_ATOMS = {1: -0.5, 6: -37.8450, 7: -54.5892, 8: -75.0673, 9: -99.7339, 16: -
 near enough for any level of theory, because they only say what the labels leave open."""
 
 
-def reference_energies(labels: Properties, elements: tuple[int, ...]) -> Tensor:
-    """[elements] float64, hartree: energies per element (atomic numbers ``elements``) that add up to those of the molecules.
+def reference_energies(counts: Tensor, energies: Tensor, elements: tuple[int, ...]) -> Tensor:
+    """[elements] float64, hartree: energies per element (atomic numbers ``elements``) that add up to the ``energies`` [molecules].
 
-    Least squares of the error per atom over all ``labels``. What their compositions leave open, such as how the binding energy of a single
-    molecule is shared among its elements, stays as near as can be to free atoms (smallest norm): so the energy of another composition has
-    a meaning, too.
+    ``counts`` [molecules, elements] of atoms. Least squares of the error per atom. What the compositions leave open, such as how the
+    binding energy of a single molecule is shared among its elements, stays as near as can be to free atoms (smallest norm): so the energy
+    of another composition has a meaning, too.
     """
-    molecules = labels.molecules
-    counts = molecules.total((molecules.numbers[:, None] == torch.tensor(elements)).double())
     free = torch.tensor([FREE_ATOMS[z] for z in elements], dtype=torch.float64)
     sizes = counts.sum(1, keepdim=True)
-    binding = labels.energy.double().unsqueeze(1) - (counts @ free).unsqueeze(1)
+    binding = (energies - counts @ free).unsqueeze(1)
     return free + torch.linalg.lstsq(counts / sizes, binding / sizes, driver="gelsd").solution.squeeze(1)
