@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from densnet.dataset.dataset import Dataset, DatasetError, formula
+from densnet.dataset.dataset import Dataset, DatasetError
 from densnet.molecules import Molecules
 
 Unit = Literal["trajectory", "molecule"]
@@ -26,15 +25,14 @@ def split(dataset: Dataset, fractions: tuple[float, ...], seed: int, *, whole: U
     """
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"`fractions` are {fractions} but must be positive and sum to 1.")
-    members: dict[Hashable, list[int]] = {}
+    members: dict[tuple[str, int], list[int]] = {}
     for i, name in enumerate(belongings(dataset, whole)):
         members.setdefault(name, []).append(i)
     if len(members) < len(fractions):
         raise DatasetError(_too_few(len(dataset), len(members), len(fractions), whole))
-    strata: dict[Hashable, list[Hashable]] = {}
+    strata: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for name in sorted(members):
-        first = dataset[members[name][0]]
-        stratum = (formula(first.properties.molecules.numbers), str(first.temperature)) if whole == "trajectory" else ""
+        stratum = (name[0], str(dataset[members[name][0]].temperature)) if whole == "trajectory" else ("", "")
         strata.setdefault(stratum, []).append(name)
     parts: list[list[int]] = [[] for _ in fractions]
     generator = np.random.default_rng(seed)
@@ -48,9 +46,9 @@ def split(dataset: Dataset, fractions: tuple[float, ...], seed: int, *, whole: U
     return [dataset.select(sorted(part)) for part in parts]
 
 
-def belongings(dataset: Dataset, whole: Unit) -> list[Hashable]:
-    """What each frame belongs to: its trajectory, or its formula."""
-    return [name if whole == "trajectory" else name[0] for name in dataset.trajectories]
+def belongings(dataset: Dataset, whole: Unit) -> list[tuple[str, int]]:
+    """What each frame belongs to: its trajectory (formula, number), or its formula (and zero)."""
+    return [name if whole == "trajectory" else (name[0], 0) for name in dataset.trajectories]
 
 
 def _too_few(frames: int, units: int, parts: int, whole: Unit) -> str:
