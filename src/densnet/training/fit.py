@@ -56,6 +56,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.claim(folder, predictor, (training, validation), settings)
+    validation = sorted(validation, key=lambda example: len(example.properties.molecules.numbers))  # a batch costs its largest molecule
     predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
     makers = (("density", density_stage), ("points", points_stage), ("energy", energy_stage), ("joint", joint_stage))

@@ -73,8 +73,12 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
 
 
 def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress) -> Predictor:
-    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others."""
-    predictor.uncertainty = assess(predictor, training, validation, lambda done, total: progress(done, total, "uncertainty"))
+    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others.
+
+    They are taken by size, since a batch costs its largest molecule.
+    """
+    known, watched = sorted(training, key=lambda m: len(m.numbers)), sorted(validation, key=lambda p: len(p.molecules.numbers))
+    predictor.uncertainty = assess(predictor, known, watched, lambda done, total: progress(done, total, "uncertainty"))
     return predictor
 
 
