@@ -14,7 +14,7 @@ class StageSettings(Section):
     """One phase of training; zero steps leave it out."""
 
     steps: int = Field(2000, ge=0, description="gradient steps")
-    batch: int = Field(16, ge=1, description="frames a step")
+    batch: int = Field(16, ge=1, description="frames a step; of more compositions than that, about as many atoms as so many average frames")
     learning_rate: float = Field(3e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
     warmup: int = Field(100, ge=0, description="steps over which the learning rate rises")
     average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is what is kept")
