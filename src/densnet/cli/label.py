@@ -15,18 +15,18 @@ class LabelError(DensnetError):
 
 
 def label(
-    settings: Annotated[Path, typer.Argument(help="TOML file; its section `label` is used. examples/water.toml is one, with comments.")],
+    settings: Annotated[Path, typer.Argument(help="TOML file; its section `label` is used. examples/water.toml is an annotated example.")],
     *,
     frames: Annotated[
-        Path | None, typer.Option(help="Label the frames of this (ext)xyz file, Angstrom, not those of the run.")
+        Path | None, typer.Option(help="Label the frames of this (ext)xyz file (Angstrom) instead of those of the run.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="With --frames: folder of the labels and of dataset.h5.")] = Path("labels"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="With --frames: folder for the labels and dataset.h5.")] = Path("labels"),
 ) -> None:
     """Label frames by DFT: energy, forces, dipole and the occupied orbitals, from which the exact density follows.
 
-    One process per core; each label is a file of its own at once, and all are sealed into one dataset.h5 at the end. Whatever stops the
-    work, the same command goes on and repeats nothing. Frames whose calculation does not converge are set aside with the reason, in
-    the sub-folder `aside`, and never enter a dataset.
+    Uses one process per core. Each label is written to its own file as soon as it is done; at the end all are collected in dataset.h5.
+    After an interruption the same command continues without repeating anything. Frames whose calculation does not converge are listed
+    with the reason in the sub-folder `aside` and never enter a dataset.
     """
     if frames is None:
         stages_until("label", settings)
