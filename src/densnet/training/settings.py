@@ -38,7 +38,7 @@ class TrainSettings(Section):
     points_per_frame: int = Field(600, ge=50, description="sampled points per frame and step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="fraction of training frames used for validation")
     validation_by: Literal["trajectory", "molecule"] = Field(
-        "trajectory", description="split whole trajectories, or whole molecules (all frames of a formula) for a model intended for new molecules"
+        "trajectory", description="split by trajectory, or by molecule (all frames of a formula) for models intended for new molecules"
     )
     dispersion: Literal["as labelled", "none", "d4"] = Field(
         "as labelled", description="train on energies and forces as labelled, without dispersion, or with D4 (added if missing)"
