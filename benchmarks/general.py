@@ -62,7 +62,8 @@ def judged(predictor: Predictor, labels: Dataset, density_frames: int) -> dict[s
         gap = np.diff(done.energy, axis=-1) / units.MEV / len(own[0].properties.molecules.numbers)
         found[name] = {**done.summary(), "energy_meV_per_atom": float(np.abs(gap).mean())}
         print(markdown_row([name, *(found[name][key] for key in COLUMNS)]), flush=True)
-    return found | {"mean": {key: float(np.mean([row[key] for row in found.values()])) for key in COLUMNS}}
+    columns = {key: [row[key] for row in found.values() if row[key] is not None] for key in COLUMNS}
+    return found | {"mean": {key: float(np.mean(values)) if values else None for key, values in columns.items()}}
 
 
 def in_order(labels: Dataset) -> Dataset:
