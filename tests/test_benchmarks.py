@@ -1,5 +1,7 @@
 """What the benchmarks build for themselves (whole densities, chains) and how they count: torsions, drifts, exponents, tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torsions
 from chains import DEFAULT, alkane, untrained
 from conservation import asymmetry, conserved, difference_errors
 from electrostatics import terms
+from experiment import frames
+from general import by_molecule
 from growth import crossing, exponent, measure, pairs
 from projections import expanded
 from pyscf import dft, gto
@@ -16,7 +20,7 @@ from torsions import profiles
 from benchmarks.whole_density import WholeDensity, whole
 from densnet import units
 from densnet.dataset import store
-from densnet.dataset.dataset import formula
+from densnet.dataset.dataset import Dataset, formula
 from densnet.dataset.points import density_error
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
@@ -159,3 +163,9 @@ def test_electrostatic_energies_are_those_of_the_whole_charge():
         own = field - density.potential(points)  # positive where electrons are
     assert energies[1] == pytest.approx(-float((weights * correction * field).sum()), abs=2e-3)
     assert energies[2] == pytest.approx(0.5 * float((weights * correction * own).sum()), abs=2e-3)
+
+
+def test_held_out_labels_are_told_apart_by_their_trajectories():
+    labels = frames("water/heldout_300K").select(range(3))
+    moved = Dataset(replace(label, trajectory=trajectory) for label, trajectory in zip(labels, (25001, 2003, 25002)))
+    assert {name: len(own) for name, own in by_molecule(moved).items()} == {"acetonitrile": 1, "ethanol": 2}

@@ -1,10 +1,12 @@
 """Training: it learns, resumes to the bit, and its short cuts equal the long way."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from densnet.dataset import store
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings, load
@@ -14,10 +16,11 @@ from densnet.training import fit, objective, stages
 from densnet.training.examples import Batch, collate, with_fits, with_frozen, with_points
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.shelf import Shelf
-from densnet.training.statistics import initialise
+from densnet.training.statistics import initialise, reference_energies
 from tests.model.random_model import random_predictor
 from tests.training.labels import examples
 
+LABELS = Path(__file__).parents[2] / "labels"
 MODEL = ModelSettings(
     density=DensityNetworkSettings(channels=8, head_channels=4), energy=EnergyNetworkSettings(channels=8, density_channels=4)
 )
@@ -218,3 +221,24 @@ def test_molecules_of_different_sizes_share_a_batch():
     assert torch.allclose(found, whole.view(-1, 3), atol=1e-5)
     pair = stages.along_atoms(torch.cat([jacobians[0].flatten(), jacobians[2].flatten()]), slopes[[0, 1, 5, 6]], [2, 2])
     assert torch.allclose(pair, found[[0, 1, 5, 6]], atol=1e-5)
+
+
+def labelled(*names: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts of H, C and O and energies of the first labels of committed lists."""
+    some = [label.properties for name in names for label in list(store.read(LABELS / name))[:20]]
+    numbers = [frame.molecules.numbers[:, None] == torch.tensor([1, 6, 8]) for frame in some]
+    return torch.stack([n.sum(0) for n in numbers]).double(), torch.cat([frame.energy for frame in some])
+
+
+def test_reference_energies_of_one_molecule_mean_something_for_another():
+    """From ethanol alone the energy of methanol comes out to a tenth of what binds it."""
+    ethanol, methanol = labelled("ethanol/heldout_300K.001.h5"), labelled("transfer/methanol_300K.001.h5")
+    found = reference_energies(*ethanol, (1, 6, 8))
+    assert float(ethanol[0][0] @ found) == pytest.approx(float(ethanol[1].mean()), abs=1e-9)
+    assert float(methanol[0][0] @ found) == pytest.approx(float(methanol[1].mean()), abs=0.1)
+
+
+def test_reference_energies_follow_the_labels_where_these_determine_them():
+    counts, _ = labelled("ethanol/heldout_300K.001.h5", "transfer/methanol_300K.001.h5", "resorcinol/heldout_300K.001.h5")
+    wanted = torch.tensor([-2.0, -30.0, -80.0], dtype=torch.float64)
+    assert torch.allclose(reference_energies(counts, counts @ wanted, (1, 6, 8)), wanted)

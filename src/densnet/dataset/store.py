@@ -32,6 +32,8 @@ FORMAT_VERSION = 2
 PLAIN = 1
 """The version of files whose orbitals are numbers as they are, which older ones of this package read, too."""
 LEVELS_OF_16_BITS = 32767
+COMPRESSED_FROM = 4096
+"""Bytes; HDF5's index of a compressed array takes 2 kB, which a file of hundreds of molecules with a few frames each has thousands of."""
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
@@ -215,7 +217,8 @@ BLOCK = 2**18
 
 def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
     for name, values in columns.items():
-        data = group.create_dataset(name, data=values, **(PACKED if values.ndim > 1 else {}))
+        packed = PACKED if values.nbytes >= COMPRESSED_FROM else {}
+        data = group.create_dataset(name, data=values, **packed)
         data.attrs["unit"] = UNITS[name]
 
 

@@ -73,10 +73,9 @@ class Batch:
         return Batch(self.molecules.to(device), {name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
-def compositions(examples: Sequence[Example]) -> tuple[int, ...]:
-    """The composition of each (its atoms in their order), numbered by first appearance."""
-    known: dict[tuple[int, ...], int] = {}
-    return tuple(known.setdefault(tuple(e.molecule.numbers.tolist()), len(known)) for e in examples)
+def compositions(examples: Sequence[Example]) -> tuple[tuple[int, ...], ...]:
+    """The composition of each: the atomic numbers of its atoms in their order."""
+    return tuple(tuple(e.molecule.numbers.tolist()) for e in examples)
 
 
 def coulomb_metric(molecule: Molecules, basis: DensityBasis) -> Tensor:

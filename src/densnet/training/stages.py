@@ -28,7 +28,7 @@ class Stage:
     """A phase of training.
 
     network     whose weights learn
-    kinds       the composition of each training frame, numbered
+    kinds       the composition of each training frame
     batch       (indices of frames, step) -> what the loss is made of
     loss        batch -> losses by name, differentiable in the weights
     validate    () -> metrics with a "score" to be minimised
@@ -37,7 +37,7 @@ class Stage:
 
     name: str
     network: nn.Module
-    kinds: tuple[int, ...]
+    kinds: tuple[tuple[int, ...], ...]
     batch: Callable[[list[int], int], Batch]
     loss: Callable[[Batch], Losses]
     validate: Callable[[], dict[str, float]]

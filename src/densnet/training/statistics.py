@@ -80,7 +80,7 @@ class Means:
             charged |= molecules.charge is not None
             counts.append(molecules.total((molecules.numbers[:, None] == elements).double()))
             energies.append(labels.energy.double())
-        references = reference_energies(torch.cat(counts), torch.cat(energies))
+        references = reference_energies(torch.cat(counts), torch.cat(energies), basis.elements)
         return cls(max(1.0, near / atoms), {"charges": sorted(charges)} if charged else None, references, (squares / (3 * atoms)) ** 0.5)
 
 
@@ -162,9 +162,19 @@ def _own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
     return whole[columns][:, columns]
 
 
-def reference_energies(counts: Tensor, energies: Tensor) -> Tensor:
-    """[elements] float64: energies per element that add up to the mean energy of each composition (least squares, smallest norm).
+FREE_ATOMS = {1: -0.5, 6: -37.8450, 7: -54.5892, 8: -75.0673, 9: -99.7339, 16: -398.110, 17: -460.148}
+"""Energies of neutral atoms by atomic number, hartree, nonrelativistic: S. J. Chakravorty et al., Phys. Rev. A 47, 3649 (1993). They are
+near enough for any level of theory, because they only say what the labels leave open."""
 
-    ``counts`` [molecules, elements] of atoms, ``energies`` [molecules], hartree, float64.
+
+def reference_energies(counts: Tensor, energies: Tensor, elements: tuple[int, ...]) -> Tensor:
+    """[elements] float64, hartree: energies per element (atomic numbers ``elements``) that add up to the ``energies`` [molecules].
+
+    ``counts`` [molecules, elements] of atoms. Least squares of the error per atom. What the compositions leave open, such as how the
+    binding energy of a single molecule is shared among its elements, stays as near as can be to free atoms (smallest norm): so the energy
+    of another composition has a meaning, too.
     """
-    return torch.linalg.lstsq(counts, energies.unsqueeze(1), driver="gelsd").solution.squeeze(1)
+    free = torch.tensor([FREE_ATOMS[z] for z in elements], dtype=torch.float64)
+    sizes = counts.sum(1, keepdim=True)
+    binding = (energies - counts @ free).unsqueeze(1)
+    return free + torch.linalg.lstsq(counts / sizes, binding / sizes, driver="gelsd").solution.squeeze(1)
