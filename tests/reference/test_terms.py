@@ -155,7 +155,7 @@ def test_a_stretched_chain_is_anti_all_along():
         assert len(starts) == rings and np.allclose(np.abs(found), TWIST, atol=1e-6)
         assert (np.diff(np.sign(found)) != 0).all()
         length = float((chain.positions[starts[-1]] - chain.positions[0]).norm()) / ANGSTROM
-        assert length >= 3.8 * (rings - 1)
+        assert length >= 3.5 * (rings - 1)
     for wrong in ((0, None), (3, [180.0])):
         with pytest.raises(MoleculeError, match="a torsion between any two neighbours"):
             thiophenes(*wrong)
