@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from densnet.cli.main import build
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.model.predictor import load
+from densnet.molecules import Molecules
+from densnet.properties import Properties
 from densnet.training.checkpoint import TrainingError
 from densnet.training.coverage import names
 from densnet.training.settings import TrainSettings
@@ -53,6 +56,15 @@ def test_new_frames_of_a_known_trajectory_follow_it(former, labels):
     former.provenance = {"frames": {"training": sorted(keys(labels.select([0, 3, 6]))), "validation": sorted(keys(labels.select([9])))}}
     known, watched = parted(labels.select(range(12)), PLAN, former, print)
     assert [label.trajectory for label in watched] == [3, 3, 3] and len(known) == 9
+
+
+def test_a_known_molecule_stays_whole_on_its_side(former, labels):
+    peroxide = Properties(Molecules.single([8, 8, 1, 1], torch.eye(4, 3)))
+    both = labels + Dataset(Label(peroxide, number, 300.0, "", "made up", {}) for number in range(4))
+    former.provenance = {"frames": {"training": sorted(keys(labels.select([3]))), "validation": sorted(keys(both.select([len(both) - 1])))}}
+    known, watched = parted(both, PLAN.model_copy(update={"validation_by": "molecule"}), former, print)
+    assert {name for name, _ in known.trajectories} == {"H2O"} and len(known) == len(labels)
+    assert {name for name, _ in watched.trajectories} == {"H2O2"} and len(watched) == 4
 
 
 def test_a_model_without_record_is_told_of(former, labels):

@@ -87,7 +87,7 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     former = predictor.provenance.get("training", {})
     plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
     predictor = predictor.to(plan.place)
-    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed)
+    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed, plan.validation_by)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
         found = f"{len(parts[0])} and {len(parts[1])}"

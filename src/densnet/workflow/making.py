@@ -88,7 +88,7 @@ def _examples(desk: Desk) -> tuple[list[list[Example]], DensityBasis, dict]:
     labels, _ = split(desk.take(LABELS), desk.settings)
     density, plan = desk.settings.density, desk.settings.train
     basis = DensityBasis.built_in(density.basis, elements_of(labels))
-    parts = held_out(labels, plan.validation_fraction, plan.seed)
+    parts = held_out(labels, plan.validation_fraction, plan.seed, plan.validation_by)
     return examples_of(parts, basis, desk.path(EXAMPLES), density.points, plan, desk.progress), basis, labels.level
 
 
