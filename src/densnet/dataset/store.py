@@ -159,9 +159,6 @@ def _check_version(version: int, path: Path) -> None:
         raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
 
 
-# --------------------------------------------------------------------------------------------------------------------- shards
-
-
 def seal(labels: Dataset, path: Path, provenance: str = "", *, compact: bool = False) -> None:
     """``labels`` as one HDF5 file, all or nothing; one group for each sequence of elements and charge, compressed, with a checksum.
 
