@@ -52,7 +52,7 @@ def errors(name: str, which: str, density_frames: int) -> dict[str, float | None
 
 
 def card(name: str, found: dict[str, dict]) -> dict[str, Any]:
-    """What ships beside a model: energy of its first conformer (hartree), and its errors on held-out frames and on those of its own dynamics at 300 K."""
+    """What ships beside a model: energy of its first conformer (hartree), errors on held-out frames and on its own dynamics at 300 K."""
     kept = {which: {key: row[key] for key in ("frames", *COLUMNS.values())} for which, row in found.items() if which.endswith("300K")}
     energy = float(load(name).without_forces(read(geometries(name))[0].molecule).energy[0])
     return {"model": digest(name), "commit": commit(), "energy": energy, "errors": kept}
