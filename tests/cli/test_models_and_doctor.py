@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from typer.testing import CliRunner
+
 from densnet import files
+from densnet.cli.main import build
 from densnet.model import shipped
 from densnet.workflow.catalogue import card, catalogue
 
@@ -36,18 +39,18 @@ def test_models_as_a_table_and_as_data(tmp_path):
 
 def test_doctor_finds_this_machine_fit(tmp_path, monkeypatch):
     monkeypatch.setenv("DENSNET_CACHE", str(tmp_path / "cache"))
-    outcome = densnet("doctor", "--json", "-", cwd=tmp_path)
-    found = {finding["subject"]: finding for finding in json.loads(outcome.out)}
-    assert outcome.code == 0 and all(finding["fine"] for finding in found.values())
+    outcome = CliRunner().invoke(build(), ["doctor", "--json", "-"])
+    found = {finding["subject"]: finding for finding in json.loads(outcome.output)}
+    assert outcome.exit_code == 0 and all(finding["fine"] for finding in found.values())
     assert found["model water"]["found"] == "gives its recorded energy"
     assert found["compiled models"]["found"] == str(tmp_path / "cache")
     assert found["pyscf"]["found"].startswith("2.")
 
 
-def test_doctor_names_what_is_broken_and_the_remedy(tmp_path, monkeypatch):
+def test_doctor_names_what_is_broken_and_the_remedy(monkeypatch):
     monkeypatch.setenv("DENSNET_CACHE", "/proc/nothing")
-    outcome = densnet("doctor", cwd=tmp_path)
-    assert outcome.code == 1
-    (line,) = [line for line in outcome.out.splitlines() if line.startswith("!")]
+    outcome = CliRunner().invoke(build(), ["doctor"])
+    assert outcome.exit_code == 1
+    (line,) = [line for line in outcome.output.splitlines() if line.startswith("!")]
     assert "compiled models" in line and "/proc/nothing" in line
-    assert "set DENSNET_CACHE" in " ".join(outcome.out.split())
+    assert "set DENSNET_CACHE" in " ".join(outcome.output.split())

@@ -51,7 +51,7 @@ def place(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
+        (("etanol",), "nor a shipped molecule; did you mean ethanol? shipped are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
         (("methanol",), 'For another molecule: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),

@@ -150,7 +150,7 @@ def test_over_a_socket_the_same_trajectory(tmp_path):
     command = [sys.executable, "-m", "densnet.cli", "drive", "water", "water.xyz", "--address", name]
     driver = subprocess.run(command, cwd=remote, capture_output=True, text=True, timeout=120)
     ends_well(run, remote)
-    assert driver.returncode == 0 and "12 answers" in driver.stderr, driver.stdout + driver.stderr
+    assert driver.returncode == 0 and "12 requests answered" in driver.stderr, driver.stdout + driver.stderr
     for bead in range(2):
         one, other = (positions(folder / f"trpmd.centroid_{bead}.xyz") for folder in (direct, remote))
         assert one.shape == (6, 3, 3) and np.abs(one - other).max() < 2e-5 and np.abs(one[-1] - one[0]).max() > 1e-3

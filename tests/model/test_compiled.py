@@ -53,7 +53,7 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
 
 def test_a_file_that_is_no_library_is_told(tmp_path):
     (tmp_path / "model.so").write_text("no machine code")
-    with pytest.raises(LibraryError, match="model.so is no compiled model .* delete it"):
+    with pytest.raises(LibraryError, match="model.so is not a compiled model .* delete it"):
         Library(tmp_path / "model.so", runners=1)
 
 

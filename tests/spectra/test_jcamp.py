@@ -185,7 +185,7 @@ def test_of_two_spectra_the_first_with_its_own_conditions_and_it_is_told(tmp_pat
 
 @pytest.mark.parametrize("text, name", [(RAMAN, "RAMAN SPECTRUM"), (PEAKS, "PEAK TABLE"), (WAVES, "INTERFEROGRAM"), (UV + RAMAN, "UV/VIS")])
 def test_other_kinds_are_refused_by_name(tmp_path, text, name):
-    with pytest.raises(SpectrumError, match=f"a.jdx holds no infrared spectrum.*{name}"):
+    with pytest.raises(SpectrumError, match=f"a.jdx contains no infrared spectrum.*{name}"):
         read(tmp_path, text)
 
 

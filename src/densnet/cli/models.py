@@ -24,17 +24,17 @@ def models(json: JsonFile = None) -> None:
 
 
 def _table(found: list[dict]) -> Table:
+    from rich import box
     from rich.table import Table
 
     caption = "held-out frames at 300 K; every model gives density, dipole, energy, forces and uncertainties"
-    table = Table(title="models that come with densnet", caption=caption)
+    table = Table(title="models that come with densnet", caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for title in ("name", "molecules", "level"):
-        table.add_column(title)
-    for title in ("MB", "training frames", "energy, meV", "forces, meV/A", "dipole, D", "density, %"):
-        table.add_column(title, justify="right")
+        table.add_column(title, no_wrap=True)
+    for title in ("energy\nmeV", "forces\nmeV/A", "dipole\nD", "density\n%"):
+        table.add_column(title, justify="right", no_wrap=True)
     for entry in found:
         errors = entry["errors"]["heldout_300K"]
         numbers = [errors[key] for key in ("energy_mae_meV", "force_mae_meV_per_A", "dipole_mae_D", "density_error_percent")]
-        row = (entry["name"], ", ".join(entry["compositions"]), entry["level"], f"{entry['megabytes']:.1f}")
-        table.add_row(*row, str(entry["training_frames"]), *(f"{x:.2g}" for x in numbers))
+        table.add_row(entry["name"], ", ".join(entry["compositions"]), entry["level"], *(f"{x:.2g}" for x in numbers))
     return table
