@@ -13,6 +13,7 @@ from densnet.report.assignment import assignment
 from densnet.report.card import card
 from densnet.report.harmonic import agreement, conformers, harmonic
 from densnet.report.infrared import infrared
+from densnet.report.live import scripts
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
 from densnet.report.style import svg
@@ -26,7 +27,7 @@ def report(run: Run) -> str:
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
-    return page.page(title, lead, parts, f"Written by densnet report from {run.folder}. {made}")
+    return page.page(title, lead, parts, f"Written by densnet report from {run.folder}. {made}", scripts(run))
 
 
 def _trust(run: Run) -> list[str]:
