@@ -131,7 +131,7 @@ def _training(run: Run) -> list[str]:
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
     if pairs := run.get(making.PAIRS):
-        wanted = [("energy", "meV"), ("forces", "eV Å$^{-1}$"), ("dipole", "D")]
+        wanted = [("energy", "meV"), ("forces", "eV Å⁻¹"), ("dipole", "D")]
         shown = [(q, unit, pairs[f"{q}_ref"].ravel(), pairs[f"{q}_pred"].ravel()) for q, unit in wanted if f"{q}_ref" in pairs]
         caption = "Model against DFT on held-out frames; energies relative to their mean, forces and dipoles by component."
         parts.append(page.figure(svg(figures.parity(shown)), caption))

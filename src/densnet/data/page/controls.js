@@ -66,7 +66,7 @@
   const words = make("div.words");
   const stage = make("aside.stage", { hidden: "", "aria-label": "normal mode" }, scene, make("div.side", {}, words, make("div.bar", {}, play, close)));
   const dock = make("div.dock", {}, stage);
-  const live = make("div.live", {}, layers, readout, plot, tools, sum, weights, files, message, hint, dock);
+  const live = make("div.live", {}, layers, readout, plot, dock, tools, sum, weights, files, message, hint);
 
   function quantity(name, symbol, value, take) {
     const input = make("input", { type: "number", min: 0, step: "any", value, oninput: () => {
@@ -137,6 +137,13 @@
   // ------------------------------------------------------------------------------------------------------- hover, and the chosen mode
 
   const digits = (value) => (value !== 0 && (Math.abs(value) < 0.01 || Math.abs(value) >= 1e5) ? value.toExponential(2).replace("e", " × 10^").replace("+", "") : value.toPrecision(3));
+  /** With its error, to the second digit of that. */
+  function told(value, error) {
+    if (!(error > 1e-3 && error < 1e4)) return digits(value) + (error ? ` ± ${digits(error)}` : "");
+    const decimals = Math.max(0, 1 - Math.floor(Math.log10(error)));
+    return `${value.toFixed(decimals)} ± ${error.toFixed(decimals)}`;
+  }
+
   const dot = (colour) => make("i.dot", { style: `--colour: var(--${colour})` });
 
   /** Modes near a wavenumber, nearest first; of those closer than a few pixels the strongest. */
@@ -160,12 +167,12 @@
       const one = (values_) => values_ && [quantities.interpolated(molar.axis, values_, x)];
       const shown = quantities.converted({ intensity: one(molar.intensity), error: one(molar.error) }, state.unit, data.units, state.cell);
       if (Number.isNaN(shown.intensity[0])) return null;
-      return make("span.value", {}, dot(layer.colour), digits(shown.intensity[0]) + (shown.error ? ` ± ${digits(shown.error[0])}` : ""));
+      return make("span.value", {}, dot(layer.colour), told(shown.intensity[0], shown.error && shown.error[0]));
     }).filter(Boolean);
     const near = nearby(x, 150).slice(0, 3).map(({ conformer, mode, place, strength, colour }) => {
       const { number, species, motion } = data.conformers[conformer].modes[mode];
       const name = data.conformers.length > 1 ? `, ${data.conformers[conformer].name}` : "";
-      return make("span.value", {}, dot(colour), `ν${number} ${species} ${motion}${name}: ${place.toFixed(1)}, ${strength.toFixed(1)} km/mol`);
+      return make("span.value", {}, dot(colour), `ν${number} ${species} ${motion.replace(/\s?\d+\s%.*/, "")}${name}: ${place.toFixed(1)}, ${strength.toFixed(1)} km/mol`);
     });
     readout.replaceChildren(make("div", {}, make("b", {}, `${x.toFixed(1)} cm⁻¹`), ...values), make("div.near", {}, ...near));
   }
@@ -204,7 +211,7 @@
     words.replaceChildren(
       make("h3", {}, `ν${mode.number} `, make("span.soft", {}, `${name}${mode.species}`)), make("p", {}, mode.motion), table,
       make("p.note", {}, make("i.dot", { style: "--colour: var(--blue)" }), "motion of the atoms ", make("i.dot", { style: "--colour: var(--orange)" }),
-        `dipole derivative, ${Math.hypot(...mode.slope).toFixed(2)} D Å⁻¹ u^−½`.replace("^−½", "⁻¹ᐟ²")));
+        `dipole derivative, ${Math.hypot(...mode.slope).toFixed(2)} D/(Å √u)`));
     view ??= molecule.view(scene) ?? null;
     if (!view) {
       scene.replaceChildren(make("p.note", {}, "The motion is drawn with WebGL, which this browser does not offer here."));
@@ -218,11 +225,16 @@
     label();
   }
 
-  /** The motion stays in sight while its row does and the chart does not. */
-  let docked = true;
-  new IntersectionObserver(([entry]) => { docked = entry.isIntersecting; float(); }).observe(dock);
+  /** The motion floats over the page where neither its place nor the chart above that is in sight. */
+  const inSight = new Set();
+  const observer = new IntersectionObserver((entries) => {
+    entries.forEach((entry) => (entry.isIntersecting ? inSight.add(entry.target) : inSight.delete(entry.target)));
+    float();
+  });
+  [plot, dock].forEach((part) => { inSight.add(part); observer.observe(part); });
+
   function float() {
-    const wanted = !docked && !stage.hidden;
+    const wanted = inSight.size === 0 && !stage.hidden;
     if (stage.classList.contains("afloat") === wanted) return;
     dock.style.minHeight = wanted ? `${stage.offsetHeight}px` : "";
     stage.classList.toggle("afloat", wanted);

@@ -2,6 +2,7 @@
 // The molecule and how it moves in a normal mode (3Dmol.js): arrows along the motion, one for the dipole derivative, and the motion itself.
 const molecule = (() => {
   const FRAMES = 40;
+  const PERIOD = 1400; // ms
   const REACH = 0.45; // Angstrom, largest displacement of an atom
   const COLOURS = { H: "#e8eaed", C: "#6b747d", N: "#3d6fe0", O: "#e0442e", F: "#57b447", S: "#e3b81f", P: "#e8852a", Cl: "#35b04a" };
 
@@ -27,7 +28,7 @@ const molecule = (() => {
     show(conformer, mode, colours, longest, moving) {
       const { viewer } = this;
       const same = this.shown === conformer;
-      viewer.stopAnimate();
+      cancelAnimationFrame(this.ticking);
       viewer.removeAllModels();
       viewer.removeAllShapes();
       const rows = conformer.symbols.map((s, k) => `${s} ${conformer.positions[k].join(" ")}`);
@@ -39,6 +40,7 @@ const molecule = (() => {
         model.addFrame(rest.map((atom, k) => moved(mode.motions[k], atom)));
       }
       model.setFrame(0);
+      Object.assign(this, { model, frame: 0 });
       viewer.setStyle({}, { stick: { radius: 0.1, color: "#9aa4ae" }, sphere: { scale: 0.24 } });
       for (const [symbol, color] of Object.entries(COLOURS)) {
         viewer.setStyle({ elem: symbol }, { stick: { radius: 0.1, color: "#9aa4ae" }, sphere: { scale: 0.24, color } });
@@ -46,7 +48,7 @@ const molecule = (() => {
       this.arrows(conformer, mode, colours, longest);
       if (!same) {
         viewer.zoomTo();
-        viewer.zoom(0.85);
+        viewer.zoom(1.35);
       }
       this.shown = conformer;
       viewer.render();
@@ -69,9 +71,21 @@ const molecule = (() => {
       this.viewer.addArrow({ start: point(middle), end: point(end), radius: 0.08, radiusRatio: 2, mid: 0.75, color: colours.slope });
     }
 
+    /** Moves, or stands still at the minimum; a frame is drawn when the last one is done, so that slow machines stay responsive. */
     move(moving) {
-      if (moving) this.viewer.animate({ loop: "forward", reps: 0, interval: 33 });
-      else this.viewer.stopAnimate();
+      cancelAnimationFrame(this.ticking);
+      const draw = (frame) => {
+        if (frame === this.frame) return;
+        this.frame = frame;
+        this.model.setFrame(frame);
+        this.viewer.render();
+      };
+      const tick = (time) => {
+        draw(Math.floor((FRAMES * time) / PERIOD) % FRAMES);
+        this.ticking = requestAnimationFrame(tick);
+      };
+      if (moving) this.ticking = requestAnimationFrame(tick);
+      else draw(0);
     }
 
     resize() {

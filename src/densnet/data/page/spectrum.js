@@ -116,11 +116,19 @@ const spectrum = (() => {
       },
       yaxis2: {
         ...axis, domain: LOWER_PANEL, fixedrange: true, title: title("km mol⁻¹"), range: [down - (down < 0 ? margin : 0), up + margin],
-        zeroline: true, zerolinecolor: palette.ink, zerolinewidth: 0.8, nticks: 4, tickformat: "~s", separatethousands: false,
+        zeroline: true, zerolinecolor: palette.ink, zerolinewidth: 0.8, ...ticks(down, up),
       },
       shapes: shapes(data, state, palette),
       annotations: mark(data, state, palette),
     };
+  }
+
+  /** Of the lines, which point up and down: heights without a sign. */
+  function ticks(down, up) {
+    const most = Math.max(up, -down) || 1;
+    const step = [1, 2, 5, 10].map((n) => n * 10 ** Math.floor(Math.log10(most))).reverse().find((n) => n <= most) ?? most;
+    const tickvals = [...(down < 0 ? [-step] : []), 0, ...(up > 0 ? [step] : [])];
+    return { tickvals, ticktext: tickvals.map((v) => String(Math.abs(Number(v.toPrecision(3))))) };
   }
 
   /** What is lit: the band that was picked from its table, and the chosen mode. */
@@ -177,22 +185,23 @@ const spectrum = (() => {
     const inside = (x) => x <= axis().range[0] && x >= axis().range[1];
 
     function listen() {
+      // plotly covers the page while a button is down, so that what follows is heard by the window
       let pressed = null;
+      let last = -Infinity;
       drawing.on("plotly_relayout", (change) => {
         if ("xaxis.range[0]" in change) tell.zoomed([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
       });
-      place.addEventListener("pointermove", (event) => {
-        const x = wavenumber(event);
-        hover(inside(x) ? x : null);
-      });
+      place.addEventListener("pointermove", (event) => hover(inside(wavenumber(event)) ? wavenumber(event) : null));
       place.addEventListener("pointerleave", () => hover(null));
-      place.addEventListener("pointerdown", (event) => { pressed = [event.clientX, event.clientY]; }, true);
+      place.addEventListener("pointerdown", (event) => { pressed = event.target.closest(".handle") ? null : [event.clientX, event.clientY]; }, true);
       window.addEventListener("pointerup", (event) => {
         const still = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
         pressed = null;
-        if (still && place.contains(event.target) && !event.target.closest(".handle") && inside(wavenumber(event))) tell.picked(wavenumber(event), perPixel());
-      });
-      place.addEventListener("dblclick", () => tell.zoomed(null));
+        if (!still || !inside(wavenumber(event))) return;
+        if (event.timeStamp - last < 350) tell.zoomed(null);
+        else tell.picked(wavenumber(event), perPixel());
+        last = event.timeStamp;
+      }, true);
     }
 
     function hover(x) {
