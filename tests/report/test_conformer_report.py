@@ -9,7 +9,6 @@ from ase import Atoms
 from ase.units import _amu, _hplanck
 
 from benchmarks.remainder import tables
-from tests.report.conftest import SCALE
 from densnet import units
 from densnet.artefacts.run import Run
 from densnet.report import page
@@ -18,6 +17,8 @@ from densnet.report.remainder import remainder
 from densnet.spectra.spectrum import Spectrum, Sticks
 from densnet.spectra.sticks import band_rows, bands_around, sticks_of
 from densnet.spectra.tables import write_csv
+from tests.report.conftest import SCALE
+
 
 def test_promises_of_each_conformer(run):
     lines = {line.name: line for line in promises(run)}

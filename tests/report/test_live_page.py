@@ -16,12 +16,12 @@ from densnet.artefacts.run import Run
 from densnet.report.content import report
 from densnet.report.embedded import embedded, units_of
 from densnet.report.live import OWN
-from densnet.spectra.gas import absorbance
+from densnet.spectra.gas import absorbance, molar
 from densnet.spectra.infrared import from_modes
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.measured import read_measured
 from densnet.spectra.quantities import ordinate
-from densnet.spectra.spectrum import Gaussian, Spectrum, mixture
+from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, mixture
 from densnet.spectra.sticks import band_rows, sticks_of
 from densnet.spectra.tables import read_csv, write_csv
 from tests.report.conftest import ethanol
@@ -75,6 +75,8 @@ def test_the_embedded_data_are_those_of_the_artefacts(full, page):
         # 1 (D/Angstrom)^2/u is 42.2561 km/mol
         slopes = [42.2561 * np.square(m["slope"]).sum() for m in told["modes"]]
         np.testing.assert_allclose(slopes, lines.intensities, rtol=2e-3, atol=0.02)
+        seen = np.subtract(told["positions"], np.mean(told["positions"], axis=0)) @ np.transpose(told["facing"])
+        assert np.linalg.det(told["facing"]) == pytest.approx(1, abs=1e-3) and (np.diff(seen.var(axis=0)) < 0).all()
     stretch = next(m for m in data["conformers"][0]["modes"] if m["motion"] == "O-H stretch")
     oxygen = data["conformers"][0]["symbols"].index("O")
     bond = np.subtract(data["conformers"][0]["positions"][oxygen], data["conformers"][0]["positions"])
@@ -126,14 +128,14 @@ def test_the_page_computes_as_the_package_does(full, tmp_path):
     lines = [{"place": x, "strength": y} for x, y in zip(sticks.frequencies.tolist(), sticks.intensities.tolist())]
     cell = {"pressure": 3000.0, "path": 0.25}
     found = computed(
-        """({
+        """((shown) => ({
           broad: quantities.broadened(given.lines, given.curve.axis, 24),
-          units: Object.fromEntries(Object.keys(quantities.UNITS).map((u) => [u, quantities.converted(given.curve, u, given.units, given.cell)])),
+          units: Object.fromEntries(Object.keys(quantities.UNITS).map((u) => [u, shown(u)])),
           mixture: quantities.mixture(given.parts, [3, 1]),
           band: quantities.band(given.curve, 960.3, 1120.7),
           csv: quantities.csv(given.curve, "molar", given.curve.header),
-          jdx: quantities.jdx(quantities.converted(given.curve, "absorbance", given.units, given.cell), "absorbance", "ethanol", given.labels),
-        })""",
+          jdx: quantities.jdx(shown("absorbance"), "absorbance", "ethanol", given.labels),
+        }))((unit) => quantities.converted(given.curve, unit, given.units, given.cell))""",
         lines=lines, curve=data["smoothed"], units=data["units"], cell=cell, parts=[c["part"] for c in data["conformers"]],
         labels={"PARTIAL_PRESSURE": "3000 Pa", "PATH LENGTH": "0.25 m", "TEMPERATURE": "300 K"},
     )  # fmt: skip
@@ -152,13 +154,14 @@ def test_the_page_computes_as_the_package_does(full, tmp_path):
     np.testing.assert_allclose(found["mixture"]["error"], mixed.error, rtol=2e-6)
     band = curve.band(960.3, 1120.7)
     assert [found["band"][key] for key in ("integral", "centroid", "error")] == pytest.approx([band.integral, band.centroid, band.error])
-    for name, wanted in (("csv", curve), ("jdx", absorbance(curve, 3000.0, 0.25, 300.0))):
+    for name in ("csv", "jdx"):
         (tmp_path / f"page.{name}").write_text(found[name])
     again = read_csv(tmp_path / "page.csv")
     np.testing.assert_allclose(again.error, curve.error, rtol=1e-6)
     np.testing.assert_allclose(again.intensity, curve.intensity, rtol=1e-6)
-    measured = read_measured(tmp_path / "page.jdx")  # on the molar scale, from pressure, path and temperature
-    np.testing.assert_allclose(measured.intensity, wanted.intensity if measured.unit == "absorbance" else curve.intensity, atol=1e-6)
+    back = molar(read_measured(tmp_path / "page.jdx"))  # from the pressure, path and temperature that it tells
+    assert back.unit == ABSOLUTE
+    np.testing.assert_allclose(back.intensity, curve.intensity, rtol=1e-6, atol=1e-8)
 
 
 def test_measured_curves_that_the_page_reads(full, tmp_path):
@@ -222,8 +225,8 @@ def opened(browser, path, **options):
 
 def place(window, wavenumber: float) -> float:
     """Where it is on the screen."""
-    script = "x => { const d = document.querySelector('.chart'), a = d._fullLayout.xaxis; return d.getBoundingClientRect().left + a._offset + a.d2p(x) }"
-    return window.evaluate(script, wavenumber)
+    axis = "const d = document.querySelector('.chart'), a = d._fullLayout.xaxis"
+    return window.evaluate(f"x => {{ {axis}; return d.getBoundingClientRect().left + a._offset + a.d2p(x) }}", wavenumber)
 
 
 def test_hover_click_zoom_and_files(full, page, browser, tmp_path):
@@ -240,18 +243,19 @@ def test_hover_click_zoom_and_files(full, page, browser, tmp_path):
     assert value == pytest.approx(np.interp(there, full.smoothed.axis, full.smoothed.intensity), rel=0.05)
     assert error == pytest.approx(0.1 * value, rel=0.1)
 
-    strongest = max(range(21), key=lambda k: float(full.model.conformers[1].modes.intensities[k] * (2000 < full.model.conformers[1].modes.frequencies[k])))
-    window.mouse.click(place(window, float(full.model.conformers[1].modes.frequencies[strongest])), lines)
+    lit = full.model.conformers[1].modes
+    wanted = float(lit.frequencies[(lit.intensities * (lit.frequencies > 2000)).argmax()])
+    window.mouse.click(place(window, wanted), lines)
     row = window.locator("tr.lit")
     conformer, mode = map(int, row.get_attribute("data-key").split("-")[1:])
-    assert float(full.model.conformers[conformer].modes.frequencies[mode]) == pytest.approx(
-        float(full.model.conformers[1].modes.frequencies[strongest]), abs=40)  # fmt: skip
+    assert float(full.model.conformers[conformer].modes.frequencies[mode]) == pytest.approx(wanted, abs=40)
     assert window.locator(".stage").is_visible() and "dipole derivative" in window.locator(".stage").inner_text()
     window.locator('tr[data-key="mode-0-20"]').click()
     assert "O-H stretch" in window.locator(".stage h3 + p").inner_text()
     assert window.locator("tr.lit").get_attribute("data-key") == "mode-0-20" and window.locator(".stage.afloat").count() == 1
 
     window.evaluate("scrollTo(0, 0)")
+    window.wait_for_function("!document.querySelector('.stage.afloat')")
     window.wait_for_timeout(400)  # so that the click above and this press are not a double click
     window.mouse.move(place(window, 1300.0), height)
     window.mouse.down()

@@ -86,11 +86,18 @@ def conformers_of(run: Run) -> list[dict]:
             "weight": weight,
             "symbols": [SYMBOLS[n] for n in conformer.molecule.numbers.tolist()],
             "positions": (conformer.molecule.positions.double() / units.ANGSTROM).numpy().round(6).tolist(),
+            "facing": facing(conformer.molecule.positions.double()),
             "part": curve_of(parts[k]) if together else None,
             "modes": modes_of(run, conformer),
         }
         for k, (conformer, weight) in enumerate(zip(run.model.conformers, weights))
     ]
+
+
+def facing(positions: torch.Tensor) -> list[list[float]]:
+    """[3, 3] rotation (rows: right, up, towards the eye) that lays the longest extent of the atoms across the view, the shortest along it."""
+    axes = torch.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
+    return _decimals(axes if torch.linalg.det(axes) > 0 else -axes)
 
 
 def modes_of(run: Run, conformer: Conformer) -> list[dict]:

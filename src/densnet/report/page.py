@@ -11,8 +11,8 @@ from dataclasses import dataclass
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --soft: #59636e; --rule: #d5dae0;
   --blue: #0b6fb8; --red: #d1510f; --green: #0f8a63; --violet: #a9527f; --orange: #b9800a; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2126; --ink: #e6e9ec; --soft: #9aa4ae; --rule: #3a4149;
-  --blue: #56aef0; --red: #f58a4b; --green: #3cc598; --violet: #dd8fb8; --orange: #e3b041; } }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2126; --ink: #e6e9ec; --soft: #9aa4ae;
+  --rule: #3a4149; --blue: #56aef0; --red: #f58a4b; --green: #3cc598; --violet: #dd8fb8; --orange: #e3b041; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 56rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
@@ -37,7 +37,9 @@ details { margin: .6rem 0; background: var(--panel); border-radius: .6rem; paddi
 details[open] summary { margin-bottom: .6rem; } summary { cursor: pointer; color: var(--blue); }
 pre { margin: 0; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
-@media print { h2 { break-after: avoid; } figure, tr { break-inside: avoid; } details::details-content { content-visibility: visible; } }
+@media print { h2 { break-after: avoid; } figure, tr { break-inside: avoid; } details::details-content { content-visibility: visible; }
+  main { padding: 0; } .scroll { overflow: visible; } table, table.close { font-size: .68rem; } th, td { padding-right: .3rem; }
+  table.plain th.number, table.plain td.number { padding-left: .3rem; } }
 figure svg text { font-family: "DejaVu Sans", Verdana, sans-serif !important; }
 """
 

@@ -109,7 +109,11 @@
 
   const chart = spectrum.chart(plot, data, { zoomed, over, picked });
 
+  let printing = false;
+
+  /** The colours of the theme, on paper those of light. */
   function palette() {
+    if (printing) return data.palette;
     const style = getComputedStyle(document.documentElement);
     return Object.fromEntries(Object.keys(data.palette).map((name) => [name, style.getPropertyValue(`--${name}`).trim() || data.palette[name]]));
   }
@@ -219,9 +223,10 @@
       return;
     }
     const { blue, orange } = palette();
+    const ground = getComputedStyle(document.documentElement).getPropertyValue("--panel").trim();
     const longest = Math.max(...conformer.modes.map((m) => Math.hypot(...m.slope)));
     view.resize();
-    view.show(conformer, mode, { motion: blue, slope: orange }, longest, moving);
+    view.show(conformer, mode, { motion: blue, slope: orange, ground }, longest, moving);
     label();
   }
 
@@ -369,13 +374,15 @@
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
     opened.forEach((fold) => { fold.open = true; });
+    printing = true;
     chart.draw(state, data.palette, { width: 660, height: 420 });
   });
   addEventListener("afterprint", () => {
     opened.forEach((fold) => { fold.open = false; });
+    printing = false;
     draw();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => choose(state.chosen));
 
   figure.prepend(live);
   try {

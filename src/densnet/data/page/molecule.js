@@ -6,38 +6,51 @@ const molecule = (() => {
   const REACH = 0.45; // Angstrom, largest displacement of an atom
   const COLOURS = { H: "#e8eaed", C: "#6b747d", N: "#3d6fe0", O: "#e0442e", F: "#57b447", S: "#e3b81f", P: "#e8852a", Cl: "#35b04a" };
 
+  const TILT = 0.35; // radians, so that motions towards the eye are seen
+
+  /** As it is looked at: a vector turned to face the eye, and a little beyond. */
+  function turned(facing, vector) {
+    const [x, y, z] = facing.map((row) => row.reduce((sum, r, k) => sum + r * vector[k], 0));
+    const [c, s] = [Math.cos(TILT), Math.sin(TILT)];
+    const [up, near] = [c * y + s * z, c * z - s * y];
+    return [c * x + s * near, up, c * near - s * x];
+  }
+
   /** A view in `place`, or null where there is no WebGL. */
   function view(place) {
     try {
       const canvas = document.createElement("canvas");
       if (!(canvas.getContext("webgl2") || canvas.getContext("webgl"))) return null;
       const viewer = $3Dmol.createViewer(place, { backgroundAlpha: 0, antialias: true, disableFog: true });
-      return viewer ? new View(viewer) : null;
+      return viewer ? new View(viewer, place) : null;
     } catch {
       return null;
     }
   }
 
   class View {
-    constructor(viewer) {
-      this.viewer = viewer;
+    constructor(viewer, place) {
+      Object.assign(this, { viewer, place });
       this.shown = null;
     }
 
-    /** `colours`: {motion, slope}; `longest`: the largest |dmu/dQ| of the conformer, which gets an arrow of 1.6 Angstrom. */
+    /** `colours`: {motion, slope, ground}; `longest`: the largest |dmu/dQ| of the conformer, which gets an arrow of 1.6 Angstrom. */
     show(conformer, mode, colours, longest, moving) {
       const { viewer } = this;
       const same = this.shown === conformer;
+      const look = (vector) => turned(conformer.facing, vector);
+      const [positions, motions] = [conformer.positions.map(look), mode.motions.map(look)];
       cancelAnimationFrame(this.ticking);
+      viewer.setBackgroundColor(colours.ground, 1);
       viewer.removeAllModels();
       viewer.removeAllShapes();
-      const rows = conformer.symbols.map((s, k) => `${s} ${conformer.positions[k].join(" ")}`);
+      const rows = conformer.symbols.map((s, k) => `${s} ${positions[k].join(" ")}`);
       const model = viewer.addModel(`${rows.length}\n\n${rows.join("\n")}\n`, "xyz");
       const rest = model.selectedAtoms({});
       for (let step = 0; step < FRAMES; step += 1) {
         const phase = REACH * Math.sin((2 * Math.PI * step) / FRAMES);
         const moved = ([dx, dy, dz], atom) => ({ ...atom, x: atom.x + phase * dx, y: atom.y + phase * dy, z: atom.z + phase * dz });
-        model.addFrame(rest.map((atom, k) => moved(mode.motions[k], atom)));
+        model.addFrame(rest.map((atom, k) => moved(motions[k], atom)));
       }
       model.setFrame(0);
       Object.assign(this, { model, frame: 0 });
@@ -45,30 +58,32 @@ const molecule = (() => {
       for (const [symbol, color] of Object.entries(COLOURS)) {
         viewer.setStyle({ elem: symbol }, { stick: { radius: 0.1, color: "#9aa4ae" }, sphere: { scale: 0.24, color } });
       }
-      this.arrows(conformer, mode, colours, longest);
+      this.arrows(positions, motions, colours.motion);
+      this.slope(positions, look(mode.slope), colours.slope, longest);
       if (!same) {
         viewer.zoomTo();
-        viewer.zoom(1.35);
+        viewer.zoom(1.5);
       }
       this.shown = conformer;
       viewer.render();
       this.move(moving);
     }
 
-    arrows(conformer, mode, colours, longest) {
+    arrow(start, way, length, rest) {
       const point = ([x, y, z]) => ({ x, y, z });
-      const along = (start, way, length) => start.map((x, k) => x + length * way[k]);
-      conformer.positions.forEach((start, k) => {
-        const size = Math.hypot(...mode.motions[k]);
-        if (size < 0.08) return;
-        const end = along(start, mode.motions[k], 1.1);
-        this.viewer.addArrow({ start: point(start), end: point(end), radius: 0.05, radiusRatio: 2.2, mid: 0.7, color: colours.motion });
+      this.viewer.addArrow({ start: point(start), end: point(start.map((x, k) => x + length * way[k])), radiusRatio: 2, mid: 0.72, ...rest });
+    }
+
+    arrows(positions, motions, color) {
+      positions.forEach((start, k) => {
+        if (Math.hypot(...motions[k]) > 0.08) this.arrow(start, motions[k], 1.3, { radius: 0.07, color });
       });
-      const size = Math.hypot(...mode.slope);
-      if (size < 0.03 * longest) return;
-      const middle = [0, 1, 2].map((axis) => conformer.positions.reduce((sum, x) => sum + x[axis], 0) / conformer.positions.length);
-      const end = along(middle, mode.slope, 1.6 / longest);
-      this.viewer.addArrow({ start: point(middle), end: point(end), radius: 0.08, radiusRatio: 2, mid: 0.75, color: colours.slope });
+    }
+
+    slope(positions, way, color, longest) {
+      if (Math.hypot(...way) < 0.03 * longest) return;
+      const middle = [0, 1, 2].map((axis) => positions.reduce((sum, x) => sum + x[axis], 0) / positions.length);
+      this.arrow(middle, way, 1.6 / longest, { radius: 0.08, color });
     }
 
     /** Moves, or stands still at the minimum; a frame is drawn when the last one is done, so that slow machines stay responsive. */
@@ -89,6 +104,7 @@ const molecule = (() => {
     }
 
     resize() {
+      if (!this.place.offsetWidth) return;
       this.viewer.resize();
       this.viewer.render();
     }
