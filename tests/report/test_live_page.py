@@ -79,9 +79,9 @@ def test_the_embedded_data_are_those_of_the_artefacts(full, page):
         assert np.linalg.det(told["facing"]) == pytest.approx(1, abs=1e-3) and (np.diff(seen.var(axis=0)) < 0).all()
     stretch = next(m for m in data["conformers"][0]["modes"] if m["motion"] == "O-H stretch")
     oxygen = data["conformers"][0]["symbols"].index("O")
-    bond = np.subtract(data["conformers"][0]["positions"][oxygen], data["conformers"][0]["positions"])
+    bond = np.subtract(data["conformers"][0]["positions"], data["conformers"][0]["positions"][oxygen])
     hydrogen = int(np.argmax(np.linalg.norm(stretch["motions"], axis=1)))
-    along = np.abs(np.dot(bond[hydrogen], stretch["motions"][hydrogen])) / np.linalg.norm(bond[hydrogen])
+    along = np.dot(bond[hydrogen], stretch["motions"][hydrogen]) / np.linalg.norm(bond[hydrogen])
     assert data["conformers"][0]["symbols"][hydrogen] == "H" and along > 0.99
 
 

@@ -35,10 +35,10 @@ def slopes(force_function: ForceFunction, molecule: Molecules, step: float = 0.0
 
     ``step`` h in bohr; ``chunk`` displaced copies go through the force function at a time.
     """
-    forces, dipoles = _displaced(force_function, molecule, step, chunk)
-    difference = (forces[0] - forces[1]) / (2.0 * step)
-    dipole = None if dipoles is None else ((dipoles[0] - dipoles[1]) / (2.0 * step)).reshape(-1, 3, 3)
-    return Slopes(-difference, dipole)
+    size = molecule.positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=molecule.positions.device).reshape(size, -1, 3)
+    forces, dipoles = along(force_function, molecule, moves, chunk)
+    return Slopes(-forces / step, None if dipoles is None else (dipoles / step).reshape(-1, 3, 3))
 
 
 def dipole_derivatives(force_function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
@@ -63,19 +63,26 @@ def dipole_derivatives_autograd(force_function: ForceFunction, molecule: Molecul
     return torch.stack(rows, dim=-1)
 
 
-def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, chunk: int) -> tuple[Tensor, Tensor | None]:
-    """Forces [2, 3 atoms, 3 atoms] and dipoles [2, 3 atoms, 3] at +step and -step along each coordinate."""
+def along(force_function: ForceFunction, molecule: Molecules, moves: Tensor, chunk: int = 64) -> tuple[Tensor, Tensor | None]:
+    """``(f(x + m) - f(x - m)) / 2`` for each of ``moves`` [moves, atoms, 3] (bohr) of one molecule: central differences not yet divided.
+
+    Forces [moves, 3 atoms] in hartree/bohr and dipoles [moves, 3] in e bohr, these None where the function tells none. The geometries are
+    asked for in pairs, the two of a move one after the other, ``chunk`` at a time.
+    """
     _check_single(molecule)
     positions = molecule.positions.detach().double()
     size = positions.numel()
-    moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
-    geometries = torch.cat([positions + moves, positions - moves])
+    geometries = torch.stack([positions + moves, positions - moves], dim=1).flatten(0, 1)
     answers = [force_function(molecule.copies(part)) for part in geometries.split(chunk)]
-    forces = torch.cat([a.forces.detach().double().reshape(-1, size) for a in answers])
+    forces = torch.cat([a.forces.detach().double() for a in answers]).reshape(-1, 2, size)
     dipoles = None
     if all(a.dipole is not None for a in answers):
-        dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(2, size, 3)
-    return forces.reshape(2, size, size), dipoles
+        dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(-1, 2, 3)
+    return _half_difference(forces), None if dipoles is None else _half_difference(dipoles)
+
+
+def _half_difference(pairs: Tensor) -> Tensor:
+    return (pairs[:, 0] - pairs[:, 1]) / 2
 
 
 def _check_single(molecule: Molecules) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from densnet.reference.dispersion import d4, has_parameters
 from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.reference.selfconsistent import Field, converge
-from densnet.settings import Incidental, Section
+from densnet.settings import Incidental, Section, SettingsError, parse
 
 CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
@@ -82,6 +83,16 @@ class ScfSettings(Section):
         left_out = {"max_cycle"} | {name for name, is_so in unused.items() if is_so}  # the first decides whether, not what
         deciding = {name: value for name, value in self.deciding().items() if name not in left_out}
         return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
+
+    @classmethod
+    def of_level(cls, level: Mapping[str, Any]) -> ScfSettings:
+        """The settings that calculate at this ``level``, the inverse of `level`. Raises `SettingsError` where none do."""
+        settings = parse(cls, {"conv_tol_grad": 0, **{name: value for name, value in level.items() if name in cls.model_fields}}, "level")
+        found = settings.level()
+        if other := sorted(name for name in found.keys() | level.keys() if found.get(name) != level.get(name)):
+            name = other[0]
+            raise SettingsError(f"densnet does not calculate at a level with {name} = {level.get(name)!r}, only with {found.get(name)!r}.")
+        return settings
 
     @property
     def hybrid(self) -> bool:

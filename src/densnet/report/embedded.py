@@ -102,11 +102,12 @@ def facing(positions: torch.Tensor) -> list[list[float]]:
 
 def modes_of(run: Run, conformer: Conformer) -> list[dict]:
     """`assigned` in the order of the modes; each with its motion, the largest displacement of an atom being 1, and its dipole derivative
-    ``dmu/dQ`` in D / (Angstrom sqrt(u)) for that motion's sign."""
-    modes = conformer.modes
+    ``dmu/dQ`` in D / (Angstrom sqrt(u)) for that motion's sign, by which the atoms on the whole move outwards."""
+    modes, arms = conformer.modes, conformer.molecule.positions.double() - conformer.molecule.positions.double().mean(0)
     motions = modes.displacements.double()
-    motions = motions / motions.norm(dim=2).amax(dim=1)[:, None, None]
-    slopes = modes.dipole_slopes.double() * (units.ANGSTROM * units.AMU**0.5 / units.DEBYE)
+    outwards = torch.where((motions * arms).sum((1, 2)) < 0, -1.0, 1.0)
+    motions = motions * (outwards / motions.norm(dim=2).amax(dim=1))[:, None, None]
+    slopes = modes.dipole_slopes.double() * outwards[:, None] * (units.ANGSTROM * units.AMU**0.5 / units.DEBYE)
     rows = sorted(assigned(run, conformer), key=lambda row: row.index)
     return [
         {**asdict(row), "measured": dict(row.measured), "motions": _decimals(motions[row.index]), "slope": _decimals(slopes[row.index])}

@@ -5,7 +5,6 @@ const molecule = (() => {
   const PERIOD = 1400; // ms
   const REACH = 0.45; // Angstrom, largest displacement of an atom
   const COLOURS = { H: "#e8eaed", C: "#6b747d", N: "#3d6fe0", O: "#e0442e", F: "#57b447", S: "#e3b81f", P: "#e8852a", Cl: "#35b04a" };
-
   const TILT = 0.35; // radians, so that motions towards the eye are seen
 
   /** As it is looked at: a vector turned to face the eye, and a little beyond. */
@@ -76,14 +75,14 @@ const molecule = (() => {
 
     arrows(positions, motions, color) {
       positions.forEach((start, k) => {
-        if (Math.hypot(...motions[k]) > 0.08) this.arrow(start, motions[k], 1.3, { radius: 0.07, color });
+        if (Math.hypot(...motions[k]) > 0.08) this.arrow(start, motions[k], 1.1, { radius: 0.1, color });
       });
     }
 
     slope(positions, way, color, longest) {
       if (Math.hypot(...way) < 0.03 * longest) return;
       const middle = [0, 1, 2].map((axis) => positions.reduce((sum, x) => sum + x[axis], 0) / positions.length);
-      this.arrow(middle, way, 1.6 / longest, { radius: 0.08, color });
+      this.arrow(middle, way, 1.6 / longest, { radius: 0.1, color });
     }
 
     /** Moves, or stands still at the minimum; a frame is drawn when the last one is done, so that slow machines stay responsive. */
