@@ -95,7 +95,7 @@ def conformers_of(run: Run) -> list[dict]:
 
 
 def facing(positions: torch.Tensor) -> list[list[float]]:
-    """[3, 3] rotation (rows: right, up, towards the eye) that lays the longest extent of the atoms across the view, the shortest along it."""
+    """[3, 3] rotation (rows: right, up, towards the eye): the longest extent of the atoms lies across the view, the shortest along."""
     axes = torch.linalg.svd(positions - positions.mean(0), full_matrices=True)[2]
     return _decimals(axes if torch.linalg.det(axes) > 0 else -axes)
 
