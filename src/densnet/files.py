@@ -82,7 +82,7 @@ def write_json(path: Path, content: object) -> None:
 
 def json_text(content: object) -> str:
     """As JSON; a number that is none (nan, inf) becomes null."""
-    return json.dumps(_finite(content), indent=1, allow_nan=False)
+    return json.dumps(finite(content), indent=1, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:
@@ -123,11 +123,12 @@ def locked(path: Path, refusal: DensnetError) -> Iterator[None]:
         yield
 
 
-def _finite(content: object) -> object:
+def finite(content: object) -> object:
+    """Plain data in which a number that is none (nan, inf) is None."""
     if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
+        return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from densnet.artefacts import using
 from densnet.artefacts.run import Run
@@ -18,13 +20,13 @@ def assignment(run: Run) -> list[str]:
         return []
     partners = {model.name: reference for model, reference in run.pairs}
     parts, sources = [], []
-    for conformer in run.model.conformers:
+    for place, conformer in enumerate(run.model.conformers):
         reference = partners.get(conformer.name)
         source, _ = ("", []) if reference is None else run.fundamentals(reference)
         sources += [source] if source else []
         group = point_group(conformer.molecule).name
         name = f"{conformer.name}, {group}" if len(run.model.conformers) > 1 else group
-        parts += [f"<h3>{page.escape(name)}</h3>", _table(run, conformer, reference)]
+        parts += [f"<h3>{page.escape(name)}</h3>", _table(run, place)]
     measured = (
         f"Measured: {'; '.join(dict.fromkeys(sources))}. " if sources else "No measured fundamentals are available for this molecule. "
     )
@@ -42,38 +44,73 @@ _DYNAMICS = (
 )
 
 
-def _table(run: Run, model: Conformer, reference: Conformer | None) -> str:
+@dataclass(frozen=True)
+class Assigned:
+    """One mode of a conformer of the model; cm^-1 and km/mol, None where unknown.
+
+    index      of the mode in the `Modes` of the conformer
+    number     and ``species``: Herzberg's number and the symmetry species; ``motion``: in words
+    harmonic   wavenumber by the model, ``strength`` its intensity
+    reference  wavenumber and intensity of the same motion at the reference level
+    quantum    VPT2 fundamental
+    dynamics   centroid with its error, of the band whose strongest mode this is
+    measured   wavenumber, and perhaps intensity and remark, as they ship
+    """
+
+    index: int
+    number: int
+    species: str
+    motion: str
+    harmonic: float
+    strength: float
+    reference: tuple[float, float] | None
+    quantum: float | None
+    dynamics: str | None
+    measured: Mapping
+
+
+def assigned(run: Run, model: Conformer) -> list[Assigned]:
     """Mode by mode, the highest first within a species."""
-    modes = model.modes
+    modes, reference = model.modes, dict((m.name, r) for m, r in run.pairs).get(model.name)
     quantum = {c.name: a for c, a in zip(run.model.conformers, run.anharmonic)}.get(model.name)
     order = None if reference is None else matched(modes, reference.modes).tolist()
     known = species(modes) if reference is None else [species(reference.modes)[k] for k in order]
     _, measured = ("", []) if reference is None else run.fundamentals(reference)
     observed = {(row["species"], row["number"]): row for row in measured}
-    bands = _strongest(run, model)
+    bands, rows = _strongest(run, model), []
+    for k, (text, symmetry) in enumerate(zip(describe(modes), known)):
+        other = None if order is None else tuple(float(x[order[k]]) for x in (reference.modes.frequencies, reference.modes.intensities))
+        fundamental = None if quantum is None or k in quantum.soft else float(quantum.fundamentals[k])
+        rows.append(Assigned(
+            k, symmetry.number, symmetry.name, text.replace(" %", "\u00a0%"), float(modes.frequencies[k]), float(modes.intensities[k]),
+            other, None if fundamental is None or math.isnan(fundamental) else fundamental, bands.get(k),
+            observed.get((symmetry.name, symmetry.number), {}),
+        ))  # fmt: skip
+    return sorted(rows, key=lambda row: row.number)
+
+
+def _table(run: Run, place: int) -> str:
+    """Of the conformer at that ``place``; each row has the key of its mode."""
     functional = run.level.split("/")[0]
     titles = ["", "species", "motion", functional, "model", "Δ", "VPT2", "dynamics", "measured"]
     titles += [f"I, {functional}", "I, model", "I, measured"]
-    rows = []
-    for k, (text, symmetry) in enumerate(zip(describe(modes), known)):
-        harmonic, strength = float(modes.frequencies[k]), float(modes.intensities[k])
-        other = None if order is None else float(reference.modes.frequencies[order[k]])
-        fundamental = math.nan if quantum is None or k in quantum.soft else float(quantum.fundamentals[k])
-        row = observed.get((symmetry.name, symmetry.number), {})
-        rows.append((symmetry.number, [
-            f"ν{symmetry.number}", symmetry.name, text.replace(" %", "\u00a0%"), _one(other), _one(harmonic),
-            None if other is None else f"{harmonic - other:+.1f}", _one(fundamental), bands.get(k),
+    rows, found = [], assigned(run, run.model.conformers[place])
+    for mode in found:
+        other, strength = mode.reference or (None, None)
+        row = mode.measured
+        rows.append([
+            f"ν{mode.number}", mode.species, mode.motion, _one(other), _one(mode.harmonic),
+            None if other is None else f"{mode.harmonic - other:+.1f}", _one(mode.quantum), mode.dynamics,
             None if not row else f"{row['wavenumber']:g}" + (f" ({row['remark']})" if "remark" in row else ""),
-            None if order is None else _one(float(reference.modes.intensities[order[k]])), _one(strength),
-            f"{row['intensity']:g}" if "intensity" in row else None,
-        ]))  # fmt: skip
-    rows = [cells for _, cells in sorted(rows, key=lambda item: item[0])]
+            _one(strength), _one(mode.strength), f"{row['intensity']:g}" if "intensity" in row else None,
+        ])  # fmt: skip
     kept = [k for k in range(len(titles)) if k < 3 or any(cells[k] is not None for cells in rows)]
-    return page.table([titles[k] for k in kept], [[cells[k] for k in kept] for cells in rows], wide=True)
+    keys = [f"mode-{place}-{mode.index}" for mode in found]
+    return page.table([titles[k] for k in kept], [[cells[k] for k in kept] for cells in rows], wide=True, keys=keys)
 
 
 def _one(value: float | None) -> str | None:
-    return None if value is None or math.isnan(value) else f"{value:.1f}"
+    return None if value is None else f"{value:.1f}"
 
 
 def _strongest(run: Run, model: Conformer) -> dict[int, str]:

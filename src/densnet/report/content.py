@@ -13,6 +13,7 @@ from densnet.report.assignment import assignment
 from densnet.report.card import card
 from densnet.report.harmonic import agreement, conformers, harmonic
 from densnet.report.infrared import infrared
+from densnet.report.live import scripts
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
 from densnet.report.style import svg
@@ -27,7 +28,7 @@ def report(run: Run) -> str:
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
-    return page.page(title, lead, parts, f"Written by densnet report from {run.folder}. {made}")
+    return page.page(title, lead, parts, f"Written by densnet report from {run.folder}. {made}", scripts(run))
 
 
 def _trust(run: Run) -> list[str]:
@@ -131,7 +132,7 @@ def _training(run: Run) -> list[str]:
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
     if pairs := run.get(making.PAIRS):
-        wanted = [("energy", "meV"), ("forces", "eV Å$^{-1}$"), ("dipole", "D")]
+        wanted = [("energy", "meV"), ("forces", "eV Å⁻¹"), ("dipole", "D")]
         shown = [(q, unit, pairs[f"{q}_ref"].ravel(), pairs[f"{q}_pred"].ravel()) for q, unit in wanted if f"{q}_ref" in pairs]
         caption = "Model against DFT on held-out frames; energies relative to their mean, forces and dipoles by component."
         parts.append(page.figure(svg(figures.parity(shown)), caption))

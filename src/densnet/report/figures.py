@@ -31,9 +31,9 @@ from densnet.report.style import (
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, Sticks
 from densnet.spectra.width import widened
 
-WAVENUMBER = "wavenumber / cm$^{-1}$"
+WAVENUMBER = "wavenumber / cm⁻¹"
 _CYCLE = (BLUE, RED, GREEN, VIOLET, ORANGE)
-_ABSOLUTE = "absorption / km mol$^{-1}$ per cm$^{-1}$"
+_ABSOLUTE = "absorption / km mol⁻¹ per cm⁻¹"
 _PHASES = {"density": BLUE, "points": VIOLET, "energy": GREEN, "joint": RED}
 
 
@@ -106,7 +106,7 @@ def conformer_spectra(conformers: Sequence[tuple[str, Spectrum, Sticks]], lower:
         legend_above(panel)
         panel.set_ylim(0, 1.05 * reach or 1.0)
         if k == 0:
-            lines.set_ylabel("km mol$^{-1}$", color=MODEL)
+            lines.set_ylabel("km mol⁻¹", color=MODEL)
     figure.supylabel(_ABSOLUTE, fontsize=9, color=INK)
     axes[-1].set_xlabel(WAVENUMBER)
     return figure
@@ -141,7 +141,7 @@ def butterfly(
     """Harmonic lines (cm^-1, km/mol) of the model pointing up, of the reference level pointing down, broadened by one Gaussian of ``sigma``
     cm^-1."""
     figure, [axes] = panels(height=2.9)
-    grid = np.arange(*span, 1.0)
+    grid = np.arange(*span, 2.0)
     for (name, sticks), sign, colour in ((upper, 1, MODEL), (lower, -1, REFERENCE)):
         curve = sign * sticks.broaden(grid, Gaussian(sigma)).intensity
         axes.fill_between(grid, curve, color=colour, alpha=0.2, lw=0)
@@ -177,7 +177,7 @@ def learning_curves(history: Sequence[dict]) -> Figure:
     wanted = {
         "density_error_percent": "density error / %",
         "dipole_mae_D": "dipole MAE / D",
-        "force_mae_meV_per_A": "force MAE / meV Å$^{-1}$",
+        "force_mae_meV_per_A": "force MAE / meV Å⁻¹",
         "energy_mae_meV": "energy MAE / meV",
     }
     held = {key: title for key, title in wanted.items() if any(record.get(key) is not None for record in history)}

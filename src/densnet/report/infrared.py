@@ -38,7 +38,7 @@ def infrared(run: Run) -> list[str]:
     """The chapter; none before there is a spectrum."""
     if run.spectrum is None:
         return []
-    parts = [page.figure(svg(spectrum_drawing(run)), _caption(run))]
+    parts = [page.figure(svg(spectrum_drawing(run)), _caption(run), "spectrum")]
     if run.smoothed is not run.spectrum:
         raw = figures.spectrum_figure(run.spectrum, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
         title = (
@@ -46,7 +46,7 @@ def infrared(run: Run) -> list[str]:
         )
         parts.append(page.unfolded(title, svg(raw)))
     if bands := run.get(using.BANDS):
-        parts.append(page.table(*band_table(run, bands)))
+        parts.append(page.table(*band_table(run, bands), keys=[f"band-{k}" for k in range(len(bands.bands))]))
     parts += [page.paragraph(page.powers(comparison)) for comparison in (run.get(using.COMPARISON) or {}).values()]
     parts += [page.paragraph(f"{name}: converted, {c.header['molar']}.") for name, c in run.experiments if "molar" in c.header]
     parts += [page.paragraph(_made(run)), page.paragraph(_UNITS), page.paragraph(_QUANTUM if run.quantum else _EXPECT)]

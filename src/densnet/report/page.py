@@ -11,8 +11,8 @@ from dataclasses import dataclass
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --soft: #59636e; --rule: #d5dae0;
   --blue: #0b6fb8; --red: #d1510f; --green: #0f8a63; --violet: #a9527f; --orange: #b9800a; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2126; --ink: #e6e9ec; --soft: #9aa4ae; --rule: #3a4149;
-  --blue: #56aef0; --red: #f58a4b; --green: #3cc598; --violet: #dd8fb8; --orange: #e3b041; } }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #14171b; --panel: #1d2126; --ink: #e6e9ec; --soft: #9aa4ae;
+  --rule: #3a4149; --blue: #56aef0; --red: #f58a4b; --green: #3cc598; --violet: #dd8fb8; --orange: #e3b041; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 main { max-width: 56rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
@@ -37,8 +37,13 @@ details { margin: .6rem 0; background: var(--panel); border-radius: .6rem; paddi
 details[open] summary { margin-bottom: .6rem; } summary { cursor: pointer; color: var(--blue); }
 pre { margin: 0; overflow-x: auto; font-size: .8rem; line-height: 1.45; }
 footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; border-top: 1px solid var(--rule); padding-top: .8rem; }
-@media print { details { display: none; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
+@media print { h2 { break-after: avoid; } figure, tr { break-inside: avoid; } details::details-content { content-visibility: visible; }
+  main { padding: 0; } .scroll { overflow: visible; } table, table.close { font-size: .68rem; } th, td { padding-right: .3rem; }
+  table.plain th.number, table.plain td.number { padding-left: .3rem; } }
+figure svg text { font-family: "DejaVu Sans", Verdana, sans-serif !important; }
 """
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:"
 
 Columns = tuple[Sequence[str], Sequence[Sequence[object]]]
 """Titles and rows of a `table`."""
@@ -100,13 +105,18 @@ def pm(value: float, error: float | None) -> str:
     return f"{value:.1f}" if error is None else f"{value:.1f} ± {error:.1f}"
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False) -> str:
-    """An HTML table; numbers stand right-aligned, HTML in cells is escaped. ``wide``: many columns, set closer."""
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False, keys: Sequence[str] | None = None) -> str:
+    """An HTML table; numbers stand right-aligned, HTML in cells is escaped. ``wide``: many columns, set closer.
+
+    ``keys`` name what each row is about, for the scripts of the page.
+    """
     rows = [list(row) for row in rows]
     numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
     head = "".join(_cell("th", _unbroken(title), style) for title, style in zip(titles, styles))
-    body = "".join("<tr>" + "".join(_cell("td", value, style) for value, style in zip(row, styles)) + "</tr>" for row in rows)
+    starts = ["<tr>"] * len(rows) if keys is None else [f'<tr data-key="{escape(key)}">' for key in keys]
+    lines = ("".join(_cell("td", value, style) for value, style in zip(row, styles)) for row in rows)
+    body = "".join(f"{start}{line}</tr>" for start, line in zip(starts, lines))
     kind = "close" if wide else "plain"
     return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -136,9 +146,10 @@ def promises(lines: Sequence[Promise]) -> str:
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def figure(svg: str, caption: str) -> str:
-    """An inline figure with its caption (plain text)."""
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+def figure(svg: str, caption: str, name: str = "") -> str:
+    """An inline figure with its caption (plain text). ``name``: its id, for the scripts of the page."""
+    named = f' id="{escape(name)}"' if name else ""
+    return f"<figure{named}>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def paragraph(text: str) -> str:
@@ -166,12 +177,16 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
 
 
-def page(title: str, lead: str, parts: Sequence[str], footer: str) -> str:
-    """The whole document; ``parts`` is HTML made by the functions above, everything else plain text."""
+def page(title: str, lead: str, parts: Sequence[str], footer: str, scripts: str = "") -> str:
+    """The whole document; ``parts`` and ``scripts`` are HTML made by the functions above and in `live`, everything else plain text.
+
+    Its policy forbids every connection: whatever a script holds, the page fetches nothing and sends nothing.
+    """
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>"
         f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{"".join(parts)}'
-        f"<footer>{escape(footer)}</footer></main></body></html>\n"
+        f"<footer>{escape(footer)}</footer></main>{scripts}</body></html>\n"
     )
