@@ -14,8 +14,9 @@ import torch
 
 import densnet
 from densnet import files, units
-from densnet.dataset import extxyz
+from densnet.dataset import extxyz, responses, shards
 from densnet.dataset.dataset import LABELLED, Dataset, DatasetError, Label
+from densnet.dataset.shards import SCALES, in_16_bits
 from densnet.density.orbitals import Orbitals
 from densnet.frames import neutral
 from densnet.frames.xyz import looks_like_one
@@ -27,7 +28,6 @@ FORMAT = "densnet-dataset"
 FORMAT_VERSION = 2
 PLAIN = 1
 """The version of files whose orbitals are numbers as they are, which older ones of this package read, too."""
-LEVELS_OF_16_BITS = 32767
 UNITS = {
     "numbers": "atomic number",
     "positions": "bohr",
@@ -35,6 +35,8 @@ UNITS = {
     **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "orbital_scale": "what the 16-bit coefficients of an AO are multiplied by",
+    "first_order_orbitals": "their slopes along a field in x, y, z, atomic units, d density / d field = 4 sum_i psi_i psi1_i",
+    "first_order_scale": "the same as orbital_scale",
     "trajectory": "number of the trajectory",
     "temperature": "K",
     "identity": "hash of elements, positions and level",
@@ -49,9 +51,12 @@ def read(*paths: Path) -> Dataset:
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
     `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
     attribute `unit` or `units` of a dataset, or of the file ("eV, Angstrom"), says otherwise.
+    Files of responses (`densnet.dataset.responses`) go to the labels that they belong to.
     Raises `DatasetError` for files that are missing, empty, truncated, damaged or of a newer format.
     """
-    return Dataset(label for path in paths for label in _labels(Path(path)))
+    apart = [(Path(path), responses.is_one(Path(path))) for path in paths]
+    labels = [label for path, alone in apart if not alone for label in _labels(path)]
+    return Dataset(responses.joined(labels, [path for path, alone in apart if alone]))
 
 
 def _labels(path: Path) -> list[Label]:
@@ -81,7 +86,8 @@ def save_label(path: Path, properties: Properties, about: dict) -> None:
         np.savez(file, header=json.dumps(header), **_arrays(properties))
 
 
-def _read_label(path: Path) -> Label:
+def load_label(path: Path) -> tuple[Properties, dict]:
+    """What `save_label` was given. Raises `DatasetError` for a damaged file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -89,7 +95,13 @@ def _read_label(path: Path) -> Label:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"label {path} is damaged ({error}); delete it and label the frame again.") from error
     _check_version(header["format_version"], path)
-    return _label(arrays, header, header["level"], str(path))
+    about = {name: value for name, value in header.items() if name not in ("format", "format_version", "densnet", "units")}
+    return _properties(arrays, about["level"]), about
+
+
+def _read_label(path: Path) -> Label:
+    properties, about = load_label(path)
+    return _of(properties, about, about["level"], str(path))
 
 
 def _arrays(properties: Properties) -> dict[str, np.ndarray]:
@@ -101,6 +113,8 @@ def _arrays(properties: Properties) -> dict[str, np.ndarray]:
     known = {name: plain(t[0] if LABELLED[name].per == "molecule" else t) for name, t in known.items()}
     if properties.orbitals is not None:
         known["occupied_orbitals"] = plain(properties.orbitals[0].coefficients.float())
+        if properties.orbitals[0].first_order is not None:
+            known["first_order_orbitals"] = plain(properties.orbitals[0].first_order.float())
     molecule = properties.molecules
     if molecule.charge is not None:
         known["charge"] = plain(molecule.charge[0])
@@ -108,14 +122,23 @@ def _arrays(properties: Properties) -> dict[str, np.ndarray]:
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str) -> Label:
+    return _of(_properties(arrays, level), about, level, source)
+
+
+def _of(properties: Properties, about: dict, level: dict, source: str) -> Label:
+    return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
+
+
+def _properties(arrays: dict[str, np.ndarray], level: dict) -> Properties:
     molecule = Molecules.single(arrays["numbers"], torch.from_numpy(arrays["positions"]), charge=int(arrays.get("charge", 0)))
     known = {name: torch.from_numpy(np.asarray(arrays[name])) for name in LABELLED if name in arrays}
     known = {name: t[None] if LABELLED[name].per == "molecule" else t for name, t in known.items()}
     properties = Properties(molecule, **{name: t.double() if LABELLED[name].double else t for name, t in known.items()})
     if "occupied_orbitals" in arrays:
         coefficients = torch.from_numpy(arrays["occupied_orbitals"])
-        properties = properties.replace(orbitals=(Orbitals(molecule=molecule, coefficients=coefficients, basis=level["basis"]),))
-    return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
+        changes = torch.from_numpy(arrays["first_order_orbitals"]) if "first_order_orbitals" in arrays else None
+        properties = properties.replace(orbitals=(Orbitals(molecule, coefficients, level["basis"], changes),))
+    return properties
 
 
 def _check_version(version: int, path: Path) -> None:
@@ -143,61 +166,33 @@ def seal(labels: Dataset, path: Path, provenance: str = "", *, compact: bool = F
         {**_columns([labels[i] for i in indices], path, compact=compact), "numbers": np.array(elements), "order": np.array(indices)}
         for (elements, _), indices in groups.items()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.draft(path) as part, h5py.File(part, "w") as file:
-        for number, columns in enumerate(contents):
-            _write_group(file.create_group(f"molecule_{number}"), columns)
-        version = FORMAT_VERSION if compact else PLAIN
-        file.attrs.update(format=FORMAT, format_version=version, densnet=densnet.__version__, frames=len(labels))
-        file.attrs.update(level=json.dumps(labels.level, sort_keys=True), provenance=provenance, sha256=_checksum(file))
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION if compact else PLAIN, "frames": len(labels), "provenance": provenance}
+    shards.write(path, contents, UNITS, {**about, "level": json.dumps(labels.level, sort_keys=True)})
 
 
 def _columns(labels: list[Label], path: Path, *, compact: bool) -> dict[str, np.ndarray]:
     rows = [_arrays(label.properties) for label in labels]
     columns = {}
-    for name in ("positions", "charge", *LABELLED, "occupied_orbitals"):
+    for name in ("positions", "charge", *LABELLED, "occupied_orbitals", "first_order_orbitals"):
         known = [row[name] for row in rows if name in row]
         if known and len(known) < len(rows):
             raise DatasetError(f"{len(rows) - len(known)} of {len(rows)} frames for {path} hold no {name}; seal them apart.")
         if known:
             columns[name] = np.stack(known)
-    if compact and "occupied_orbitals" in columns:
-        columns |= _in_16_bits(columns["occupied_orbitals"])
+    if compact:
+        columns |= {name: packed for key in SCALES if key in columns for name, packed in in_16_bits(key, columns[key]).items()}
     columns["trajectory"] = np.array([label.trajectory for label in labels])
     columns["temperature"] = np.array([label.temperature for label in labels])
     columns["identity"] = np.array([label.identity.encode() for label in labels], dtype="S16")
     return columns
 
 
-def _in_16_bits(orbitals: np.ndarray) -> dict[str, np.ndarray]:
-    """``orbitals`` [frames, AO, occupied] as whole numbers and the scale [frames, AO] of each AO."""
-    scale = np.maximum(abs(orbitals).max(axis=2), np.finfo(np.float32).tiny) / LEVELS_OF_16_BITS
-    return {"occupied_orbitals": np.round(orbitals / scale[:, :, None]).astype(np.int16), "orbital_scale": scale}
-
-
-def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
-    for name, values in columns.items():
-        packed = {"compression": "gzip", "shuffle": True} if values.ndim > 1 else {}
-        data = group.create_dataset(name, data=values, **packed)
-        data.attrs["unit"] = UNITS[name]
-
-
-def _checksum(file: h5py.File) -> str:
-    names = ((group, name) for group in sorted(file) for name in sorted(file[group]))
-    return files.sha256_of(part for group, name in names for part in (f"{group}/{name}", file[group][name][()].tobytes()))
-
-
 def _read_shard(file: h5py.File, path: Path) -> list[Label]:
     _check_version(int(file.attrs["format_version"]), path)
-    if _checksum(file) != file.attrs["sha256"]:
-        raise DatasetError(f"{path} is damaged: its content does not match its checksum; fetch it again.")
     level = json.loads(file.attrs["level"])
     labels: dict[int, Label] = {}
-    for group in file.values():
-        columns = {name: data[()] for name, data in group.items()}
+    for columns in shards.contents(file, path):
         numbers, order = columns.pop("numbers"), columns.pop("order")
-        if "orbital_scale" in columns:
-            columns["occupied_orbitals"] = columns["occupied_orbitals"] * columns.pop("orbital_scale")[:, :, None]
         for row, place in enumerate(order):
             values = {name: column[row] for name, column in columns.items()}
             about = {name: values.pop(name) for name in ("trajectory", "temperature", "identity")}

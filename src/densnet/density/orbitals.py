@@ -101,11 +101,13 @@ class Orbitals:
     molecule      a batch of one geometry
     coefficients  [AO, occupied]
     basis         name of the orbital basis
+    first_order   [3, AO, occupied] d psi_i / d E along x, y, z, orthogonal to all occupied ones, per atomic unit of field; None: unknown
     """
 
     molecule: Molecules
     coefficients: Tensor
     basis: str = "aug-cc-pvdz"
+    first_order: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.molecule.count != 1:
@@ -115,6 +117,11 @@ class Orbitals:
             raise OrbitalError(
                 f"`coefficients` is of shape {tuple(self.coefficients.shape)}, but {self.basis} has {width} functions on this molecule; "
                 "check the basis and the order of the atoms."
+            )
+        if self.first_order is not None and self.first_order.shape != (3, *self.coefficients.shape):
+            raise OrbitalError(
+                f"`first_order` is of shape {tuple(self.first_order.shape)}, not three times {tuple(self.coefficients.shape)}; "
+                "it belongs to other orbitals."
             )
 
     @property
@@ -131,6 +138,16 @@ class Orbitals:
         """rho = 2 sum_i |psi_i|^2 [points], electrons / bohr^3, at ``points`` [points, 3], bohr."""
         parts = [2 * self._amplitudes(chunk).square().sum(-1) for chunk in points.split(_CHUNK)]
         return torch.cat(parts) if parts else points.new_zeros(0)
+
+    def response(self, points: Tensor) -> Tensor:
+        """d rho / d E = 4 sum_i psi_i psi1_i [points, 3] at ``points`` [points, 3], bohr. Raises `OrbitalError` if it is unknown."""
+        if self.first_order is None:
+            raise OrbitalError("these orbitals come without their response to a field; add it by `densnet label --add-response`.")
+        columns = torch.cat([self.coefficients, *self.first_order.to(self.coefficients)], dim=1)
+        everything = Orbitals(self.molecule, columns, self.basis)
+        parts = [everything._amplitudes(chunk).unflatten(1, (4, -1)) for chunk in points.split(_CHUNK)]
+        parts = [4 * (psi[:, 1:] * psi[:, :1]).sum(-1) for psi in parts]
+        return torch.cat(parts) if parts else points.new_zeros(0, 3)
 
     def _shells_of(self, number: int) -> Shells:
         shells = orbital_basis(self.basis)
