@@ -1,6 +1,6 @@
 """What every committed label file is: python labels/manifest.py [--check]
 
-Writes labels/manifest.toml: the level of theory, and for each frame list its molecules, the command that made it, its sealed shards and those
+Writes labels/manifest.toml: the level of theory, and for each frame list its molecules, the command that made it, its shards and those
 of its labels' responses to a field, with labels and SHA-256. `--check` writes nothing and fails where the manifest and the files differ.
 """
 

@@ -1,4 +1,4 @@
-"""HDF5 files of many frames: one group for each molecule, arrays [frames, ...] with units, compressed, 16 bits where that does, a checksum."""
+"""HDF5 files of many frames: one group for each molecule, arrays [frames, ...] with units, compressed, checksummed, 16 bits at will."""
 
 from __future__ import annotations
 

@@ -128,9 +128,7 @@ def run(
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
-def respond(
-    folder: Path, load: Load, save: Save, *, count: int = 0, execute: Executor | None = None, progress: Progress = silent
-) -> Tally:
+def respond(folder: Path, load: Load, save: Save, *, count: int = 0, execute: Executor | None = None, progress: Progress = silent) -> Tally:
     """Add the response to a field to every label of ``folder`` that lacks it, from its orbitals and at its level; see `scf.respond`.
 
     Of the first ``count`` frames only (0: of all). Each file is replaced at once, so that the work can be interrupted and goes on where

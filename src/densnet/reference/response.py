@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
+
 from densnet.errors import DensnetError
 from densnet.reference.becke import Grid
 from densnet.reference.coulomb import Coulomb
@@ -92,7 +93,7 @@ def _canonical(fock: np.ndarray, overlap: np.ndarray, occupied: np.ndarray) -> t
 def solve(
     matrix: Callable[[np.ndarray], np.ndarray], right: np.ndarray, diagonal: np.ndarray, tolerance: float = TOLERANCE, most: int = MOST
 ) -> tuple[np.ndarray, int]:
-    """x [k, ...] with matrix(x) = ``right`` [k, ...], ``matrix`` symmetric and positive, ``diagonal`` [...] near to it; and the applications.
+    """x [k, ...] with matrix(x) = ``right`` [k, ...], ``matrix`` symmetric, positive, near to ``diagonal`` [...]; and the applications.
 
     Galerkin's condition in the space of all directions met so far: block conjugate gradients that remember every step.
     """
