@@ -10,6 +10,7 @@ from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.density.response import DensityResponse
 from densnet.molecules import Molecules
 from densnet.properties import MissingProperty, Properties, Quantity, Uncertainty
 from densnet.simulation.blocks import Blocks
@@ -30,8 +31,9 @@ def drawn(numbers: list[int], seed: int, *, forces: bool = True) -> Properties:
     doubts = Uncertainty(*(normal(1, dtype=torch.float64) for _ in range(3)), normal(len(numbers), dtype=torch.float64) if forces else None)
     dispersion = {"dispersion_energy": normal(1, dtype=torch.float64), "dispersion_forces": normal(len(numbers), 3)}
     energy, pull, dipole = normal(1, dtype=torch.float64), normal(len(numbers), 3), normal(1, 3)
-    alpha = normal(1, 3, 3)
-    return Properties(molecule, energy, pull, dipole, density, uncertainty=doubts, polarizability=alpha, **dispersion)
+    answer = DensityResponse(molecule, BASIS, normal(len(numbers), 3, BASIS.width), density.exponents)
+    field = {"polarizability": normal(1, 3, 3), "response": answer}
+    return Properties(molecule, energy, pull, dipole, density, uncertainty=doubts, **dispersion, **field)
 
 
 def same(one: Properties, other: Properties) -> bool:
@@ -45,8 +47,8 @@ def test_every_quantity_has_the_first_axis_and_shape_that_the_table_says():
     for name, quantity in Properties.table().items():
         value = found.tensors()[name]
         assert len(value) == {"molecule": 3, "atom": 10}[quantity.per]
-        assert name.startswith("density.") or value.shape[1:] == quantity.shape
-        assert (value.dtype == torch.float64) == quantity.double or name == "density.exponents"
+        assert name.startswith(("density.", "response.")) or value.shape[1:] == quantity.shape
+        assert (value.dtype == torch.float64) == quantity.double or name.endswith(".exponents")
 
 
 def test_splitting_undoes_joining():

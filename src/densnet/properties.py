@@ -17,6 +17,7 @@ from torch import Tensor
 from densnet import units
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals
+from densnet.density.response import DensityResponse
 from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
@@ -86,7 +87,8 @@ class Properties:
     uncertainty                    what a model expects of its own errors
     dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
     dispersion_forces              the same of its forces
-    polarizability [molecules, 3, 3] bohr^3, d mu_i / d E_j of a static field
+    polarizability                 [molecules, 3, 3] bohr^3, d mu_i / d E_j of a static field, symmetric
+    response                       of a model: how the density answers that field; of a label the `orbitals` know it
     """
 
     molecules: Molecules
@@ -104,6 +106,7 @@ class Properties:
     dispersion_energy: Tensor | None = _known(ENERGY)
     dispersion_forces: Tensor | None = _known(FORCES)
     polarizability: Tensor | None = _known(POLARIZABILITY)
+    response: DensityResponse | None = _part(coefficients=Quantity("atom"), exponents=Quantity("atom"))
 
     @classmethod
     @cache

@@ -22,6 +22,8 @@ TITLES = {
     "potential_mae_mV": "potential MAE, mV, 2 to 4 A from the nearest nucleus",
     "potential_rmse_mV": "potential RMSE, mV, there",
     "potential_rmse_percent": "potential RMSE, % of its own rms there",
+    "polarizability_mae_au": "polarizability MAE, bohr^3, over components",
+    "response_error_percent": "response error, % of the integral of its modulus",
     "nearest_training_frame_A": "nearest training frame, A (rms over interatomic distances), median",
     "nearest_training_frame_least_A": "the same, least of all frames",
 }
@@ -40,6 +42,7 @@ def evaluate(
 ) -> None:
     """Print the errors of a model on labelled frames: energy, forces, dipole, and the density against the exact one of DFT.
 
+    A model that knows how its density answers a field (`densnet train --response`) is compared in that, too, with labels that hold it.
     Of the density also its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and the electrostatic potential that it
     makes with the nuclei, at points that evenly fill the space 2 to 4 Angstrom from the nearest nucleus.
     If the model predicts its uncertainties (docs/uncertainty.md), a second table compares them with the errors found.

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from densnet.reference import geometries, scf, workers
 from densnet.reference.geometries import Frame
 from densnet.reference.response import ResponseNotConverged
 from densnet.reference.scf import NotConverged, ScfSettings
-from densnet.settings import Incidental, Section
+from densnet.settings import Added, Incidental, Section
 from densnet.threads import one_thread
 
 FORMAT = "densnet-campaign"
@@ -48,11 +47,7 @@ class LabelSettings(Section):
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
     workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
     frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
-    response: bool = Field(False, description="add to each label how its density answers a field, and the polarizability")
-
-    def deciding(self) -> dict[str, Any]:
-        """As of any section; no ``response`` is as if it were not there, so that labels without stay what they are."""
-        return {name: value for name, value in super().deciding().items() if name != "response" or value}
+    response: Added[bool] = Field(False, description="add to each label how its density answers a field, and the polarizability")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from densnet.settings import Incidental, Section, SettingsError, cores
+from densnet.settings import Added, Incidental, Section, SettingsError, cores
 
 
 class StageSettings(Section):
@@ -32,9 +32,15 @@ class TrainSettings(Section):
     )
     energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
     joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
+    response: Added[StageSettings] = Field(
+        default_factory=lambda: StageSettings(steps=0), description="how the density answers a field, everything else frozen"
+    )
     dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error beside the density's")
     energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr, beside the length of the force error")
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
+    polarizability_weight: Added[float] = Field(
+        1.0, ge=0, description="weight of the error of the polarizability beside that of the response, both in percent"
+    )
     points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
     dispersion: Literal["as labelled", "none", "d4"] = Field(
@@ -48,6 +54,11 @@ class TrainSettings(Section):
         description="where that pays, 1000 steps or more, train as machine code (a C++ compiler is needed), on a GPU as a recording of all "
         "kernels; of batches that all hold the same molecules, the density phase excepted",
     )
+
+    @property
+    def changes_energies(self) -> bool:
+        """Whether any phase changes density or energy, and so what a model knows of its errors."""
+        return any(phase.steps for phase in (self.density, self.points, self.energy, self.joint))
 
     @property
     def place(self) -> torch.device:

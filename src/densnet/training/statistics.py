@@ -7,7 +7,7 @@ from torch import Tensor
 
 from densnet import units
 from densnet.density.basis import DensityBasis
-from densnet.density.gaussians import coulomb_matrix
+from densnet.density.gaussians import own_coulomb_matrix
 from densnet.model.density_network import DensityOutput, NaturalFunctions
 from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
@@ -75,7 +75,7 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
             if not count:
                 continue
             rows = rows[:, :count] - (mean[row, :count] if l == 0 else 0.0)
-            values, vectors = torch.linalg.eigh(_own_coulomb_matrix(basis, number, l))
+            values, vectors = torch.linalg.eigh(own_coulomb_matrix(basis, number, l))
             root, inverse = (vectors * values.clamp(min=1e-10) ** power @ vectors.T for power in (0.5, -0.5))
             spread, directions = torch.linalg.eigh(root @ (rows.T @ rows / len(rows)) @ root)
             spread, directions = spread.flip(0).clamp(min=0).sqrt(), directions.flip(1)
@@ -83,14 +83,6 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
             synthesis[l][row, :count, :count] = spread.clamp(min=floor * largest)[:, None] * (inverse @ directions).T
             analysis[l][row, :count, :count] = root @ directions / largest
     return NaturalFunctions(mean.float(), tuple(s.float() for s in synthesis), tuple(a.float() for a in analysis))
-
-
-def _own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
-    """[n_l, n_l] Coulomb interaction of an atom's own functions of one l and m, float64."""
-    numbers = torch.tensor([number])
-    whole = coulomb_matrix(basis, torch.zeros(1, 3, dtype=torch.float64), basis.exponents(numbers))
-    columns = torch.arange(basis.width)[basis.block(l)][:: 2 * l + 1][basis.slot_mask(numbers)[0, basis.slot_block(l)]]
-    return whole[columns][:, columns]
 
 
 def reference_energies(labels: Properties, element: Tensor, elements: int) -> Tensor:

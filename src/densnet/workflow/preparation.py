@@ -29,7 +29,7 @@ class PreparationError(DensnetError):
     """Frames that could not be prepared; the message says why."""
 
 
-Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str, int]
+Job = tuple[int, np.ndarray, np.ndarray, np.ndarray, str, int, np.ndarray | None]
 
 
 def prepare(
@@ -93,22 +93,27 @@ def _metrics(labels: list[Properties], basis: DensityBasis) -> list[Tensor]:
 def _job(index: int, orbitals: Orbitals) -> Job:
     molecule = orbitals.molecule
     arrays = molecule.numbers.numpy(), molecule.positions.numpy(), orbitals.coefficients.numpy()
-    return index, *arrays, orbitals.basis, int(molecule.net_charge)
+    changes = None if orbitals.first_order is None else orbitals.first_order.numpy()
+    return index, *arrays, orbitals.basis, int(molecule.net_charge), changes
 
 
 def _identity(job: Job, basis: DensityBasis, points: int) -> str:
     charge = f" charge {job[5]}" if job[5] else ""
-    return sha256(f"{basis.fingerprint} {points} {job[4]}{charge}", *(array.tobytes() for array in job[1:4]))[:16]
+    arrays = job[1:4] if job[6] is None else (*job[1:4], job[6])
+    return sha256(f"{basis.fingerprint} {points} {job[4]}{charge}", *(array.tobytes() for array in arrays))[:16]
 
 
 @one_thread()
 def _work(job: tuple[Job, bool], *, basis: DensityBasis, points: int) -> dict[str, np.ndarray]:
-    (index, numbers, positions, coefficients, name, charge), fitted = job
+    (_, numbers, positions, coefficients, name, charge, changes), fitted = job
     molecule = Molecules.single(torch.from_numpy(numbers), torch.from_numpy(positions), charge=charge)
-    orbitals = Orbitals(molecule=molecule, coefficients=torch.from_numpy(coefficients), basis=name)
+    first_order = None if changes is None else torch.from_numpy(changes)
+    orbitals = Orbitals(molecule, torch.from_numpy(coefficients), name, first_order)
     seed = int(sha256(positions.tobytes())[:12], 16)
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
     arrays = {"points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
+    if sampled.response is not None:
+        arrays["response"] = sampled.response
     if fitted:
         arrays["coefficients"] = fitting.fit(orbitals, basis).coefficients
     return {key: tensor.float().numpy() for key, tensor in arrays.items()}
@@ -129,5 +134,5 @@ def _known(properties: Properties, basis: DensityBasis, file: Path) -> tuple[Pro
     with np.load(file, allow_pickle=False) as arrays:
         tensors = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     density = Density.of(properties.molecules, basis, tensors["coefficients"]) if "coefficients" in tensors else None
-    points = Points(tensors["points"], tensors["weights"], tensors["correction"])
+    points = Points(tensors["points"], tensors["weights"], tensors["correction"], tensors.get("response"))
     return properties.replace(density=density, orbitals=None), points
