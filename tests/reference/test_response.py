@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from finite_fields import DIRECTION, dipole_slope
 from pyscf import dft, gto
-from pyscf import scf as theirs
 
 from densnet.dataset import responses, store
 from densnet.dataset.dataset import Dataset, DatasetError, Label
@@ -22,7 +22,6 @@ from densnet.reference.scf import ScfSettings, calculate, respond
 
 WATER = Molecules.single([8, 1, 1], torch.tensor([[0.1, -0.2, 0.22], [0.15, 1.24, -0.88], [0.0, -1.66, -0.8]], dtype=torch.float64))
 COARSE = ScfSettings(radial_points=30, angular_points=110, conv_tol=1e-11, conv_tol_grad=1e-7)
-FIELD = np.array([0.5, -0.7, 0.51])
 
 
 @pytest.fixture(autouse=True)
@@ -35,41 +34,21 @@ def label():
     return respond(calculate(WATER, COARSE), COARSE)
 
 
-def dipole_slope(settings: ScfSettings, step: float = 5e-4) -> np.ndarray:
-    """alpha FIELD [3] by central differences of PySCF's dipole; Coulomb and exact exchange each in its own basis, as ours."""
-    mol = gto.M(atom=[(s, x) for s, x in zip("OHH", WATER.positions.tolist())], unit="Bohr", basis=settings.basis, verbose=0)
-    place, dipoles, start = mol.intor("int1e_r"), [], None
-    coulomb = theirs.RHF(mol).density_fit(auxbasis=settings.coulomb_basis)
-    for sign in (1, -1):
-        field = dft.RKS(mol, xc=settings.xc).density_fit(auxbasis=settings.exchange_basis)
-        field.grids.atom_grid, field.grids.prune = (settings.radial_points, settings.angular_points), dft.gen_grid.nwchem_prune
-        field.conv_tol, field.conv_tol_grad = 1e-12, 1e-7
-        core, both = field.get_hcore(), field.get_jk
-        field.get_hcore = lambda *_, core=core, sign=sign: core + sign * step * np.einsum("x,xmn->mn", FIELD, place)
-        field.get_jk = lambda mol=None, dm=None, hermi=1, with_j=True, with_k=True, omega=None, both=both: (
-            coulomb.get_jk(mol, dm, hermi, with_k=False)[0] if with_j else None,
-            both(mol, dm, hermi, False, True, omega)[1] if with_k else None,
-        )
-        start = field.run(start).make_rdm1() if start is None else field.run(dm0=start).make_rdm1()
-        dipoles.append(-np.einsum("xmn,mn->x", place, start))
-    return (dipoles[0] - dipoles[1]) / (2 * step)
-
-
 @pytest.mark.parametrize("xc", ["PBE", "PBE0", "r2SCAN", "wB97X"])
 def test_alpha_is_the_slope_of_pyscfs_dipole(xc, monkeypatch):
     """On the same grid to six digits: gradients, kinetic energy density, exact exchange of both ranges."""
     settings = COARSE.model_copy(update={"xc": xc})
     monkeypatch.setattr(response, "GRID", (30, 110))
     found = respond(calculate(WATER, settings), settings).polarizability[0].numpy()
-    assert np.allclose(found @ FIELD, dipole_slope(settings), rtol=0, atol=1e-4)
+    assert np.allclose(found @ DIRECTION, dipole_slope(WATER, settings), rtol=0, atol=1e-4)
     assert abs(found - found.T).max() < 1e-9
 
 
 def test_the_small_grid_of_the_kernel_suffices():
     settings = ScfSettings()
     found = respond(calculate(WATER, settings), settings).polarizability[0].numpy()
-    slope = dipole_slope(settings)
-    assert abs(found @ FIELD - slope).max() < 1e-4 * abs(slope).max()
+    slope = dipole_slope(WATER, settings)
+    assert abs(found @ DIRECTION - slope).max() < 1e-4 * abs(slope).max()
 
 
 def test_the_density_of_the_response_holds_no_charge_and_all_of_alpha(label):
