@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,13 +41,7 @@ class _Response:
 
 def is_one(path: Path) -> bool:
     """Whether a file holds responses alone."""
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    try:
-        with h5py.File(path, "r") as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:  # damaged: whoever reads it says so
-        return False
+    return shards.about(path).get("format") == FORMAT
 
 
 def seal(labels: Iterable[Label], path: Path, provenance: str = "") -> None:
@@ -84,15 +77,14 @@ def identities(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, _Response]:
-    with h5py.File(path, "r") as file:
-        if (version := int(file.attrs["format_version"])) > FORMAT_VERSION:
-            raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
-        found = {}
-        for columns in shards.contents(file, path):
-            rows = zip(columns["identity"], columns["polarizability"], columns["first_order_orbitals"], columns["gauge"], strict=True)
-            for name, tensor, orbitals, gauge in rows:
-                found[name.decode()] = _Response(torch.from_numpy(tensor), torch.from_numpy(orbitals), gauge)
-        return found
+    if (version := int(str(shards.about(path)["format_version"]))) > FORMAT_VERSION:
+        raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
+    found = {}
+    for columns in shards.read(path):
+        rows = zip(columns["identity"], columns["polarizability"], columns["first_order_orbitals"], columns["gauge"], strict=True)
+        for name, tensor, orbitals, gauge in rows:
+            found[name.decode()] = _Response(torch.from_numpy(tensor), torch.from_numpy(orbitals), gauge)
+    return found
 
 
 def joined(labels: Sequence[Label], paths: Sequence[Path]) -> list[Label]:

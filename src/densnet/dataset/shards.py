@@ -35,6 +35,23 @@ def write(path: Path, groups: Sequence[Mapping[str, np.ndarray]], units: Mapping
         file.attrs.update(**about, densnet=densnet.__version__, sha256=_checksum(file))
 
 
+def about(path: Path) -> dict[str, object]:
+    """The attributes of an HDF5 file; none of a file of another kind, or of one too damaged to be opened."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return {}
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(file.attrs)
+    except OSError:
+        return {}
+
+
+def read(path: Path) -> list[dict[str, np.ndarray]]:
+    """`contents` of the file at ``path``."""
+    with h5py.File(path, "r") as file:
+        return list(contents(file, path))
+
+
 def contents(file: h5py.File, path: Path) -> Iterator[dict[str, np.ndarray]]:
     """The arrays of each group, scales applied. Raises `DatasetError` if they are not what was written."""
     if _checksum(file) != file.attrs["sha256"]:
