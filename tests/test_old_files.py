@@ -119,5 +119,5 @@ def test_a_run_folder_of_format_1_is_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "run")
     told = dict(Plan.of("mine.toml").pending())
     assert told.keys() == {"conformers", "simulate", "spectrum"} and told["spectrum"] == "to be done"
-    assert told["conformers"] == "to be done again: what it is made from has changed"  # more ships of water, and is copied into the folder
+    assert told["conformers"] == "to be done again: its input has changed"  # more ships of water, and is copied into the folder
     assert told["simulate"] == "done"

@@ -76,8 +76,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """All or nothing, see `draft`; a number that is none (nan, inf) becomes null."""
-    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False))
+    """`json_text`, all or nothing, see `draft`."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: object) -> str:
+    """As JSON; a number that is none (nan, inf) becomes null."""
+    return json.dumps(_finite(content), indent=1, allow_nan=False)
 
 
 def read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -181,6 +182,12 @@ def hill(numbers: Iterable[int]) -> str:
     return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in counts if count)
 
 
+def in_hills_order(formula: str) -> str:
+    """A composition as model files name it, such as "H6C2O", as it is printed: "C2H6O"."""
+    counts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
+    return hill(SYMBOLS.index(symbol) for symbol, count in counts for _ in range(int(count or 1)))
+
+
 def isotopologue(molecule: Molecules) -> str:
     """The formula of a single molecule with its isotopes named, such as "D2O" or "[13C]H4"; "" where all are the most abundant ones."""
     masses = (molecule.masses / units.AMU).tolist()
@@ -296,10 +303,10 @@ def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float
     ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.
     """
     if not len(numbers):
-        raise MoleculeError(f"{name}: there are no atoms; a molecule has one at least.")
+        raise MoleculeError(f"{name}: there are no atoms; a molecule has at least one.")
     for number in sorted(set(numbers.tolist()) - SUPPORTED):
         symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
-        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet knows H, C, N, O, F, S and Cl.")
+        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet supports H, C, N, O, F, S and Cl.")
     electrons = int(numbers.sum()) - charge
     if electrons % 2:
         raise MoleculeError(

@@ -57,9 +57,9 @@ def refused(*arguments: object, cwd: Path) -> str:
         (SETTINGS + "[label.scf]\nbasis = '6-31g'\n", "must be an orbital basis that comes with densnet: aug-cc-pvdz, "),
         (SETTINGS + "[label.scf]\nxc = 'GGA_XC_VV10'\n", "must be a GGA, a meta-GGA or a hybrid of these"),
         ("[run]\nname = 'w'\n", "`sample` is missing"),
-        (SETTINGS + "[simulate]\nduration_ps = 1.0\n", "[simulate] does not give its spectrum: the series lasts 996 fs"),
+        (SETTINGS + "[simulate]\nduration_ps = 1.0\n", "[simulate] is not suitable for its spectrum: the series lasts 996 fs"),
         (SETTINGS + "[simulate]\ntimestep_fs = 2.0\n", "sampling every 8 fs resolves up to 1876 cm^-1"),
-        (SETTINGS + "[cold]\nduration_ps = 1.0\n", "[cold] does not give its spectrum: the series lasts"),
+        (SETTINGS + "[cold]\nduration_ps = 1.0\n", "[cold] is not suitable for its spectrum: the series lasts"),
         ("[sample\n", "not valid TOML"),
     ],
 )
@@ -92,7 +92,7 @@ def test_missing_files(place, model):
     assert "nowhere.toml does not exist" in refused("run", "nowhere.toml", cwd=place)
     assert "nowhere.h5 does not exist" in refused("evaluate", model, "nowhere.h5", cwd=place)
     assert "nothing.safetensors is neither a file nor" in refused("evaluate", "nothing.safetensors", "labelled.xyz", cwd=place)
-    assert "not the folder of a run" in refused("report", ".", cwd=place)
+    assert "not a run folder" in refused("report", ".", cwd=place)
 
 
 def test_damaged_data(place, model):
@@ -134,8 +134,8 @@ def test_labels_that_training_needs(place):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: REF_energy holds a number that is not finite"),
-        ("0 0 -0.05", "0 nan -0.05", "frame 1: REF_forces holds a number that is not finite"),
+        ("REF_energy=-2077.0", "REF_energy=nan", "frame 1: REF_energy contains a number that is not finite"),
+        ("0 0 -0.05", "0 nan -0.05", "frame 1: REF_forces contains a number that is not finite"),
         ('REF_dipole="0 0 0.39"', 'REF_dipole="0 0.39"', "not 3 finite numbers"),
         ("REF_energy=-2077.0", "REF_energy=unknown", "not 1 finite numbers"),
         ("REF_energy", 'Lattice="9 0 0 0 9 0 0 0 9" REF_energy', "is periodic"),
@@ -166,7 +166,7 @@ def test_evaluate_says_over_how_many_frames_and_what_looks_like_another_unit(pla
     assert outcome.code == 0, outcome.err
     with_labels = json.loads((place / "errors.json").read_text())["frames_with"]
     assert (with_labels["energy"], with_labels["forces"], with_labels["dipole"], with_labels["density"]) == (3, 3, 4, 0)
-    assert "note: 3 of 4 frames hold forces; the error is over these." in outcome.out
+    assert "note: 3 of 4 frames have forces; the error refers to these." in outcome.out
     assert "they look like energies in hartree, but are read in eV" in outcome.out
 
 
@@ -195,7 +195,7 @@ def test_heavy_water_is_simulated_as_such(place):
     assert outcome.code == 0, outcome.err
     with h5py.File(place / "run" / "trajectory.h5") as file:
         assert file["particles/replica_0001/mass"][()] == pytest.approx([15.9949146, 2.01410178, 2.01410178])
-    assert "holds another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
+    assert "contains another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
     spectrum = densnet("spectrum", "run", "--depth", 200, "-o", "out", cwd=place)
     assert spectrum.code == 0, spectrum.err
     assert 'isotopologue: "D2O"' in (place / "out" / "spectrum.csv").read_text()

@@ -43,7 +43,7 @@ def test_a_model_trained_before_learns_its_errors_and_evaluate_shows_them(folder
         "evaluate", folder / "new" / "model.safetensors", folder / "some.h5", "--json", folder / "e.json", "--plot", folder / "e.png"
     )
     assert shown.exit_code == 0, shown.output
-    assert "the model expected" in shown.output and (folder / "e.png").stat().st_size > 5000
+    assert "expected by the model" in shown.output and (folder / "e.png").stat().st_size > 5000
     rows = json.loads((folder / "e.json").read_text())["calibration"]
     assert set(rows) == {"energy", "forces", "dipole"} and rows["forces"]["rms_deviation"] > 0
 
@@ -61,7 +61,7 @@ def test_what_does_not_fit_is_explained(folder, data, start, words):
 def test_calibration_has_no_settings_of_its_own(folder):
     (folder / "settings.toml").write_text("[train]\nseed = 5\n")
     given = ("--start", folder / "model.safetensors", "--calibrate", "--settings", folder / "settings.toml")
-    with pytest.raises(CalibrationError, match="leave `--settings` out"):
+    with pytest.raises(CalibrationError, match="omit `--settings`"):
         raise call("train", folder / "all.h5", *given, "--out", folder / "never").exception
 
 

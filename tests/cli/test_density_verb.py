@@ -80,7 +80,7 @@ def test_printed_figures_are_those_of_the_model(place, printed):
         np.testing.assert_allclose(row(printed, f"quadrupole {axis}"), expected, atol=6e-5)
     charges = [float(x) for x in re.findall(r"[OH] .*?([-+]\d\.\d{4})", printed)]
     np.testing.assert_allclose(charges, -density.charges().numpy(), atol=6e-5)
-    assert "no observable" in printed and "Buckingham" in printed
+    assert "not an observable" in printed and "Buckingham" in printed
     counted, _ = read_cube_data(place / "out" / "density.cube")
     assert row(printed, "sum over density.cube") == [pytest.approx(counted.sum() * (0.3 * units.ANGSTROM) ** 3, abs=1e-3)]
 
@@ -90,10 +90,10 @@ def test_the_distance_to_the_training_set_is_told(place, printed):
     known = load(place / "known.safetensors").provenance
     far = nearness(known, WATER.at(1.2 * WATER.positions))
     rms = float(torch.pdist(WATER.positions).square().mean().sqrt()) / units.ANGSTROM
-    assert row(far, "training set")[0] == pytest.approx(0.2 * rms, abs=2e-3) and "take care" in far
-    assert "holds no FH, only H2O" in nearness(known, Molecules.single([1, 9], WATER.positions[:2]))
+    assert row(far, "training set")[0] == pytest.approx(0.2 * rms, abs=2e-3) and "use with care" in far
+    assert "contains no FH, only H2O" in nearness(known, Molecules.single([1, 9], WATER.positions[:2]))
     assert "only C2H6O" in nearness({"coverage": {"H6C2O": {}}}, WATER)
-    assert "unknown, because the model file does not say" in nearness({}, WATER)
+    assert "unknown, because the model file does not record" in nearness({}, WATER)
 
 
 @pytest.mark.parametrize(

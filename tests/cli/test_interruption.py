@@ -89,16 +89,16 @@ def test_ctrl_c_in_every_stage(tmp_path):
     for number, stage in enumerate(STAGES):
         code, told = interrupt(stage, tmp_path)
         assert code == 130, told
-        assert told.splitlines()[-1] == "interrupted; run the same command again to go on.", told
+        assert told.splitlines()[-1] == "interrupted; run the same command again to continue.", told
         assert "Traceback" not in told
         for before in STAGES[:number]:
             assert json.loads((folder / before / "mark.json").read_text())["finished"], told
     last = densnet("run", "hf.toml", cwd=tmp_path)
     assert last.code == 0, last.err
-    assert "done before" in last.err and "is done again" not in last.err
+    assert "already done" in last.err and "repeated:" not in last.err
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 9 and "not measured" not in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
-    assert densnet("run", "hf.toml", cwd=tmp_path).err.count("done before") == 10
+    assert densnet("run", "hf.toml", cwd=tmp_path).err.count("already done") == 10
 
 
 def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):

@@ -54,8 +54,8 @@ def place(tmp_path) -> Path:
         (("etanol",), "nor a shipped molecule; did you mean ethanol? there are ethanethiol, ethanol, resorcinol, water."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
-        (("methanol",), 'Another one: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
-        (("water.xyz",), "water.xyz is a geometry, no settings file: write water.toml with the lines `[sample]`"),
+        (("methanol",), 'For another molecule: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
+        (("water.xyz",), "water.xyz is a geometry, not a settings file: write water.toml with the lines `[sample]`"),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
     ],
 )
@@ -70,7 +70,7 @@ def test_bad_arguments(place, arguments, told):
         (("[simulate]", "[train]\nseed = 1\n[simulate]"), "nothing is labelled or trained: remove [train], or `run.model`."),
         (('"water"', '"watre"'), "watre is neither a file nor the name of a shipped model (ethanethiol, ethanol, resorcinol, water)."),
         (('"water"', '"mine.toml"'), "setting `run.geometries` is missing"),
-        (('model = "water"', 'geometries = "water.xyz"\n[sample]\ngeometries = "water.xyz"'), "`run.geometries` goes with `run.model`"),
+        (('model = "water"', 'geometries = "water.xyz"\n[sample]\ngeometries = "water.xyz"'), "`run.geometries` requires `run.model`"),
         (("bands = [[1200, 2000]", "bands = [[2000, 1200]"), "`spectrum.bands`"),
         (("replicas = 4", "replicas = 1"), "conformer C2v has 1 of the replicas, but two are needed"),
     ],
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     assert not json.loads((folder / "simulate" / "mark.json").read_text())["finished"]
     again = densnet("run", "mine.toml", cwd=place)
     assert again.code == 0, again.err
-    assert "going on where it was stopped" in again.err and again.err.count("done before") == 1
+    assert "continuing where it was stopped" in again.err and again.err.count("already done") == 1
     expected = "expected errors: energy"
     assert expected in again.err and expected in (folder / "run.log").read_text()
     told = json.loads((folder / "spectrum" / "ensemble.json").read_text())
@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     [quantum] = json.loads((folder / "conformers" / "anharmonic.json").read_text())["conformers"]
     assert quantum["fundamentals_per_cm"][2] < quantum["harmonic_per_cm"][2] - 100 and not quantum["soft"]
     page = (folder / "report.html").read_text()
-    assert "What remains against experiment" in page and ">classical nuclei<" in page and "ν3" in page
+    assert "Comparison with experiment" in page and ">classical nuclei<" in page and "ν3" in page
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page)
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))
@@ -146,5 +146,5 @@ def test_a_model_that_cannot_be_compiled_runs_as_it_is(place, monkeypatch):
     (place / "mine.toml").write_text(SETTINGS.replace("[simulate]", "[simulate]\ncompile = true"))
     outcome = CliRunner().invoke(build(), ["run", "mine.toml"])
     told = " ".join(outcome.output.split())
-    assert outcome.exit_code == 0 and "no C++ compiler (g++) is found" in told and "Going on without." in told, outcome.output
+    assert outcome.exit_code == 0 and "needs a C++ compiler (g++)" in told and "Continuing without it." in told, outcome.output
     assert (place / "runs" / "mine" / "report.html").exists()

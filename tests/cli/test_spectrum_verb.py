@@ -83,4 +83,4 @@ def test_help_and_bad_settings(verb, tmp_path):
 
 def test_a_trajectory_without_dipoles(verb, run, tmp_path):
     run.dipole = None
-    assert "holds no dipoles" in str(verb("x.h5", "--out", tmp_path / "out").exception)
+    assert "contains no dipoles" in str(verb("x.h5", "--out", tmp_path / "out").exception)

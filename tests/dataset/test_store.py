@@ -207,7 +207,7 @@ def test_foreign_hdf5_is_read_with_positions_in_angstrom(tmp_path):
     [
         ({"numbers": None}, "it has no numbers"),
         ({"energy": np.zeros(3)}, "energy has 3 frames, positions 4"),
-        ({"energy": np.array([0.0, 1.0, np.nan, 0.0])}, "frame 3: energy holds a number that is not finite"),
+        ({"energy": np.array([0.0, 1.0, np.nan, 0.0])}, "frame 3: energy contains a number that is not finite"),
         ({"numbers": np.array([8, 1, 6])}, "frame 1: 15 electrons, an odd number"),
     ],
 )
@@ -272,8 +272,8 @@ def test_units_of_a_whole_foreign_file(tmp_path, attributes, sizes):
 @pytest.mark.parametrize(
     ("place", "unit", "told"),
     [
-        ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is no unit that densnet knows"),
-        ("positions", "eV", "'eV' is no unit that densnet knows for positions"),
+        ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is not a known unit"),
+        ("positions", "eV", "'eV' is not a known unit for positions"),
         ("forces", "hartree", "no unit that densnet knows for forces"),
         ("energy", "eV/atom", "no unit that densnet knows for energy"),
         ("", "parsec", "no unit that densnet knows for positions, energy, forces or dipole"),
@@ -305,7 +305,7 @@ def test_what_describes_a_foreign_file_is_no_level_of_theory(tmp_path):
 
 
 def test_a_folder_without_labels_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="holds no label; name a folder that `densnet label` wrote to"):
+    with pytest.raises(DatasetError, match="contains no label; give a folder that `densnet label` wrote to"):
         store.read(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_integral_of_an_absolute_difference_is_converged(orbitals):
 
 
 def test_errors():
-    with pytest.raises(GridError, match="no Lebedev rule of 300 points here; choose one of 6, 14"):
+    with pytest.raises(GridError, match="no Lebedev grid with 300 points is available; choose one of 6, 14"):
         molecular_grid(WATER, angular=300)
     with pytest.raises(GridError, match="batch of 2"):
         molecular_grid(Molecules.concatenate([WATER, WATER]))

@@ -122,14 +122,14 @@ def test_columns_of_ions_and_open_shells(tmp_path, column, values):
         (WATER.replace("3\n", "4\n", 1), "frame 1 has 3 of 4 atoms"),
         (WATER.replace("3\n", "4\n", 1) + WATER, "line 7 is 'water', where frame 2 should begin"),
         (WATER + "END\n", "line 6 is 'END'"),
-        (WATER[:-4], "cut within its last number, -0.4"),
+        (WATER[:-4], "truncated within its last number, -0.4"),
         (WATER.replace("0.1173", "0,1173"), "line 3 holds '0,1173' for pos, which should be a number with a decimal point"),
         (WATER.replace("0.1173", "******"), "line 3 holds '\\*\\*\\*\\*\\*\\*'"),
         (WATER.replace("water", "Properties=foo"), "Properties is 'foo'"),
         (WATER.replace("water", "Properties=species:S:1:pos:R:2"), "with elements and positions"),
         (WATER.replace("O 0", "Xx 0"), "frame 1, line 3: 'Xx' is not the symbol"),
         (WATER.replace("O 0", "0 0"), "'0' is not the symbol"),
-        (WATER.replace("H 0", "H2 0"), "'H2' stands for several atoms"),
+        (WATER.replace("H 0", "H2 0"), "'H2' is used for several atoms"),
         (WATER.replace("O 0", "Se 0"), "element Se is not supported"),
         (WATER.replace("water", 'pbc="T T T"'), "is periodic"),
         (WATER.replace("water", "units=bohr"), "units is 'bohr', but xyz files are in Angstrom"),
@@ -181,7 +181,7 @@ def test_columns_of_masses_mean_isotopes_where_they_are_meant(tmp_path, plain, m
 
 def test_masses_in_another_unit_are_refused(tmp_path):
     rows = "".join(f"{row} {mass}\n" for row, mass in zip(ROWS.splitlines(), (29156.9, 1837.15, 1837.15)))
-    with pytest.raises(MoleculeError, match="frame 1: the mass of atom 1 \\(O\\) is 29156.9, which it cannot be in u"):
+    with pytest.raises(MoleculeError, match="frame 1: the mass of atom 1 \\(O\\) is 29156.9, not a possible mass in u"):
         of(tmp_path, f"3\nProperties=species:S:1:pos:R:3:masses:R:1\n{rows}")
 
 

@@ -211,7 +211,7 @@ def test_real_water_is_labelled_and_an_unconverged_scf_set_aside(tmp_path):
     assert campaign.label(hasty, tmp_path / "frames.extxyz", tmp_path / "labels", *STORE) == Tally(0, 0, 1)
     (aside,) = (tmp_path / "labels/aside").glob("*.json")
     assert "did not converge" in json.loads(aside.read_text())["reason"]
-    with pytest.raises(DatasetError, match="holds no label"):
+    with pytest.raises(DatasetError, match="contains no label"):
         store.read(tmp_path / "labels")
     aside.unlink()
     assert campaign.label(patient, tmp_path / "frames.extxyz", tmp_path / "labels", *STORE) == Tally(1, 1, 0)

@@ -41,12 +41,12 @@ def test_samples_are_recorded_and_marked_and_the_first_is_told_once(tmp_path):
     first = int(found.marked[:, 1:].any(0).nonzero()[0]) + 1
     replica = int(found.novelty[:, first].argmax())
     assert len(told) == 1
-    assert f"replica {replica} left what the model knows at step {2 * first} ({first:.1f} fs)" in told[0]
+    assert f"replica {replica} left the range of the training data at step {2 * first} ({first:.1f} fs)" in told[0]
     assert f"{float(found.novelty[replica, first]):.1f} times" in told[0]
 
 
 def test_the_run_stops_if_that_is_asked_for(tmp_path):
-    with pytest.raises(SimulationStopped, match="left what the model knows.*The trajectory until then is in"):
+    with pytest.raises(SimulationStopped, match="left the range of the training data.*The trajectory until then is in"):
         simulate(unsure, WATER, settings(when_novel="stop"), tmp_path)
     found = read_trajectory(tmp_path)
     assert found.marked[:, -1].any() and not found.marked[:, 1:-1].any()

@@ -134,11 +134,11 @@ def test_long_repetitions_and_an_exponent_or_a_five():
     "lines, message",
     [
         (["400A3JJ", "402A6"], "line 2: checksum of the ordinates fails"),
-        (["400 1 ? 2"], r"line 1: '\?' is no number"),
+        (["400 1 ? 2"], r"line 1: '\?' is not a number"),
         (["400"], "line 1: no ordinate follows"),
-        (["A3J"], "line 1: 'A3J' is no number"),
+        (["A3J"], "line 1: 'A3J' is not a number"),
         (["400J3"], "line 1: 'J3' has no ordinate before it"),
-        (["400A3x4"], "line 1: 'x4' has no ordinate before it or is no form"),
+        (["400A3x4"], "line 1: 'x4' has no ordinate before it or is not a JCAMP-DX form"),
     ],
 )
 def test_damaged_lines_are_errors_with_their_number(lines, message):
@@ -212,11 +212,11 @@ def test_wavelengths_and_pairs(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (("##NPOINTS=3501", "##NPOINTS=3502"), "announces 3502 points but holds 3501"),
+        (("##NPOINTS=3501", "##NPOINTS=3502"), "announces 3502 points but contains 3501"),
         (("##YUNITS=ABSORBANCE\n", ""), "##YUNITS="),
         (("##XUNITS=1/CM\n", ""), "##XUNITS="),
         (("##XUNITS=1/CM", "##XUNITS=SECONDS"), "in which unit is the abscissa 'SECONDS'"),
-        (("##FIRSTX=500", "##FIRSTX=none"), r"line 6: ##FIRSTX=none is no number"),
+        (("##FIRSTX=500", "##FIRSTX=none"), r"line 6: ##FIRSTX=none is not a number"),
         (("##LASTX=4000", "##LASTX=3900"), r"line \d+: begins at"),
         (("##LASTX=4000", "##LASTX=500"), r"line \d+: begins at"),
         (("(X++(Y..Y))", "(X++(R..R))"), r"data of the form '\(X\+\+\(R..R\)\)'"),

@@ -107,15 +107,15 @@ REFUSED = {
     "T [K],A\n" + rows(): "in which unit is the abscissa",
     "".join(f"{k},{v}\n" for k, v in enumerate(A)): "only counts the points",
     "cm-1,sample 1,sample 2\n" + "".join(f"{u},{v},{v}\n" for u, v in zip(X, A)): "which of 'sample 1', 'sample 2' is the spectrum",
-    "cm-1,A\n" + rows(decimal=","): "Decimal commas need another mark",
-    "cm-1,A\n" + rows() + rows(): "turns back after 4000 cm",
+    "cm-1,A\n" + rows(decimal=","): "Decimal commas need another separator",
+    "cm-1,A\n" + rows() + rows(): "reverses after 4000 cm",
     "Raman shift (cm-1),Intensity\n" + rows(): "a Raman spectrum",
     "DATA TYPE\tRAMAN SPECTRUM\nXUNITS\t1/CM\n" + rows(mark="\t"): "of the type 'RAMAN SPECTRUM'",
     "cm-1,Reflectance\n" + rows(): "a reflection spectrum",
     "cm-1,%R\n" + rows(): "a reflection spectrum",
     "cm-1,single beam\n" + rows(): "a single-beam spectrum",
     "cm-1,absorption (%)\n" + rows(): "the absorbed part",
-    "NPOINTS\t1300\nXUNITS\t1/CM\nYUNITS\tABSORBANCE\n" + rows(mark="\t"): "announces 1300 points but holds 1201",
+    "NPOINTS\t1300\nXUNITS\t1/CM\nYUNITS\tABSORBANCE\n" + rows(mark="\t"): "announces 1300 points but contains 1201",
     "cm-1,absorbance\n1066,0.85\n1394,0.35\n2985,0.6\n": "list of peaks",
     "cm-1,intensity (km/mol)\n" + "".join(f"{u},5\n" for u in 400 + np.arange(60.0) ** 2): "list of peaks",
     "<!DOCTYPE html>\n<html>": "a web page",
@@ -201,7 +201,7 @@ def test_cross_sections_of_hitran(tmp_path):
     lines = "".join("".join(numbers[k : k + 10]) + "\n" for k in range(0, len(numbers), 10))
     found = read(tmp_path, head + lines, "acetone.xsc")
     assert found.unit == ABSOLUTE and found.axis == pytest.approx(AXIS) and found.integral(1640, 1850) == pytest.approx(149.0, rel=1e-3)
-    with pytest.raises(SpectrumError, match="acetone.xsc announces 2800 points but holds 2770"):
+    with pytest.raises(SpectrumError, match="acetone.xsc announces 2800 points but contains 2770"):
         read(tmp_path, head + "\n".join(lines.split("\n")[:277]), "acetone.xsc")
 
 

@@ -64,7 +64,7 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_keeps_the_old(tmp_path)
     changed = Workshop(tmp_path, frames=4, epochs=6)
     assert changed.walk() == ["sample", "train"]
     told = {name: detail for kind, name, detail in changed.events if kind == "replaced"}
-    assert "sample.frames: 3 -> 4" in told["sample"] and "made from" in told["train"]
+    assert "sample.frames: 3 -> 4" in told["sample"] and "input has changed" in told["train"]
     assert sorted(p.name for p in (tmp_path / "replaced").iterdir()) == ["sample-1", "train-1", "train-2"]
     assert (tmp_path / "replaced" / "train-1" / "steps").read_text() == "x"
 
@@ -73,7 +73,7 @@ def test_a_lost_result_is_made_again_with_all_that_came_from_it(tmp_path):
     Workshop(tmp_path).walk()
     shutil.rmtree(tmp_path / "sample")
     workshop = Workshop(tmp_path)
-    told = ["to be done", "to be done again: what it is made from has changed"]
+    told = ["to be done", "to be done again: its input has changed"]
     assert [state for _, state in pending(tmp_path, workshop.stages)] == told
     assert workshop.walk() == ["sample", "train"]
     assert [state for _, state in pending(tmp_path, workshop.stages)] == ["done", "done"]

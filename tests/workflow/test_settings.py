@@ -45,7 +45,7 @@ def test_a_run_is_refused_exactly_where_its_series_would_be(duration_ps, sample_
 )
 def test_what_the_sampling_or_the_axis_would_miss_is_refused(simulate, spectrum, words):
     """By what the molecule holds, an O-H stretch, not by what is shown of it."""
-    with pytest.raises(SettingsError, match=r"\[simulate\] does not give its spectrum: .*" + words):
+    with pytest.raises(SettingsError, match=r"\[simulate\] is not suitable for its spectrum: .*" + words):
         complete({"run": {"model": "water"}, "simulate": simulate, "spectrum": spectrum}, Path(), "w")
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.cli.console import JsonFile
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -25,31 +27,29 @@ PARTS = {
 def benchmark(
     model: Annotated[str, typer.Option(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[
-        Path | None, typer.Option(help="xyz file in Angstrom, dealt to the replicas in turn; that of the shipped molecule by default.")
+        Path | None, typer.Option(help="xyz file in Angstrom, assigned to the replicas in turn; default: that of the shipped molecule.")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=1, help="Independent trajectories, run as one batch.")] = 32,
-    steps: Annotated[int, typer.Option(min=50, help="Repetitions that the medians are taken over, after a warm-up.")] = 50,
-    threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured in place of CPU time.")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, help="Number of independent trajectories, run as one batch.")] = 32,
+    steps: Annotated[int, typer.Option(min=50, help="Repetitions for the medians, after a warm-up.")] = 50,
+    threads: Annotated[int, typer.Option(min=1, help="With more than one, wall time is measured instead of CPU time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or cuda; wall time is measured on a GPU.")] = "cpu",
-    json: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
+    json: JsonFile = None,
     *,
-    compiled: Annotated[bool, typer.Option("--compile", help="With the model as machine code, or on a GPU as a graph.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the model, or use a CUDA graph on a GPU.")] = False,
 ) -> None:
-    """Measure a step of molecular dynamics and its parts on this machine: medians of CPU time in ms, for all replicas together.
+    """Time a step of molecular dynamics and its parts on this machine: medians of CPU time in ms, for all replicas together.
 
-    A step is one force call and the integrator, at constant energy, as `simulate` does it: replicas in blocks on threads or on a GPU, maybe
-    compiled. The parts are those of the model that is not compiled, all replicas at once on one thread. Files are not part of the step.
-    Their share (samples and restarts at the default intervals, and the final H5MD file) stands beside it; CPU time does not count waiting
-    for the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is that found by
-    a profiler in one step.
-    Floating-point operations are those of the matrix products of one force call, uncompiled; compiled models leave out the zeros.
+    A step is one force call and the integrator at constant energy, as in `simulate`: replicas in blocks on threads or on a GPU, compiled
+    if requested. The parts are timed with the uncompiled model, all replicas at once on one thread. Output files are not part of the step;
+    their time (samples and restarts at the default intervals, and the final H5MD file) is listed separately, as CPU time without waiting
+    for the disk. The promolecule is not evaluated during dynamics, because the dipole of neutral spheres is zero; its time is taken from
+    a profile of one step.
+    Floating-point operations are those of the matrix products of one uncompiled force call; compiled models skip the zeros.
     """
     import torch
-    from rich.console import Console
 
     from densnet import __version__
-    from densnet.cli.console import activity, say
-    from densnet.files import write_json
+    from densnet.cli.console import activity, say, show
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.reference.geometries import read
@@ -88,9 +88,7 @@ def benchmark(
         "torch": torch.__version__,
         "densnet": __version__,
     }
-    Console(markup=False, emoji=False).print(_table(found, f"{model} on {geometry.name}"))
-    if json is not None:
-        write_json(json, found)
+    show(found, json, _table(found, f"{model} on {geometry.name}"))
 
 
 def _shipped(model: str) -> Path:
@@ -98,7 +96,7 @@ def _shipped(model: str) -> Path:
     from densnet.settings import SettingsError
 
     if model not in shipped.names():
-        raise SettingsError("`--geometry` is missing; name an xyz file in Angstrom of a molecule that the model knows.")
+        raise SettingsError("`--geometry` is missing; give an xyz file in Angstrom of a molecule for which the model was trained.")
     return shipped.geometries(model)
 
 
@@ -109,7 +107,7 @@ def _table(found: dict, title: str) -> Table:
         f"Medians of {found['clock']} over {found['repetitions']} repetitions: {found['replicas']} replicas of {found['atoms']} atoms, "
         f"{found['precision']}, {found['threads']} thread(s), blocks of {found['block']}, {'' if found['compiled'] else 'not '}compiled, "
         f"torch {found['torch']}, {found['hardware']}. "
-        "Each part has a median of its own, and files are not in the step: the parts need not add up to it."
+        "Each part has its own median, and files are not in the step, so the parts need not add up to the step."
     )
     table = Table(title=title, caption=caption)
     table.add_column("")

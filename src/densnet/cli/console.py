@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from densnet import files
 from densnet.progress import Progress
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - for the output stream, in place of the tables.")
+]
+"""Of a verb that prints numbers; see `show`."""
+
+STREAM = Path("-")
 
 
 def say(text: str) -> None:
     """A line for the user, as it is: brackets and colons in a path are no markup, no emoji."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
+
+
+def show(figures: object, json: Path | None, *tables: RenderableType) -> None:
+    """``tables`` and lines on the output stream; ``figures``, the same as plain data, in the file ``json``, or in their place."""
+    if json == STREAM:
+        typer.echo(files.json_text(figures))
+        return
+    console = Console(markup=False, emoji=False, highlight=False)
+    for table in tables:
+        console.print(table, soft_wrap=isinstance(table, str))
+    if json is not None:
+        files.write_json(json, figures)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from densnet.cli.console import JsonFile
 from densnet.errors import DensnetError
 
 if TYPE_CHECKING:
@@ -27,21 +28,21 @@ class FrameError(DensnetError):
 def density(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
     geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the picture.")] = Path("density"),
-    frame: Annotated[int, typer.Option(help="Which frame of the file, counted from 1.")] = 1,
-    spacing: Annotated[float, typer.Option(help="Angstrom between two voxels.")] = 0.2,
-    margin: Annotated[float, typer.Option(help="Angstrom left around the nuclei.")] = 3.0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the figure.")] = Path("density"),
+    frame: Annotated[int, typer.Option(help="Number of the frame in the file, counted from 1.")] = 1,
+    spacing: Annotated[float, typer.Option(help="Grid spacing in Angstrom.")] = 0.2,
+    margin: Annotated[float, typer.Option(help="Margin of the box around the nuclei in Angstrom.")] = 3.0,
+    json: JsonFile = None,
 ) -> None:
-    """Predict the electron density of one geometry; print its moments, write cube files and draw how it differs from free atoms.
+    """Predict the electron density of one geometry; print its moments, write cube files and plot its difference from free atoms.
 
-    Written to the folder: density.cube (total, e/a0^3), correction.cube (density minus free atoms, e/a0^3), potential.cube (electrostatic
-    potential of nuclei and electrons, hartree/e) and density.png. A line says how far the geometry is from those of the training.
+    Files written: density.cube (total, e/a0^3), correction.cube (density minus free atoms, e/a0^3), potential.cube (electrostatic
+    potential of nuclei and electrons, hartree/e) and density.png. The distance of the geometry from the training frames is printed.
     """
     import torch
-    from rich.console import Console
 
     from densnet import units
-    from densnet.cli.console import activity, say
+    from densnet.cli.console import activity, say, show
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
     from densnet.molecules import hill, isotopologue
@@ -64,10 +65,8 @@ def density(
     except PictureError as error:
         (out / "density.png").unlink(missing_ok=True)  # that of another geometry
         say(f"no density.png: {error}")
-    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-    console.print(moments(found, counted, f"{name}, {model}"))
-    console.print(charges(found))
-    console.print(nearness(predictor.provenance, molecule))
+    near = nearness(predictor.provenance, molecule)
+    show(figures(found, near), json, moments(found, counted, f"{name}, {model}"), charges(found), near)
     say(f"written to {out}: {', '.join(written)}")
 
 
@@ -100,6 +99,19 @@ def write_cubes(density: Density, box: Box, out: Path, about: str, progress) -> 
     return sums[0], sums[1]
 
 
+def figures(density: Density, near: str) -> dict:
+    """What the tables show, as plain data."""
+    from densnet import units
+
+    return {
+        "electrons": int(density.molecules.numbers.sum()) + float(density.electrons()[0]),
+        "dipole_D": (density.dipole()[0] / units.DEBYE).tolist(),
+        "quadrupole_D_A": (density.quadrupole()[0] / units.DEBYE_ANGSTROM).tolist(),
+        "charges_e": (-density.charges()).tolist(),
+        "distance_to_training": near,
+    }
+
+
 def moments(density: Density, counted: tuple[float, float], title: str) -> Table:
     """Electrons, dipole and quadrupole; ``counted`` is what the cube files add up to."""
     from rich.table import Table
@@ -108,8 +120,8 @@ def moments(density: Density, counted: tuple[float, float], title: str) -> Table
 
     nuclear = int(density.molecules.numbers.sum())
     dipole = density.dipole()[0] / units.DEBYE
-    quadrupole = density.quadrupole()[0] / (units.DEBYE * units.ANGSTROM)
-    remarks = "voxels are coarse at the nuclei; the sum over the correction tells what a larger box would hold"
+    quadrupole = density.quadrupole()[0] / units.DEBYE_ANGSTROM
+    remarks = "the grid is coarse at the nuclei; the sum over the correction shows what lies outside the box"
     convention = "quadrupole: 1/2 sum q (3 r r - r^2), traceless (Buckingham), about the centre of mass"
     table = Table(title=title, caption=f"{remarks}\n{convention}")
     table.add_column("")
@@ -130,7 +142,7 @@ def charges(density: Density) -> Table:
 
     from densnet.molecules import SYMBOLS
 
-    table = Table(title="charges of the atoms, e", caption="a by-product of the expansion, whose functions overlap: no observable")
+    table = Table(title="charges of the atoms, e", caption="by-product of the expansion in overlapping functions; not an observable")
     for header in ("atom", "", "charge"):
         table.add_column(header, justify="right")
     for k, (number, electrons) in enumerate(zip(density.molecules.numbers.tolist(), density.charges().tolist()), start=1):
@@ -142,29 +154,20 @@ def nearness(provenance: dict, molecule: Molecules) -> str:
     """One line: how far ``molecule`` is from the geometries that the model was trained on, as far as its file tells."""
     from densnet import units
     from densnet.dataset.dataset import formula
-    from densnet.molecules import hill
+    from densnet.molecules import hill, in_hills_order
     from densnet.training.coverage import distance
 
     known, name = provenance.get("coverage"), formula(molecule.numbers)
     if not known:
-        return "Distance to the training set: unknown, because the model file does not say what it was trained on."
+        return "Distance to the training set: unknown, because the model file does not record its training frames."
     away = distance(known, molecule)
     if away is None:
-        absent, held = hill(molecule.numbers.tolist()), ", ".join(map(_in_hills_order, known))
-        return f"Distance to the training set: it holds no {absent}, only {held}; take the result as an extrapolation."
+        absent, held = hill(molecule.numbers.tolist()), ", ".join(map(in_hills_order, known))
+        return f"Distance to the training set: it contains no {absent}, only {held}; the result is an extrapolation."
     radius, away = known[name]["radius"], away / units.ANGSTROM
-    told = "as near as the training frames are" if away <= radius else "farther than the training frames are: take care"
+    told = "as close as the training frames" if away <= radius else "farther than the training frames: use with care"
     kept, frames = len(known[name]["distances"]), known[name]["frames"]
     return (
         f"Distance to the training set: {away:.3f} A (rms over interatomic distances) to the nearest of {kept} typical frames, "
         f"{told} (95 % of {frames} within {radius:.3f} A)."
     )
-
-
-def _in_hills_order(formula: str) -> str:
-    """The name of a composition in a model file, such as "H6C2O", as it is printed: "C2H6O"."""
-    import re
-
-    from densnet.molecules import SYMBOLS, hill
-
-    return hill(SYMBOLS.index(symbol) for symbol, count in re.findall(r"([A-Z][a-z]?)(\d*)", formula) for _ in range(int(count or 1)))

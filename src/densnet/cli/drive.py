@@ -15,12 +15,14 @@ def drive(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of i-PI's ffsocket (mode inet).")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     *,
-    path: Annotated[bool, typer.Option("--path", help="Only print the file for i-PI's ffdirect (pes custom, pes_path).")] = False,
+    path: Annotated[
+        bool, typer.Option("--path", help="Only print the path of the file for i-PI's ffdirect (pes custom, pes_path).")
+    ] = False,
 ) -> None:
-    """Answer i-PI's questions for energies and forces over its socket, until it ends. See docs/ipi.md.
+    """Serve energies and forces to i-PI through its socket until i-PI ends. See docs/ipi.md.
 
-    Dipole and expected errors go along as `extras`. Start i-PI first; as many drivers as there are cores may serve one i-PI.
-    i-PI's `ffdirect` needs no driver process: it loads the file that --path prints, and asks for all beads in one call.
+    Dipole and expected errors are returned as `extras`. Start i-PI first; several drivers, up to one per core, may serve one i-PI.
+    i-PI's `ffdirect` needs no driver process: it loads the file that --path prints and requests all beads in one call.
     """
     from densnet.cli.console import say
     from densnet.interfaces import ipi
@@ -29,9 +31,9 @@ def drive(
         typer.echo(ipi.__file__)
         return
     if model is None or geometry is None:
-        raise typer.BadParameter("name a model and a geometry, or give --path.")
+        raise typer.BadParameter("give a model and a geometry, or --path.")
     driver = ipi.Driver(model, str(geometry), device=device)
     with ipi.connect(address, port) as place:
         say(f"connected to i-PI at {address}" + (f":{port}" if port else ""))
         answers = ipi.serve(driver.beads, place)
-    say(f"i-PI has ended after {answers} answers")
+    say(f"i-PI has ended; {answers} requests answered")

@@ -16,24 +16,24 @@ class LabelError(DensnetError):
 
 def label(
     settings: Annotated[
-        Path | None, typer.Argument(help="TOML file; its section `label` is used. examples/water.toml is one, with comments.")
+        Path | None, typer.Argument(help="TOML file; its section `label` is used. examples/water.toml is an annotated example.")
     ] = None,
     *,
     frames: Annotated[
-        Path | None, typer.Option(help="Label the frames of this (ext)xyz file, Angstrom, not those of the run.")
+        Path | None, typer.Option(help="Label the frames of this (ext)xyz file (Angstrom) instead of those of the run.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="With --frames: folder of the labels and of dataset.h5.")] = Path("labels"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="With --frames: folder for the labels and dataset.h5.")] = Path("labels"),
     add_response: Annotated[
-        Path | None, typer.Option(help="Add polarizabilities and first-order orbitals to the labels in this folder; no settings needed.")
+        Path | None, typer.Option(help="Add polarizabilities and first-order orbitals to the labels in this folder; needs no settings.")
     ] = None,
 ) -> None:
     """Label frames by DFT: energy, forces, dipole and the occupied orbitals, from which the exact density follows.
 
-    With `label.response = true`, or later by --add-response, also how the density answers a static field, and the polarizability.
+    With `label.response = true`, or later with --add-response, also the response of the density to a static field and the polarizability.
 
-    One process per core; each label is a file of its own at once, and all are sealed into one dataset.h5 at the end. Whatever stops the
-    work, the same command goes on and repeats nothing. Frames whose calculation does not converge are set aside with the reason, in
-    the sub-folder `aside`, and never enter a dataset.
+    Uses one process per core. Each label is written to its own file as soon as it is done; at the end all are collected in dataset.h5.
+    After an interruption the same command continues without repeating anything. Frames whose calculation does not converge are listed
+    with the reason in the sub-folder `aside` and never enter a dataset.
     """
     if add_response is not None:
         respond(add_response)

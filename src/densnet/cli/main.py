@@ -13,10 +13,12 @@ import typer
 from densnet import __version__
 from densnet.cli.benchmark import benchmark
 from densnet.cli.density import density
+from densnet.cli.doctor import doctor
 from densnet.cli.drive import drive
 from densnet.cli.evaluate import evaluate
 from densnet.cli.export import export
 from densnet.cli.label import label
+from densnet.cli.models import models
 from densnet.cli.report import report
 from densnet.cli.run import run
 from densnet.cli.sample import sample
@@ -27,17 +29,17 @@ from densnet.errors import DensnetError
 from densnet.model.shipped import names as shipped_names
 from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive)
+VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive, models, doctor)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
 
-[bold]densnet run ethanol[/] makes the spectrum of a molecule that ships ({", ".join(shipped_names())}) in minutes.
+[bold]densnet run ethanol[/] computes the spectrum of a shipped molecule ({", ".join(shipped_names())}) in minutes.
 
 [bold]densnet run examples/water.toml[/] runs the complete workflow: geometries, DFT labels, training, dynamics, spectrum, report.
 
-Each step is also a verb of its own, listed below in the order of the work; every verb explains itself with --help.
-Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, wavenumbers in cm^-1 unless an option says otherwise.
+Each step is also available as a separate command, listed below in the order of the workflow; see COMMAND --help.
+Lengths are in Angstrom, energies in eV, temperatures in K, times in fs or ps, and wavenumbers in cm^-1 unless stated otherwise.
 """
 
 
@@ -56,7 +58,7 @@ def _introduce(*, version: Version = None):
 
 def build() -> typer.Typer:
     """The command-line application with every verb registered."""
-    application = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    application = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
     application.callback(help=INTRODUCTION)(_introduce)
     for verb in VERBS:
         application.command(verb.__name__)(verb)
@@ -67,7 +69,7 @@ def explain(error: Exception) -> str:
     """One line for the user: what went wrong, with the file it concerns."""
     if isinstance(error, OSError) and error.filename is not None:
         if isinstance(error, PermissionError):
-            return f"no permission to use {error.filename}; choose another folder or change its rights."
+            return f"no permission to use {error.filename}; choose another folder or change its permissions."
         return f"{error.filename}: {error.strerror or error.args[0]}."
     return " ".join(str(error).split())
 
@@ -104,5 +106,5 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != 130:
             raise
-        typer.echo("interrupted; run the same command again to go on.", err=True)
+        typer.echo("interrupted; run the same command again to continue.", err=True)
         sys.exit(130)

@@ -9,12 +9,14 @@ import typer
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, such as runs/water.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the page to this file, not to report.html in the folder.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Run folder, such as runs/water.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the report to this file instead of report.html in the folder.")
+    ] = None,
 ) -> None:
-    """Write report.html of a run, self-contained HTML that opens offline, with every figure, table and setting; and spectrum.png.
+    """Write report.html of a run (self-contained HTML that opens offline, with all figures, tables and settings) and spectrum.png.
 
-    `densnet run` does this at its end; use it to write the page again, or of an unfinished run.
+    `densnet run` does this at the end; use this command to rewrite the report, or for an unfinished run.
     """
     from densnet.cli.console import say
     from densnet.workflow import write_page

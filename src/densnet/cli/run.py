@@ -18,23 +18,27 @@ SHIPPED = ", ".join(shipped_names())
 def run(
     what: Annotated[
         str,
-        typer.Argument(metavar="MOLECULE|SETTINGS", help=f"A molecule that ships ({SHIPPED}), or a settings file (examples/water.toml)."),
+        typer.Argument(metavar="MOLECULE|SETTINGS", help=f"A shipped molecule ({SHIPPED}), or a settings file (examples/water.toml)."),
     ],
     *,
-    long: Annotated[bool, typer.Option("--long", help="Molecule: as published spectra are made, 0.5 fs and 64 x 100 ps; hours.")] = False,
-    replicas: Annotated[int | None, typer.Option(min=2, help="Molecule: independent trajectories; more give smaller errors.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0.1, help="Molecule: K; 300 unless set.")] = None,
+    long: Annotated[
+        bool, typer.Option("--long", help="Molecule: publication settings, time step 0.5 fs and 64 x 100 ps; takes hours.")
+    ] = False,
+    replicas: Annotated[
+        int | None, typer.Option(min=2, help="Molecule: number of independent trajectories; more give smaller errors.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.1, help="Molecule: temperature in K; default 300.")] = None,
     experiment: Annotated[
         list[Path] | None, typer.Option(help="Molecule: measured spectrum (JCAMP-DX or CSV) to compare with; may be repeated.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Molecule: folder of the results; runs/MOLECULE unless set.")] = None,
-    dry: Annotated[bool, typer.Option("--dry", help="Only tell what would be done.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Molecule: folder for the results; default runs/MOLECULE.")] = None,
+    dry: Annotated[bool, typer.Option("--dry", help="Only list what would be done.")] = False,
 ) -> None:
-    """Run the complete workflow: from a molecule's name, or a settings file, to an infrared spectrum and a report.
+    """Run the complete workflow: from the name of a shipped molecule, or a settings file, to an infrared spectrum and a report.
 
-    With a name, the model that ships with densnet is used: conformers, weighted by their free energies, dynamics, spectrum with error band,
-    report. A settings file does the same if it has `run.model`; else geometries are sampled and labelled and a model is trained first.
-    Started again, it skips finished stages and resumes an interrupted one. If a setting has changed, the stages that depend on it are
+    With a name, the shipped model is used: conformers weighted by their free energies, dynamics, spectrum with error band, report. A
+    settings file with `run.model` does the same; otherwise geometries are first sampled and labelled and a model is trained.
+    The same command resumes an interrupted run and skips finished stages. If a setting has changed, the stages that depend on it are
     repeated; the former results are moved to the folder `replaced`, never deleted.
     """
     from densnet.cli.console import activity, say

@@ -9,16 +9,14 @@ import typer
 
 
 def sample(
-    settings: Annotated[Path, typer.Argument(help="TOML file with a section `sample`; examples/water.toml is one, with comments.")],
+    settings: Annotated[Path, typer.Argument(help="TOML file with a section `sample`; examples/water.toml is an annotated example.")],
     *,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the frames to this file, not to the folder of the run.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the frames to this file instead of the run folder.")] = None,
 ) -> None:
     """Choose the geometries to be labelled: GFN2-xTB dynamics from the conformers of an xyz file, or frames of your own.
 
-    Near-duplicates are dropped, the order is random, and each frame says which trajectory it is of, so that data are later split by
-    trajectory. Coordinates are in Angstrom. Only neutral closed-shell molecules of H, C, N, O, F, S and Cl.
+    Near-duplicates are removed and the order is random. Each frame carries the number of its trajectory, so that data can be split by
+    trajectory later. Coordinates are in Angstrom. Only neutral closed-shell molecules of H, C, N, O, F, S and Cl.
     """
     from densnet.cli.console import activity, say
     from densnet.reference.geometries import SampleSettings

@@ -14,21 +14,25 @@ if TYPE_CHECKING:
 
 def simulate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom; several frames are conformers, dealt to the replicas in turn.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted one is continued.")] = Path("simulation"),
-    settings: Annotated[Path | None, typer.Option(help="TOML file whose \\[simulate] section has all settings; options win.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="K; 300 unless set.")] = None,
-    replicas: Annotated[int | None, typer.Option(help="Independent trajectories, run as one batch; 32 unless set.")] = None,
-    duration_ps: Annotated[float | None, typer.Option(help="ps of recorded dynamics, after thermalisation; 10 unless set.")] = None,
+    geometry: Annotated[
+        Path, typer.Argument(help="xyz file in Angstrom; several frames are conformers, assigned to the replicas in turn.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an interrupted run is continued.")] = Path("simulation"),
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file whose \\[simulate] section has all settings; options override it.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="Temperature in K; default 300.")] = None,
+    replicas: Annotated[int | None, typer.Option(help="Number of independent trajectories, run as one batch; default 32.")] = None,
+    duration_ps: Annotated[float | None, typer.Option(help="Recorded dynamics after thermalisation in ps; default 10.")] = None,
 ) -> None:
     """Run molecular dynamics of one molecule, many replicas at once, and record positions, velocities, energies and dipoles.
 
     Every replica is thermalised (Langevin) and then runs at constant energy, unless the settings choose another ensemble. The run stops
-    with an explanation if a molecule breaks or the energy runs away. Ctrl-C writes a restart: the same command continues to the bit.
-    If the model predicts its uncertainty (docs/uncertainty.md), samples with unusually large ones are flagged, the first is told, and some
-    are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
-    `compile = true` in the settings makes machine code of the model first: minutes, once, then about twice the speed. `device = "cuda"`
-    there runs all of it on a GPU.
+    with an explanation if a bond breaks or the energy diverges. Ctrl-C writes a restart; the same command continues bit for bit.
+    If the model predicts its uncertainty (docs/uncertainty.md), samples with unusually large values are marked, the first is reported, and
+    some are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
+    `compile = true` in the settings first compiles the model: this takes minutes, once, and about doubles the speed. `device = "cuda"`
+    runs everything on a GPU.
     """
     from rich.console import Console
 
@@ -54,7 +58,7 @@ def simulate(
         path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
-    console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, at most {float(found.drift.abs().max()):.4f} in one replica")
+    console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, largest {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
 
 

@@ -7,32 +7,34 @@ from typing import Annotated
 
 import typer
 
+from densnet.cli.console import JsonFile
+
 
 def spectrum(
-    trajectory: Annotated[Path, typer.Argument(help="Trajectory written by `densnet simulate` (H5MD), or the folder it is in.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; made if missing.")] = Path("spectrum"),
+    trajectory: Annotated[Path, typer.Argument(help="Trajectory written by `densnet simulate` (H5MD), or its folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; created if missing.")] = Path("spectrum"),
     experiment: Annotated[
         list[Path] | None, typer.Option(help="Measured spectrum (JCAMP-DX or CSV) to overlay and compare with; may be repeated.")
     ] = None,
-    depth: Annotated[float | None, typer.Option(help="Window on the correlation function in fs; 2048 unless set.")] = None,
+    depth: Annotated[float | None, typer.Option(help="Length of the window on the correlation function in fs; default 2048.")] = None,
     resolution: Annotated[
-        float | None, typer.Option(min=0.1, help="Width of the lines in cm^-1, in place of --depth, which is 33356 over it.")
+        float | None, typer.Option(min=0.1, help="Line width in cm^-1, as an alternative to --depth (= 33356 / width).")
     ] = None,
     width: Annotated[
-        float, typer.Option(min=0, help="Width of the lines in cm^-1 in the picture and in smoothed.csv; 0: as the window leaves them.")
+        float, typer.Option(min=0, help="Line width in cm^-1 in the figure and in smoothed.csv; 0: no smoothing beyond the window.")
     ] = 30.0,
     maximum: Annotated[float, typer.Option(help="Upper end of the axis in cm^-1.")] = 4500.0,
+    json: JsonFile = None,
 ) -> None:
     """Compute the infrared spectrum (km/mol per cm^-1) of a trajectory, averaged over its replicas.
 
     Writes spectrum.csv and spectrum.jdx (JCAMP-DX), smoothed.csv, spectrum-absorbance.jdx (of 1000 Pa in a cell of 10 cm), spectrum.png
-    and bands.csv into the folder and prints the bands. Absorption is Napierian, per mole: times 43.43 it is a decadic molar coefficient
-    in L mol^-1 cm^-1.
+    and bands.csv into the folder and prints the bands. The molar absorption is napierian; multiplied by 43.43 it is the decadic molar
+    absorption coefficient in L mol^-1 cm^-1.
     """
-    from dataclasses import replace
+    from dataclasses import asdict, replace
 
-    from rich.console import Console
-
+    from densnet.cli.console import say, show
     from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
     from densnet.settings import SettingsError, parse
@@ -52,7 +54,7 @@ def spectrum(
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
-            f"{trajectory} holds no dipoles, which an infrared spectrum is made of; simulate with a model that tells them."
+            f"{trajectory} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them."
         )
     first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
@@ -64,14 +66,16 @@ def spectrum(
     smooth = write_spectrum(out, found, bands, trajectory.stem, width)
     draw_spectrum(out / "spectrum.png", smooth, references=measured)
 
-    console = Console(markup=False, emoji=False)
-    console.print(f"{len(run.dipole)} replicas, {run.realised}", soft_wrap=True, highlight=False)
-    console.print(_band_table(bands))
-    for path, other in zip(experiment or [], measured):
-        console.print(f"against {path}: {compare(found, other)}", soft_wrap=True, highlight=False)
-        console.print(f"  {told(other)}", soft_wrap=True, highlight=False)
-    names = "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv"
-    console.print(f"written: {out}/{names}", soft_wrap=True, highlight=False)
+    likeness = [(path, compare(found, other), told(other)) for path, other in zip(experiment or [], measured)]
+    lines = [line for path, likewise, words in likeness for line in (f"against {path}: {likewise}", f"  {words}")]
+    figures = {
+        "replicas": len(run.dipole),
+        "temperature_K": run.realised.mean,
+        "bands": [asdict(band) for band in bands],
+        "measured": [{"file": str(path), **asdict(likewise), "read_as": words} for path, likewise, words in likeness],
+    }
+    show(figures, json, f"{len(run.dipole)} replicas, {run.realised}", _band_table(bands), *lines)
+    say(f"written to {out}: spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv")
 
 
 def _band_table(bands):

@@ -9,27 +9,29 @@ import typer
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(help="Labels: shards (.h5) or folders of `densnet label`, or HDF5 with occupied orbitals.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and what is needed to go on.")] = Path("model"),
+    data: Annotated[
+        list[Path], typer.Argument(help="Labels: shards (.h5) or folders from `densnet label`, or HDF5 files with occupied orbitals.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for model.safetensors and restart files.")] = Path("model"),
     settings: Annotated[Path | None, typer.Option(help="TOML file; its sections \\[density], \\[model] and \\[train] are used.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="Go on from this model, a file or a shipped name; its sizes and basis stand, \\[model] is not used.")
+        str | None, typer.Option(help="Start from this model (file or shipped name); its sizes and basis are kept, \\[model] is ignored.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; in place of \\[train] device.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; overrides \\[train] device.")] = None,
     *,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Only calibrate the uncertainties of --start, on its labels; weights stay unchanged.")
+        bool, typer.Option("--calibrate", help="Only calibrate the uncertainties of --start on its labels; weights are not changed.")
     ] = False,
     response: Annotated[
-        bool, typer.Option("--response", help="Only train how the density of --start answers a field; all else stays unchanged.")
+        bool, typer.Option("--response", help="Only train the density response of --start to a static field; nothing else is changed.")
     ] = False,
 ) -> None:
     """Train the density network and the energy network on labelled frames.
 
-    Part of the trajectories (`train.validation_fraction`) watches over the training. Ctrl-C loses nothing but the steps since the last
-    validation: the same command goes on. Judge the result with `densnet evaluate` on labels that were not given here.
-    At the end the model learns how large its errors are (docs/uncertainty.md); `--calibrate` adds that to a model trained before.
-    `--response` adds to such a model a third network for polarizabilities, from those labels that hold a response to a field.
+    A fraction of the trajectories (`train.validation_fraction`) is used for validation. Ctrl-C loses only the steps since the last
+    validation; the same command continues. Assess the result with `densnet evaluate` on labels that were not given here.
+    At the end the expected errors of the model are calibrated (docs/uncertainty.md); `--calibrate` adds them to an existing model.
+    `--response` adds a third network for polarizabilities to an existing model, trained on the labels that contain a response to a field.
     """
     from densnet.cli.console import activity, say
     from densnet.dataset import store
@@ -55,11 +57,11 @@ def train(
     former = None if start is None else load(start)
     basis = DensityBasis.built_in(chosen["density"].basis, elements_of(labels)) if former is None else former.basis
     if former is not None and former.density_network.flexed and plan.density.steps:
-        say(f"{start} has learned exponents, so the density phase, which takes them as they were, is left out")
+        say(f"{start} has learned exponents; the density phase, which assumes the original ones, is skipped")
         plan = plan.model_copy(update={"density": plan.density.model_copy(update={"steps": 0})})
     known, watched = parted(labels, plan, former, say)
     with only_one(out, "densnet train"):
-        say(f"{len(known)} frames to train on, {len(watched)} to validate, on {plan.place}")
+        say(f"{len(known)} training frames, {len(watched)} validation frames, on {plan.place}")
         with activity("fitting densities") as progress:
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
         with activity("training") as progress:
@@ -130,9 +132,9 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     from densnet.workflow.splits import held_out
 
     if start is None:
-        raise CalibrationError("`--calibrate` needs `--start`: the model whose errors are to be known.")
+        raise CalibrationError("`--calibrate` needs `--start`: the model to be calibrated.")
     if settings is not None:
-        raise CalibrationError("`--calibrate` trains nothing and parts the labels as the model's own settings say: leave `--settings` out.")
+        raise CalibrationError("`--calibrate` trains nothing and splits the labels by the settings of the model; omit `--settings`.")
     predictor = load(start)
     former = predictor.provenance.get("training", {})
     plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
@@ -140,8 +142,8 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
-        found = f"{len(parts[0])} to train on and {len(parts[1])} to validate"
-        raise CalibrationError(f"{start} was trained on {before[0]} frames and validated on {before[1]}, but these labels have {found}.")
+        found = f"{len(parts[0])} and {len(parts[1])}"
+        raise CalibrationError(f"{start} was trained on {before[0]} frames and validated on {before[1]}; these labels give {found}.")
     known, watched = ([label.properties for label in part] for part in parts)
     with activity("uncertainty") as progress:
         predictor = with_uncertainty(predictor, [p.molecules for p in known], watched, progress)

@@ -53,6 +53,6 @@ def _value(record: Record, quantity: str, shape: tuple[int, ...]) -> torch.Tenso
         except (TypeError, ValueError, RuntimeError):
             raise DatasetError(f"{record.name}: {key} is {value!r}, not {math.prod(shape)} finite numbers; check the file.") from None
         if not found.isfinite().all():
-            raise DatasetError(f"{record.name}: {key} holds a number that is not finite; leave this frame out, or compute it again.")
+            raise DatasetError(f"{record.name}: {key} contains a number that is not finite; omit this frame, or compute it again.")
         return found
     return None

@@ -65,7 +65,7 @@ def _labels(path: Path) -> list[Label]:
     if path.is_dir():
         files = sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))
         if not files:
-            raise DatasetError(f"the folder {path} holds no label; name a folder that `densnet label` wrote to, or a file of labels.")
+            raise DatasetError(f"the folder {path} contains no label; give a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
     if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
@@ -207,9 +207,9 @@ DESCRIPTIVE = {"units", "title", "name", "description", "comment", "author", "cr
 
 def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     if missing := {"numbers", "positions"} - set(file):
-        raise DatasetError(f"{path} is no dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
+        raise DatasetError(f"{path} is not a dataset: it has no {' and no '.join(sorted(missing))}; densnet needs both.")
     if "occupied_orbitals" in file and "basis" not in file.attrs:
-        raise DatasetError(f'{path} holds orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
+        raise DatasetError(f'{path} contains orbitals but not the name of their basis; add the attribute `basis`, such as "aug-cc-pvdz".')
     names = [name for name in (*LABELLED, "occupied_orbitals") if name in file]
     other = tuple(sorted(set(file) - {"numbers", "positions", "trajectory", "temperature", *names}))
     if not names:
@@ -229,7 +229,7 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         neutral.check({key: values[i] if values.shape[:1] == (len(positions),) else values for key, values in told.items()}, {}, name)
         check_geometry(torch.from_numpy(numbers), torch.from_numpy(frame), name)
         if broken := [quantity for quantity in names if not np.isfinite(columns[quantity][i]).all()]:
-            raise DatasetError(f"{name}: {broken[0]} holds a number that is not finite; leave this frame out, or compute it again.")
+            raise DatasetError(f"{name}: {broken[0]} contains a number that is not finite; omit this frame, or compute it again.")
     neutral.check(dict(file.attrs), {}, str(path))
     labels = [
         _label({"numbers": numbers, **{n: c[i] for n, c in columns.items()}},
@@ -281,7 +281,7 @@ def _told(place: str, key: str, text: str, path: Path) -> dict[str, float]:
         if not sizes:
             where = f"{path}, {place}" if place else str(path)
             raise DatasetError(
-                f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is no unit that densnet knows for "
+                f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is not a known unit for "
                 f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write Angstrom, hartree, hartree/bohr."
             )
         found |= sizes

@@ -113,7 +113,7 @@ def treutler_radii(count: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
 def sphere(count: int) -> tuple[Tensor, Tensor]:
     """Lebedev's ``count`` directions [count, 3] and solid angles [count], which add up to 4 pi."""
     if count not in _LEBEDEV:
-        raise GridError(f"there is no Lebedev rule of {count} points here; choose one of {', '.join(map(str, _LEBEDEV))}.")
+        raise GridError(f"no Lebedev grid with {count} points is available; choose one of {', '.join(map(str, _LEBEDEV))}.")
     directions, weights = lebedev_rule(_LEBEDEV[count])
     return torch.as_tensor(directions.T.copy()), torch.as_tensor(weights)
 

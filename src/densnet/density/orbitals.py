@@ -153,7 +153,7 @@ class Orbitals:
         shells = orbital_basis(self.basis)
         if number not in shells:
             known = ", ".join(SYMBOLS[n] for n in shells)
-            raise OrbitalError(f"orbital basis {self.basis} has no functions for {SYMBOLS[number]}; its file holds {known}.")
+            raise OrbitalError(f"orbital basis {self.basis} has no functions for {SYMBOLS[number]}; its file contains {known}.")
         return shells[number]
 
     @cached_property

@@ -59,7 +59,7 @@ def check(about: Mapping[str, Any], columns: Mapping[str, np.ndarray], name: str
         _check_one(word, value, _allowed(word) or (), name)
 
 
-_REFUSAL = "densnet treats neutral closed-shell molecules only, ions and radicals not yet."
+_REFUSAL = "densnet supports neutral closed-shell molecules only, not ions or radicals."
 
 
 def _plain(key: str) -> str:
@@ -74,7 +74,7 @@ def _allowed(key: str) -> tuple[int, ...] | None:
 def _check_one(key: str, value: Any, allowed: tuple[int, ...], name: str) -> None:
     values, charge = _floats(value), _plain(key) in CHARGE
     if values is None:
-        raise MoleculeError(f"{name}: {key} is {value!r}, which is no number; {_REFUSAL} If it is one, leave {key} out.")
+        raise MoleculeError(f"{name}: {key} is {value!r}, which is not a number; {_REFUSAL} If it is neutral and closed-shell, omit {key}.")
     if len(values) > 1:  # of atoms, or a vector
         good = abs(sum(values)) < 0.3 if charge else all(abs(v) < 5 * TINY for v in values)
     else:

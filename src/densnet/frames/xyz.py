@@ -76,7 +76,7 @@ def read(path: Path) -> list[Record]:
         raise GeometryError(f"geometry file {path} does not exist.")
     frames = list(_frames(decoded(path), path))
     if not frames:
-        raise GeometryError(f"{path} is empty: it holds no geometry.")
+        raise GeometryError(f"{path} is empty; it contains no geometry.")
     return [_record(rows, remark, f"{path}, frame {k}") for k, (remark, rows) in enumerate(frames, start=1)]
 
 
@@ -151,7 +151,7 @@ def _refuse_cut(rows: list[list[str]], name: str) -> None:
     *above, last = [len(row[-1].partition(".")[2]) for row in rows]
     if len(set(above)) == 1 and last < above[0]:
         raise GeometryError(
-            f"{name} seems cut within its last number, {rows[-1][-1]}, which has fewer digits than those above it; if it is whole, end the "
+            f"{name} seems truncated within its last number, {rows[-1][-1]}, with fewer digits than those above; if complete, end the "
             "line with a line break."
         )
 
@@ -218,7 +218,7 @@ def with_masses(molecule: Molecules, written: list[float | None], name: str) -> 
     masses = [own if value is None else isotopes.meant(z, value) for z, value, own in zip(numbers, written, ordinary)]
     if None in masses:
         k = masses.index(None)
-        raise MoleculeError(f"{name}: the mass of atom {k + 1} ({SYMBOLS[numbers[k]]}) is {written[k]:g}, which it cannot be in u.")
+        raise MoleculeError(f"{name}: the mass of atom {k + 1} ({SYMBOLS[numbers[k]]}) is {written[k]:g}, not a possible mass in u.")
     if all(abs(mass - own) < 1e-6 for mass, own in zip(masses, ordinary)):
         return molecule
     return Molecules.single(molecule.numbers, molecule.positions, torch.tensor(masses, dtype=torch.float64) * AMU)
@@ -233,7 +233,7 @@ def _number(cell: str, title: str, line: int, name: str) -> float:
         return comment.number(cell)
     except ValueError:
         hint = " with a decimal point" if re.fullmatch(r"[+-]?\d*,\d+", cell) else ""
-        raise GeometryError(f"{name}, line {line} holds {cell!r} for {title}, which should be a number{hint}.") from None
+        raise GeometryError(f"{name}, line {line} contains {cell!r} for {title}, which should be a number{hint}.") from None
 
 
 _WORD = re.compile(r"(?P<nucleons>\d{1,2})?(?P<letters>[A-Za-z]{1,2})(?P<label>\d+)?(\(iso=(?P<iso>\d+)\))?", re.I)
@@ -243,7 +243,7 @@ def _elements(words: list[str], rows: Rows, name: str) -> list[tuple[int, float 
     labels = [word for word in words if word[-1].isdigit() and word[0].isalpha()]
     if len(set(labels)) < len(labels):
         twice = next(word for word in labels if labels.count(word) > 1)
-        raise GeometryError(f"{name}: {twice!r} stands for several atoms, so it is no label; write an isotope as D, T or 13C.")
+        raise GeometryError(f"{name}: {twice!r} is used for several atoms, so it is not an atom label; write an isotope as D, T or 13C.")
     return [_element(word, place, line, name) for place, (word, (line, _)) in enumerate(zip(words, rows))]
 
 
@@ -269,7 +269,7 @@ def _refuse_periodic(about: dict[str, str], name: str) -> None:
     lattice = comment.numbers(keys.get("lattice", "")) or []
     pbc = keys["pbc"].split() if "pbc" in keys else ["T" if any(lattice) else "F"]
     if any(word.strip(",").upper() in ("T", "TRUE", "1") for word in pbc):
-        raise GeometryError(f'{name} is periodic; densnet treats molecules in empty space: write pbc="F F F", or leave out the lattice.')
+        raise GeometryError(f'{name} is periodic; densnet supports only isolated molecules: write pbc="F F F", or omit the lattice.')
 
 
 _UNIT_KEYS = {"unit", "units", "lengthunit", "lengthunits", "posunit", "positionsunit", "coordinateunit", "coordinatesunit"}

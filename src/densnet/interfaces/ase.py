@@ -56,7 +56,7 @@ class DensnetCalculator(Calculator):
             if known.forces is not None:
                 self.results["forces_uncertainty"] = known.forces.cpu().double().numpy() / units.EV_PER_ANGSTROM
         if found.dipole is None and "dipole" in properties:
-            raise PropertyNotImplementedError("this force function knows no dipole.")
+            raise PropertyNotImplementedError("this force function gives no dipole.")
 
 
 FAR = 100 * units.ANGSTROM

@@ -102,7 +102,7 @@ def library_folder() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "densnet"
     except RuntimeError as error:
-        raise CompilationError("HOME is unknown, where compiled models are kept; set DENSNET_CACHE, or run without compiling.") from error
+        raise CompilationError("HOME, where compiled models are kept, is not set; set DENSNET_CACHE, or run without compiling.") from error
 
 
 def arithmetic(energy: EnergyFunction, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
@@ -174,7 +174,7 @@ def build(graph: torch.fx.GraphModule, arguments: tuple, path: Path) -> None:
     import torch._inductor as inductor
 
     if not compiler_found():
-        raise CompilationError("no C++ compiler (g++) is found, which compiling a model needs; install one, or run without compiling.")
+        raise CompilationError("compiling a model needs a C++ compiler (g++), and none was found; install one, or run without compiling.")
     products.replace(graph)
     for node in graph.graph.nodes:
         node.meta = {}  # each holds a fake tensor of a mode of its own, which the compiler refuses to mix

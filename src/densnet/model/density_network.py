@@ -26,12 +26,12 @@ class DensityNetworkSettings(Section):
     channels: int = Field(32, gt=0, le=512, description="channels of the hidden features")
     inner_channels: int = Field(32, gt=0, le=512, description="channels of messages and of their products")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
-    l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer and of the last features")
-    l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features handed from layer to layer")
-    head_channels: int = Field(16, gt=0, le=256, description="channels of the head, which reaches the l of the basis")
-    radial_functions: int = Field(8, gt=1, le=32, description="Bessel functions of the distance")
-    cutoff: float = Field(5.0, gt=1.0, le=15.0, description="radius within which atoms see each other, Angstrom")
-    flexible: bool = Field(True, description="predict a correction of every exponent, alpha = alpha0 exp(w)")
+    l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer and of the final features")
+    l_hidden: int = Field(1, ge=0, le=3, description="angular order of the features passed between layers")
+    head_channels: int = Field(16, gt=0, le=256, description="channels of the output head, which extends to the largest l of the basis")
+    radial_functions: int = Field(8, gt=1, le=32, description="number of Bessel functions of the distance")
+    cutoff: float = Field(5.0, gt=1.0, le=15.0, description="cut-off: distance up to which atoms exchange messages, Angstrom")
+    flexible: bool = Field(True, description="predict a correction to every exponent, alpha = alpha0 exp(w)")
     exponent_range: float = Field(0.5, gt=0.0, le=1.0, description="largest |w|")
 
 

@@ -28,8 +28,8 @@ class EnergyNetworkSettings(Section):
     inner_channels: int = Field(32, gt=0, le=512, description="channels of messages and of their products")
     layers: int = Field(2, ge=1, le=4, description="message-passing layers")
     l_max: int = Field(2, ge=0, le=3, description="angular order inside a layer")
-    l_hidden: int = Field(2, ge=0, le=3, description="angular order of the features handed from layer to layer")
-    density_channels: int = Field(16, gt=0, le=256, description="channels into which the density coefficients of each l are read")
+    l_hidden: int = Field(2, ge=0, le=3, description="angular order of the features passed between layers")
+    density_channels: int = Field(16, gt=0, le=256, description="channels into which the density coefficients of each l are mapped")
 
 
 class EnergyNetwork(nn.Module):

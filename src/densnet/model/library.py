@@ -40,7 +40,7 @@ class Library:
             create, run = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("CreateWithDevice", "Run"))
             delete, count = (self.code[f"AOTInductorModelContainer{verb}"] for verb in ("Delete", "GetNumOutputs"))
         except (OSError, AttributeError) as error:
-            raise LibraryError(f"{path} is no compiled model ({error}); delete it, and it is made anew.") from None
+            raise LibraryError(f"{path} is not a compiled model ({error}); delete it, and it will be compiled again.") from None
         create.argtypes = (c_void_p, c_size_t, c_char_p, c_char_p)
         run.argtypes = (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p)
         delete.argtypes, count.argtypes = (c_void_p,), (c_void_p, c_void_p)
@@ -59,7 +59,7 @@ class Library:
 
     def _check(self, status: int, verb: str) -> None:
         if status:
-            raise LibraryError(f"the compiled model {self.path} could not {verb} (the reason stands above); run without compiling.")
+            raise LibraryError(f"the compiled model {self.path} could not {verb} (see the reason above); run without compiling.")
 
 
 def _pointer(capsule: object) -> int:

@@ -217,7 +217,7 @@ class Predictor(nn.Module):
         Raises `UncertaintyMissing` if the model knows nothing of its errors.
         """
         if self.uncertainty is None:
-            raise UncertaintyMissing("this model knows nothing of its errors; add that by `densnet train DATA --start MODEL --calibrate`.")
+            raise UncertaintyMissing("this model has no uncertainties; add them with `densnet train DATA --start MODEL --calibrate`.")
         found = self(molecules)
         forces = self.uncertainty.of_forces(slopes(lambda moved: self.features(moved).energy, found.molecules))
         return found.replace(uncertainty=replace(found.uncertainty, forces=forces))

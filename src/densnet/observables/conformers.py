@@ -99,7 +99,7 @@ def characterise(force_function: ForceFunction, start: Molecules, name: str, *, 
         relaxed = relax(force_function, start, tolerance)
         rest = force_function(relaxed)
         if rest.dipole is None:
-            raise VibrationError("this force function tells no dipole, so there are no infrared intensities; use one that does.")
+            raise VibrationError("this force function gives no dipole, so there are no infrared intensities; use one that does.")
         found = slopes(force_function, relaxed, step)
         conformer = Conformer(name, relaxed, float(rest.energy[0]), rest.dipole[0].detach().double(), found.hessian, found.dipole)
         if (conformer.modes.eigenvalues > 0).all():

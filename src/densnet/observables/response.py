@@ -23,7 +23,7 @@ class Slopes:
     """First derivatives along the atoms of one molecule.
 
     hessian  [3 atoms, 3 atoms]  hartree / bohr^2, as differenced (not symmetrised); d(-force_j) / dx_i
-    dipole   [atoms, 3, 3]       e; d mu_b / d R_Aa at [A, a, b]; None where the function tells no dipole
+    dipole   [atoms, 3, 3]       e; d mu_b / d R_Aa at [A, a, b]; None where the function gives no dipole
     """
 
     hessian: Tensor
@@ -45,7 +45,7 @@ def dipole_derivatives(force_function: ForceFunction, molecule: Molecules, step:
     """``d mu_b / d R_Aa`` [atoms, 3 (a), 3 (b)] in e, by central differences with ``step`` in bohr."""
     found = slopes(force_function, molecule, step, chunk).dipole
     if found is None:
-        raise MoleculeError("this force function tells no dipole, so there are no dipole derivatives; use one that does.")
+        raise MoleculeError("this force function gives no dipole, so there are no dipole derivatives; use one that does.")
     return found
 
 
@@ -80,4 +80,4 @@ def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, 
 
 def _check_single(molecule: Molecules) -> None:
     if molecule.count != 1:
-        raise MoleculeError(f"derivatives are taken of one molecule, but the batch holds {molecule.count}; split it first.")
+        raise MoleculeError(f"derivatives are for one molecule, but the batch contains {molecule.count}; split it first.")

@@ -53,7 +53,7 @@ class Modes:
     def intensities(self) -> Tensor:
         """[modes] km/mol: ``|dmu/dQ|^2``. Raises `VibrationError` where the dipole derivatives are unknown."""
         if self.dipole_slopes is None:
-            raise VibrationError("these modes have no intensities: the force function told no dipole; use one that does.")
+            raise VibrationError("these modes have no intensities: the force function gives no dipole; use one that does.")
         return (self.dipole_slopes**2).sum(dim=1) / units.KM_PER_MOL
 
 
@@ -86,7 +86,7 @@ def relax(force_function: ForceFunction, molecule: Molecules, tolerance: float =
 def _gradient(force_function: ForceFunction, molecule: Molecules, x: Tensor) -> Tensor:
     gradient = -force_function(molecule.at(x.reshape(-1, 3))).forces.detach().double().reshape(-1)
     if not torch.isfinite(gradient).all():
-        raise VibrationError("a force is not finite during relaxation; the starting geometry is outside what the force function knows.")
+        raise VibrationError("a force is not finite during relaxation; the start geometry is outside the range of the force function.")
     return gradient
 
 

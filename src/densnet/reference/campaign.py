@@ -45,9 +45,9 @@ class LabelSettings(Section):
     """How frames are labelled."""
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
-    workers: Incidental[int] = Field(0, ge=0, description="calculations side by side, one core each; 0 = all cores")
-    frames: int = Field(0, ge=0, description="label only the first so many frames of the list; 0 = all")
-    response: Added[bool] = Field(False, description="add to each label how its density answers a field, and the polarizability")
+    workers: Incidental[int] = Field(0, ge=0, description="parallel calculations, one core each; 0 = all cores")
+    frames: int = Field(0, ge=0, description="label only the first N frames of the list; 0 = all")
+    response: Added[bool] = Field(False, description="add polarizability and density response to a static field to each label")
 
 
 @dataclass(frozen=True)
@@ -216,13 +216,13 @@ def _check_header(folder: Path, level: dict) -> None:
         return
     there = files.read_json(file)
     if there["format_version"] > FORMAT_VERSION:
-        raise CampaignError(f"{file} has format {there['format_version']}, this densnet knows {FORMAT_VERSION}; please upgrade densnet.")
+        raise CampaignError(f"{file} has format {there['format_version']}, this version reads {FORMAT_VERSION}; please upgrade densnet.")
     for key in sorted(level.keys() | there["level"].keys()):
         was, wanted = there["level"].get(key), level.get(key)
         if was != wanted:
             remedy = ", or go on as it began with `conv_tol_grad = 0`" if key == "conv_tol_grad" and was is None else ""
             raise CampaignError(
-                f"{folder} holds labels with {key} = {was!r}, not {wanted!r}; "
+                f"{folder} contains labels with {key} = {was!r}, not {wanted!r}; "
                 f"labels of two levels are never mixed: choose another folder{remedy}."
             )
 

@@ -37,18 +37,18 @@ class SampleSettings(Section):
     """Where the geometries to be labelled come from."""
 
     geometries: Path = Field(description="xyz file, Angstrom: starting conformers, or the frames themselves")
-    method: Literal["gfn2-xtb", "as given"] = Field("gfn2-xtb", description="trajectories from the conformers, or the frames of the file")
-    temperature: tuple[float, ...] = Field((500.0,), description="K; one, or several that the trajectories take in turn")
-    frames: int = Field(250, gt=0, description="how many frames in all (with `as given`: at most)")
-    trajectories: int = Field(10, gt=0, description="independent trajectories the frames are shared among; conformers take turns")
-    interval_fs: float = Field(50.0, gt=0, description="fs between two frames of a trajectory")
-    timestep_fs: float = Field(0.5, gt=0, le=2.0, description="fs")
+    method: Literal["gfn2-xtb", "as given"] = Field("gfn2-xtb", description="trajectories from the conformers, or the frames as given")
+    temperature: tuple[float, ...] = Field((500.0,), description="K; one value, or several that are assigned to the trajectories in turn")
+    frames: int = Field(250, gt=0, description="total number of frames (with `as given`: at most)")
+    trajectories: int = Field(10, gt=0, description="number of independent trajectories; they start from the conformers in turn")
+    interval_fs: float = Field(50.0, gt=0, description="time between two frames of a trajectory, fs")
+    timestep_fs: float = Field(0.5, gt=0, le=2.0, description="time step, fs")
     friction_per_ps: float = Field(10.0, gt=0, description="Langevin friction, 1/ps")
-    equilibration_fs: float = Field(500.0, ge=0, description="fs at the start of each trajectory that give no frames")
-    minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames more alike (rms of all distances) one is kept")
+    equilibration_fs: float = Field(500.0, ge=0, description="initial part of each trajectory that is discarded, fs")
+    minimum_distance: float = Field(0.001, ge=0, description="Angstrom; of frames closer than this (rms of all distances) only one is kept")
     first_trajectory: int = Field(0, ge=0, description="number of the first trajectory, to continue an older list")
     seed: int = Field(0, ge=0, description="the same seed gives the same frames")
-    workers: Incidental[int] = Field(0, ge=0, description="processes side by side; 0 = all cores")
+    workers: Incidental[int] = Field(0, ge=0, description="parallel processes; 0 = all cores")
 
     @field_validator("temperature", mode="before")
     @classmethod

@@ -37,17 +37,17 @@ class NotConverged(DensnetError):
 class ScfSettings(Section):
     """Level of theory of the labels: Kohn-Sham, Coulomb and exact exchange by density fitting, all electrons, closed shell."""
 
-    xc: str = Setting("PBE", description="functional by its PySCF name: a GGA, meta-GGA, or hybrid of these, range-separated or not")
-    dispersion: Literal["none", "d4"] = Setting("none", description="added to energy and forces, and kept apart in the labels")
+    xc: str = Setting("PBE", description="functional (PySCF name): GGA, meta-GGA, or a global or range-separated hybrid of these")
+    dispersion: Literal["none", "d4"] = Setting("none", description="dispersion correction of energy and forces, stored separately")
     basis: str = Setting("aug-cc-pvdz", description="orbital basis")
-    coulomb_basis: str = Setting("def2-universal-jfit", description="auxiliary basis of the fitted Coulomb energy")
-    exchange_basis: str = Setting("def2-universal-jkfit", description="auxiliary basis of the fitted exact exchange of hybrids")
-    radial_points: int = Setting(40, ge=20, description="radial grid points of every element")
-    angular_points: int = Setting(434, ge=110, description="largest Lebedev shell of every element (nwchem pruning)")
-    conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="hartree, last energy change of the SCF")
-    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="hartree, norm of the orbital gradient; 0: none, as in older labels")
-    max_cycle: int = Setting(60, gt=0, description="SCF cycles before a frame is set aside")
-    memory_mb: Incidental[int] = Setting(2000, ge=500, description="MB for one calculation; with less, AO values are computed anew")
+    coulomb_basis: str = Setting("def2-universal-jfit", description="auxiliary basis for density fitting of the Coulomb energy")
+    exchange_basis: str = Setting("def2-universal-jkfit", description="auxiliary basis for density fitting of exact exchange")
+    radial_points: int = Setting(40, ge=20, description="radial grid points for every element")
+    angular_points: int = Setting(434, ge=110, description="points of the largest Lebedev shell for every element (NWChem pruning)")
+    conv_tol: float = Setting(1e-9, gt=0, le=1e-6, description="SCF threshold for the energy change, hartree")
+    conv_tol_grad: float = Setting(1e-5, ge=0, le=1e-3, description="SCF threshold for the orbital gradient, hartree; 0: none (old labels)")
+    max_cycle: int = Setting(60, gt=0, description="SCF cycles after which a frame is set aside as not converged")
+    memory_mb: Incidental[int] = Setting(2000, ge=500, description="memory of one calculation, MB; if small, AO values are recomputed")
 
     @field_validator("xc")
     @classmethod

@@ -25,18 +25,20 @@ def assignment(run: Run) -> list[str]:
         group = point_group(conformer.molecule).name
         name = f"{conformer.name}, {group}" if len(run.model.conformers) > 1 else group
         parts += [f"<h3>{page.escape(name)}</h3>", _table(run, conformer, reference)]
-    measured = f"Measured: {'; '.join(dict.fromkeys(sources))}. " if sources else "No measured fundamentals ship with this molecule. "
+    measured = (
+        f"Measured: {'; '.join(dict.fromkeys(sources))}. " if sources else "No measured fundamentals are available for this molecule. "
+    )
     return [page.section("Assignment", page.paragraph(_ABOUT + measured + _DYNAMICS), *parts)]
 
 
 _ABOUT = (
-    "Modes are numbered by symmetry species and falling wavenumber (Herzberg; axes after Mulliken: z is the main axis, x is normal to the "
-    "plane of a planar molecule), and named by the internal coordinates that hold most of their potential energy. Harmonic wavenumbers "
-    "are of the minimum, VPT2 adds quantum nuclei in the anharmonic potential of the model. "
+    "Modes are numbered by symmetry species and decreasing wavenumber (Herzberg; axes after Mulliken: z is the principal axis, x is "
+    "normal to the plane of a planar molecule), and named after the internal coordinates with the largest share of their potential "
+    "energy. Harmonic wavenumbers refer to the minimum; VPT2 includes quantum nuclei and the anharmonic potential of the model. "
 )
 _DYNAMICS = (
-    "Dynamics: centroid of the band, beside its strongest mode; the other modes of a band are not told apart. Wavenumbers in cm⁻¹; Δ is "
-    "model less reference; intensities I in km/mol, Napierian, those of the calculations harmonic."
+    "Dynamics: centroid of the band, listed with its strongest mode; the other modes of a band are not resolved. Wavenumbers in cm⁻¹; Δ is "
+    "model minus reference; intensities I in km/mol (napierian), calculated ones harmonic."
 )
 
 

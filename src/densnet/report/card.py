@@ -35,11 +35,11 @@ def card(run: Run) -> list[str]:
         for source, c in (("model", conformer), (run.level.split("/")[0], partners.get(conformer.name))):
             if c is not None:
                 rows.append([conformer.name if c is conformer else "", source, *_row(c)])
-    titles = ["", "by", "group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotation absorbs / km mol⁻¹"]
+    titles = ["", "source", "point group", "A, B, C / GHz", "|μ| / D", "zero-point energy / kJ mol⁻¹", "rotational absorption / km mol⁻¹"]
     molecule = run.model.conformers[0].molecule
     isotopes = isotopologue(molecule) or f"{page.formula(run.formula)}, the most abundant isotopes"
     parts = [
-        page.paragraph(f"{isotopes}. At the minima, rigid and harmonic."),
+        page.paragraph(f"{isotopes}. Values at the minima, rigid rotor and harmonic oscillator."),
         page.table(titles, rows),
         page.paragraph(_ROTATION),
     ]
@@ -49,8 +49,8 @@ def card(run: Run) -> list[str]:
 
 
 _ROTATION = (
-    "The turning dipole absorbs by itself, (μ² − μₐ²) / Iₐ summed over the principal axes: this pure rotational spectrum lies in the "
-    "microwave and far infrared, below what the figures show."
+    "Rotational absorption: integral of the pure rotational spectrum, (μ² − μₐ²) / Iₐ summed over the principal axes. It lies in the "
+    "microwave and far infrared, below the range of the figures."
 )
 
 

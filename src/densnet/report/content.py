@@ -21,7 +21,7 @@ from densnet.report.style import svg
 def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
     title = f"Infrared spectrum of {run.name}"
-    lead = f"{page.formula(run.formula)}, from its machine-learned electron density at the level of {run.level}, all electrons."
+    lead = f"{page.formula(run.formula)}, from its machine-learned all-electron density at the level {run.level}."
     first = (infrared, _trust, remainder, card, assignment, conformers, harmonic)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
@@ -36,8 +36,8 @@ def _trust(run: Run) -> list[str]:
         model, dynamics = ([line for line in lines if line.dynamics is kind] for kind in (False, True))
         texts = []
         if counted := _counted(model):
-            word = "reproduces" if all(line.met is not False for line in model) else "reproduces in part"
-            texts.append(f"The model {word} {run.level}, not experiment: {counted}.")
+            word = "reproduces" if all(line.met is not False for line in model) else "partly reproduces"
+            texts.append(f"The model {word} {run.level} (this does not refer to experiment): {counted}.")
         if counted := _counted(dynamics):
             texts.append(f"Dynamics: {counted}.")
         parts.append(page.unfolded(" ".join(texts), page.promises(lines)))
@@ -59,9 +59,9 @@ def promises(run: Run) -> list[Promise]:
     if cold := run.get(using.COLD_RUN):
         strong = [b for b in cold.bands if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold.bands)]
         worst = max((abs(b["integral"] / b["harmonic"] - 1) for b in strong), default=None)
-        note = f"{cold.temperature_K:g} K, no rotation: dynamics must give the model's harmonic intensities; bands of 2 % or more"
+        note = f"{cold.temperature_K:g} K, no rotation: must give the harmonic intensities of the model; bands of 2 % or more"
         value = None if worst is None else 100 * worst
-        lines.append(Promise("cold run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
+        lines.append(Promise("low-temperature run, band integrals, largest deviation", value, 2.0, "%", note, dynamics=True))
     if bands := run.get(using.BANDS):
         lines += _thermal(bands.bands, bands.temperature_K)
     if (drift := run.get(using.DRIFT)) and drift.constant_energy:
@@ -73,7 +73,7 @@ def promises(run: Run) -> list[Promise]:
 
 def _held_out(run: Run) -> list[Promise]:
     held = run.evaluation or {}
-    frames = f"{held.get('frames', 0)} frames of trajectories that training never saw"
+    frames = f"{held.get('frames', 0)} frames from trajectories not used in training"
     return [
         Promise("density error, ∫|ρ − ρ_DFT| / N", held.get("density_error_percent"), 0.25, "%", frames),
         Promise("dipole, mean absolute error", held.get("dipole_mae_D"), 0.005, "D", frames),
@@ -86,7 +86,7 @@ def _thermal(bands: list[dict], temperature: float) -> list[Promise]:
     if not strong:
         return []
     errors = max(b["error"] / b["integral"] for b in strong)
-    note = "sampling only: one standard error over replicas, of the bands that hold 5 % of the absorption or more"
+    note = "sampling only: one standard error over replicas, for bands with at least 5 % of the absorption"
     return [Promise(f"{temperature:g} K band integrals, largest error bar", 100 * errors, 15.0, "%", note, dynamics=True)]
 
 
@@ -100,9 +100,9 @@ def _density(run: Run) -> list[str]:
     maps.append((f"(model − DFT) × {factor:g}", model - reference, factor))
     drawing = svg(figures.density_slices(maps, float(slices["extent"]), atoms))
     caption = (
-        "Charge moved when the molecule forms, in a plane through the atoms, at a held-out geometry: blue where electrons gather, "
-        "red where they leave; contours at ±0.004, 0.008, 0.016 … electrons per bohr³. "
-        f"Right: what the model misses, times {factor:g}, so that its contours are at ±{0.004 / factor:.4f}, {0.008 / factor:.4f}, "
+        "Electron density minus that of free atoms, in a plane through the atoms, at a held-out geometry: blue where density "
+        "increases, red where it decreases; contours at ±0.004, 0.008, 0.016 … electrons per bohr³. "
+        f"Right: error of the model times {factor:g}, so its contours are at ±{0.004 / factor:.4f}, {0.008 / factor:.4f}, "
         f"{0.016 / factor:.4f} … electrons per bohr³."
     )
     return [page.section("The density", page.figure(drawing, caption))]
@@ -126,7 +126,7 @@ def _training(run: Run) -> list[str]:
             "density_error_percent_of_promolecule": "density error / % of that of free atoms",
             "quadrupole_mae_D_A": "quadrupole components, MAE / D Å",
             "potential_rmse_mV": "electrostatic potential 2 to 4 Å from the nuclei, RMSE / mV",
-            "potential_rmse_percent": "electrostatic potential, RMSE / % of its own",
+            "potential_rmse_percent": "electrostatic potential, RMSE / % of its rms",
         }
         parts.append(page.table(["held-out frames", "value"], [(title, held.get(key)) for key, title in names.items()]))
     if pairs := run.get(making.PAIRS):
@@ -137,12 +137,14 @@ def _training(run: Run) -> list[str]:
         expected = [(q, unit, pairs[f"{q}_deviation"], _errors(pairs, q)) for q, unit in wanted if f"{q}_deviation" in pairs]
         if expected:
             caption = (
-                "Errors found on held-out frames against those that the model expected, of a component; squares: rms in bins, "
-                "on the line if they agree. The band reaches to two expected deviations."
+                "Actual against expected errors on held-out frames, per component. Squares: rms in bins, on the line for perfect "
+                "agreement. The band reaches to two expected standard deviations."
             )
             parts.append(page.figure(svg(figures.calibration(expected)), caption))
     if log := run.get(making.TRAINING_LOG):
-        parts.append(page.figure(svg(figures.learning_curves(_history(log))), "Errors on validation frames during training, logarithmic."))
+        parts.append(
+            page.figure(svg(figures.learning_curves(_history(log))), "Errors on validation frames during training, logarithmic scale.")
+        )
     return [page.section("Training", *parts)] if parts else []
 
 
@@ -161,7 +163,7 @@ def _dynamics(run: Run) -> list[str]:
     drift = run.get(using.ENERGIES)
     if drift is None:
         return []
-    caption = "Conserved energy after thermalisation. What is left besides rounding is the bounded error of the time step."
+    caption = "Conserved energy after thermalisation. Besides rounding, only the bounded error of the finite time step remains."
     return [page.section("Energy conservation", page.figure(svg(figures.drift(drift["time_ps"], drift["energy_meV_per_atom"])), caption))]
 
 
@@ -178,20 +180,20 @@ def _method(run: Run) -> list[str]:
 
 
 _AGAIN = (
-    "To reproduce: densnet run with a copy of {}, and the versions at the foot of this page; random numbers start from the seed in "
-    "the settings, and another machine gives the same within the error band. To cite: densnet with its version, the method "
-    "(arXiv:2604.24563), the reference level {} and PySCF, and the source of every measured value shown."
+    "To reproduce: densnet run with a copy of {} and the versions at the end of this page. The random seed is in the settings; "
+    "another machine gives the same within the error band. To cite: densnet with its version, the method "
+    "(arXiv:2604.24563), the reference level {}, PySCF, and the source of every measured value shown."
 )
 _LABELS = (
-    "Geometries come from molecular dynamics on a semi-empirical surface. Each is labelled by Kohn–Sham theory: energy, forces, dipole and "
-    "occupied orbitals. "
+    "Geometries are taken from molecular dynamics on a semi-empirical potential energy surface. Each is labelled by a Kohn–Sham "
+    "calculation: energy, forces, dipole and occupied orbitals. "
 )
-_GIVEN = "The model was given: nothing was labelled or trained in this run. It had learned from labels of Kohn–Sham theory. "
+_GIVEN = "An existing model was used; nothing was labelled or trained in this run. The model was trained on Kohn–Sham labels. "
 _METHOD = (
-    "A first equivariant network predicts the electron density as a correction to superposed free atoms, a second one "
-    "the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "
-    "classical nuclei; the dipole is read off the predicted density at every sample, and the spectrum is the Fourier transform of its "
-    "autocorrelation, in absolute units."
+    "The first equivariant network predicts the electron density as a correction to superposed free atoms, the second one "
+    "predicts the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "
+    "classical nuclei. The dipole is computed from the predicted density at every sample; the spectrum is the Fourier transform "
+    "of its autocorrelation function, in absolute units."
 )
 
 

@@ -231,7 +231,7 @@ def calibration(kinds: Sequence[tuple[str, str, NDArray, NDArray]], bins: int = 
         panel.scatter(deviation, found, s=5, color=colour, alpha=0.35, lw=0, rasterized=len(found) > 3000)
         panel.plot(binned[::2], binned[1::2], "s-", color=INK, ms=3.5, lw=0.9)
         panel.set(xscale="log", yscale="log", xlim=ends, ylim=(max(found.min(), 0.05 * ends[0]), 4 * found.max()), title=quantity)
-        panel.set(xlabel=f"expected / {unit}", ylabel=f"found / {unit}")
+        panel.set(xlabel=f"expected / {unit}", ylabel=f"actual / {unit}")
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
             axis.set_major_formatter("{x:g}")

@@ -23,7 +23,7 @@ SIGMA = 10.0
 def agreement(run: Run) -> list[Promise]:
     """Promises on the harmonic analysis: of a model trained in the run the worst mode, of a given one mean, worst and whole spectra."""
     lines = []
-    paired = f"against {run.level}, finite differences of forces; modes paired by their motion"
+    paired = f"against {run.level}, finite differences of forces; modes paired by overlap"
     for k, (model, reference) in enumerate(run.pairs):
         name = f"{model.name}: " if len(run.pairs) > 1 else ""
         shift, strength, likeness = differences(model, reference)
@@ -36,7 +36,7 @@ def agreement(run: Run) -> list[Promise]:
             lines.append(Promise(f"{name}infrared intensities, largest deviation", value, 5.0, "% of strongest", note))
             continue
         broadened = (
-            f"harmonic with harmonic, Gaussian σ = {SIGMA:g} cm⁻¹, {likeness.lower:g}–{likeness.upper:g} cm⁻¹, step {likeness.step:g}"
+            f"harmonic against harmonic, Gaussian σ = {SIGMA:g} cm⁻¹, {likeness.lower:g}–{likeness.upper:g} cm⁻¹, step {likeness.step:g}"
         )
         value = 100 * float(np.abs(strength).mean()) / float(reference.modes.intensities.max())
         mean, worst = float(np.abs(shift).mean()), float(np.abs(shift).max())
@@ -70,7 +70,7 @@ def conformers(run: Run) -> list[str]:
     parts = [page.paragraph(_WEIGHTS.format(kelvin)), page.table(*conformer_table(rows))]
     lowest, highest = (f(c["dipole_at_minimum_D"] for c in rows) for f in (min, max))
     parts.append(page.paragraph(
-        f"Thermal mean of the dipole, weighted: {told.dipole_D:.3f} ± {told.dipole_error_D:.3f} D; at the minima it is "
+        f"Thermal mean dipole, weighted: {told.dipole_D:.3f} ± {told.dipole_error_D:.3f} D; at the minima it is "
         f"{lowest:.3f} to {highest:.3f} D."
     ))  # fmt: skip
     parts.append(page.paragraph(_crossing(told)))
@@ -81,8 +81,8 @@ def conformers(run: Run) -> list[str]:
         labels = [f"{c['name']}, {100 * c['weight']:.0f} %" for c in rows]
         lines = [from_modes(c.modes) for c in run.model.conformers]
         caption = (
-            "Trajectories that start in each conformer, at the line width of the first figure; bars: harmonic lines of the model, right "
-            "axis."
+            "Spectra from the trajectories that start in each conformer, with the line width of the first figure; bars: harmonic "
+            "lines of the model, right axis."
         )
         parts.append(page.figure(svg(figures.conformer_spectra(list(zip(labels, run.parts, lines)), lower=400.0)), caption))
     return [page.section("Conformers", *parts)]
@@ -100,24 +100,25 @@ def conformer_table(conformers: list[dict]) -> page.Columns:
 
 
 _WEIGHTS = (
-    "The spectrum is the sum of the conformers' spectra, each from the trajectories that start in it, times its weight at {:g} K: "
-    "exp(−F/kT) / |G|, with F of rigid rotor and harmonic oscillators of the model and |G| the order of the point group; that counts "
-    "mirror images and rotational symmetry. Error bars hold the scatter of replicas within each conformer, not the weights' own."
+    "The spectrum is the sum of the spectra of the conformers, each from the trajectories that start in it, times its weight at {:g} "
+    "K: exp(−F/kT) / |G|, with F from the rigid-rotor harmonic-oscillator approximation of the model and |G| the order of the point "
+    "group, which accounts for mirror images and rotational symmetry. Error bars include the scatter of replicas within each "
+    "conformer, but not the error of the weights."
 )
 
 
 def _crossing(told: Populations) -> str:
     """What is said about trajectories that change their conformer."""
     if told.spent is None:
-        return "The conformers differ in no mean torsion, so it was not counted how often trajectories change between them."
+        return "The mean torsions of the conformers do not differ, so interconversion along the trajectories was not analysed."
     shares = ", ".join(
         f"{c['name']} {100 * share:.1f} ± {100 * error:.1f} % (weight {100 * c['weight']:.1f} %)"
         for c, share, error in zip(told.conformers, told.observed, told.observed_error)
     )
     return (
-        f"{100 * told.ended_elsewhere:.0f} % of the replicas cross a barrier and end in another conformer. They still count for the one "
-        f"they started in. Weighted like the spectrum, the trajectories spend their time as {shares}; if these weights are those of the "
-        "equilibrium of this dynamics, the two agree, and then crossing does not bias the sum, it only blends the parts."
+        f"{100 * told.ended_elsewhere:.0f} % of the replicas cross a barrier and end in another conformer. They are still counted for "
+        f"the one in which they started. Weighted like the spectrum, the fractions of time are {shares}. If the weights equal the "
+        "equilibrium populations of this dynamics, the two agree, and interconversion mixes the parts but does not bias the sum."
     )
 
 
@@ -134,11 +135,11 @@ def harmonic(run: Run) -> list[str]:
         parts.append(page.figure(drawing, caption))
     if cold := run.get(using.COLD_RUN):
         text = (
-            f"Check of the dynamics itself: {cold.replicas} replicas at {cold.temperature_K:g} K without rotation, every mode given "
-            "the same energy, over the same networks, integrator and correlation functions as the spectrum above."
+            f"Check of the dynamics: {cold.replicas} replicas at {cold.temperature_K:g} K without rotation, with the same energy in every "
+            "mode and the same networks, integrator and correlation functions as for the spectrum above."
         )
         pairs = [(f"{b['lower']:.0f}–{b['upper']:.0f}", b["integral"], b["harmonic"]) for b in cold.bands]
         cells = [(limits, f"{a:.2f}", f"{b:.2f}", f"{100 * (a / b - 1):+.2f}" if b > 0.005 else None) for limits, a, b in pairs]
-        titles = ["band / cm⁻¹", "cold dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
+        titles = ["band / cm⁻¹", "low-temperature dynamics / km mol⁻¹", "harmonic / km mol⁻¹", "difference / %"]
         parts += [page.paragraph(text), page.table(titles, cells)]
     return [page.section("Harmonic analysis", *parts)] if parts else []

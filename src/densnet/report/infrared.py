@@ -41,7 +41,9 @@ def infrared(run: Run) -> list[str]:
     parts = [page.figure(svg(spectrum_drawing(run)), _caption(run))]
     if run.smoothed is not run.spectrum:
         raw = figures.spectrum_figure(run.spectrum, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
-        title = f"as the window leaves it, lines {_width(run.spectrum):.0f} cm⁻¹ wide: fine structure within a band is sampling noise"
+        title = (
+            f"at the resolution of the window, line width {_width(run.spectrum):.0f} cm⁻¹: fine structure within a band is sampling noise"
+        )
         parts.append(page.unfolded(title, svg(raw)))
     if bands := run.get(using.BANDS):
         parts.append(page.table(*band_table(run, bands)))
@@ -58,14 +60,15 @@ def _width(spectrum: Spectrum) -> float:
 def _caption(run: Run) -> str:
     start = float(run.spectrum.axis[0])
     text = (
-        "Molar absorption, Napierian, from the dipole moment along classical trajectories, not scaled. All curves have lines "
-        f"{run.width:.0f} cm⁻¹ wide (full width at half height). The shade is one standard error over replicas: sampling only, nothing of "
-        "the model, the functional or the classical nuclei is in it. Rotation of the free molecule gives the bands their contours"
+        "Molar absorption (napierian) from the dipole moment along classical trajectories, not scaled. All curves have a line width "
+        f"of {run.width:.0f} cm⁻¹ (full width at half maximum). The shaded band is one standard error over replicas. It covers "
+        "sampling only, not errors of the model, the functional or the classical nuclei. The rotation of the free molecule determines "
+        "the band contours"
     )
     if start < 0.5 * LOWER:
         below = run.spectrum.band(start, LOWER)
         integral = f"{below.integral:.0f}" + ("" if below.error is None else f" ± {below.error:.0f}")
-        text += f"; its own absorption, with the softest modes {integral} km/mol, lies below {LOWER:.0f} cm⁻¹ and is not shown"
+        text += f"; pure rotation and the softest modes, {integral} km/mol together, absorb below {LOWER:.0f} cm⁻¹ and are not shown"
     return text + "."
 
 
@@ -79,7 +82,9 @@ def _made(run: Run) -> str:
     known = (told.measured_temperature_K, told.measured_temperature_error_K) if told else (None, None)
     found = known[0] or float(header.get("temperature_K", "nan"))
     parts.append(f"temperature set {run.temperature:g} K, measured {page.pm(found, known[1])} K")
-    parts.append(f"window {page.powers(header.get('window', '?'))} ({_width(run.spectrum):.1f} cm⁻¹), Verlet's shift of lines undone")
+    parts.append(
+        f"window {page.powers(header.get('window', '?'))} ({_width(run.spectrum):.1f} cm⁻¹), line shift of the Verlet integrator corrected"
+    )
     parts.append("classical nuclei with the harmonic (Kubo) quantum correction")
     return "Method: " + "; ".join(parts) + "."
 
@@ -90,14 +95,14 @@ def _number(header: Mapping, key: str) -> str:
 
 
 _UNITS = (
-    "Units: 1 km mol⁻¹ per cm⁻¹ (Napierian) is a molar decadic absorption coefficient of 43.43 L mol⁻¹ cm⁻¹ and a cross section of 1.6605 "
-    "× 10⁻¹⁹ cm² per molecule; integrated, 1 km mol⁻¹ is 1.6605 × 10⁻¹⁹ cm per molecule. Files in spectrum/: spectrum.csv and .jdx as the "
-    "window leaves them, smoothed.csv as drawn, spectrum-absorbance.jdx as decadic absorbance of the pure gas at "
-    f"{PRESSURE:g} Pa along {100 * PATH:g} cm."
+    "Units: 1 km mol⁻¹ per cm⁻¹ (napierian) equals a decadic molar absorption coefficient of 43.43 L mol⁻¹ cm⁻¹ and a cross section "
+    "of 1.6605 × 10⁻¹⁹ cm² per molecule; integrated, 1 km mol⁻¹ equals 1.6605 × 10⁻¹⁹ cm per molecule. Files in spectrum/: "
+    "spectrum.csv and .jdx at the resolution of the window, smoothed.csv as plotted, spectrum-absorbance.jdx as decadic absorbance of "
+    f"the pure gas at {PRESSURE:g} Pa over {100 * PATH:g} cm."
 )
 _EXPECT = (
-    "What to expect: the functional and the classical treatment of the nuclei both move bands, the first usually down, the second up; "
-    "agreement with experiment is the sum of the two, which is taken apart below where it can be."
+    "Interpretation: both the functional and the classical treatment of the nuclei shift bands, the former usually down, the latter up. "
+    "Agreement with experiment depends on the sum of the two; where possible they are separated below."
 )
 
 

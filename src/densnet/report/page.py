@@ -132,7 +132,7 @@ def promises(lines: Sequence[Promise]) -> str:
         target = f"{'≥' if line.least else '≤'} {number(line.target)} {line.unit}"
         cells = f'<td>{escape(line.name)}{note}</td><td class="number">{escape(value)}</td><td class="number">{escape(target)}</td>'
         rows.append(f'<tr>{cells}<td class="{style}">{word}</td></tr>')
-    head = '<tr><th>what</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
+    head = '<tr><th>check</th><th class="number">this run</th><th class="number">target</th><th></th></tr>'
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

@@ -113,9 +113,11 @@ def remainder(run: Run) -> list[str]:
     if bands is None or worked_out is None:
         return []
     measured = {name: rows for name, rows in bands.experiment.items() if any(rows)}
-    title = "What remains against experiment" if measured else "Quantum nuclei"
+    title = "Comparison with experiment" if measured else "Quantum nuclei"
     if worked_out.skipped:
-        return [page.section(title, page.paragraph(f"Not divided into its causes, without quantum fundamentals: {worked_out.skipped}"))]
+        return [
+            page.section(title, page.paragraph(f"Not divided into causes, because there are no VPT2 fundamentals: {worked_out.skipped}"))
+        ]
     found = found_in(run, bands)
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
@@ -165,9 +167,9 @@ def _cancelling(bands: list[dict], found: list[Centroids | None], least: float =
             plain = b["centroid"] - c.quantum
             plus, minus, whole = (f"{x:+.0f}".replace("-", "−") for x in (plain + c.excess, -c.excess, plain))
             texts.append(
-                f"{_limits(b)} cm⁻¹: the model's VPT2 is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, its third and "
-                f"fourth derivatives being off. Dynamics less the model's own VPT2 is {whole} cm⁻¹: {plus} from "
-                f"classical nuclei and {minus} from the model. Where that VPT2 agrees with experiment, errors have cancelled."
+                f"{_limits(b)} cm⁻¹: VPT2 with the model is {abs(c.excess):.0f} cm⁻¹ too {'high' if c.excess > 0 else 'low'}, because "
+                f"of errors in the third and fourth derivatives. Dynamics minus VPT2 with the model is {whole} cm⁻¹: {plus} from "
+                f"classical nuclei and {minus} from the model. If this VPT2 agrees with experiment, errors have cancelled."
             )
     return texts
 
@@ -194,7 +196,9 @@ def checked_shifts(run: Run) -> page.Columns:
 def _checks(run: Run) -> str:
     titles, rows = checked_shifts(run)
     if not rows:
-        return page.paragraph(f"No anharmonic constants of {run.level} are known for this molecule: the model's are taken as they are.")
+        return page.paragraph(
+            f"No anharmonic constants at {run.level} are available for this molecule; those of the model are used unchecked."
+        )
     return page.unfolded("quantum shifts of model and reference level, mode by mode", page.paragraph(_CHECKED) + page.table(titles, rows))
 
 
@@ -212,37 +216,40 @@ def _fundamentals(run: Run) -> str:
     for conformer, anharmonic in zip(run.model.conformers, run.anharmonic):
         rows = [f"{conformer.name}: harmonic and fundamental / cm⁻¹"]
         for k, text in enumerate(describe(conformer.modes)):
-            remark = "   soft: harmonic, takes no part" if k in anharmonic.soft else ""
+            remark = "   soft: harmonic, excluded from VPT2" if k in anharmonic.soft else ""
             rows.append(f"{k + 1:3d} {anharmonic.harmonic[k]:8.1f} {anharmonic.fundamentals[k]:8.1f}   {text}{remark}")
         for r in anharmonic.resonances:
             first, second = r.lower
             rows.append(
-                f"resonance left out: {r.upper + 1} with {first + 1} + {second + 1}, {r.offset:+.1f} off, coupling {r.coupling:.1f} cm⁻¹"
+                f"resonance omitted: {r.upper + 1} with {first + 1} + {second + 1}, {r.offset:+.1f} off, coupling {r.coupling:.1f} cm⁻¹"
             )
         blocks.append("\n".join(rows))
     return "\n\n".join(blocks)
 
 
 _QUANTUM = (
-    "VPT2: fundamentals of quantum nuclei on the model's own potential, by vibrational perturbation theory of second order; of a band, the "
-    "mean of those whose harmonic lines fall into it, weighted by harmonic intensities and conformers. Dynamics less VPT2 has two parts: "
-    "classical nuclei, and the error of the model's third and fourth derivatives (model, anharmonic), known where these were calculated at "
-    "the reference level too; elsewhere (–) it is counted as classical nuclei. Model, harmonic: its harmonic centroid less that of the "
-    "reference level, modes paired by their motion. All in cm⁻¹."
+    "VPT2: fundamentals with quantum nuclei on the potential of the model, from second-order vibrational perturbation theory. For a "
+    "band: mean over the modes whose harmonic lines fall into it, weighted by harmonic intensities and conformer weights. Dynamics "
+    "minus VPT2 has two parts: classical nuclei, and the error of the third and fourth derivatives of the model (model, anharmonic). "
+    "The latter is known where the derivatives were also calculated at the reference level; elsewhere (–) it is included in classical "
+    "nuclei. Model, harmonic: harmonic centroid of the model minus that at the reference level, modes paired by overlap. All values "
+    "in cm⁻¹."
 )
 _CAUSES = (
-    "Classical nuclei, model (harmonic) and functional add up to dynamics less measured. Functional, rest: what the reference level would "
-    "be off with quantum nuclei if all else were exact; every weakness of the division is in one of the three, mostly in this one, and so "
-    "is the model's share where the reference level is not known (–). The anharmonic error of the model hardly moves the classical "
-    "dynamics, which feels a ninth of the zero-point motion of an O–H stretch, but all of it is in the model's VPT2: it stands in the "
-    "column VPT2, and with opposite signs in the two columns that VPT2 separates. It is taken out of both here."
+    "Classical nuclei, model (harmonic) and functional add up to dynamics minus measured. Functional, rest: the error that the "
+    "reference level would have with quantum nuclei if everything else were exact. Effects that the division does not resolve are in "
+    "one of the three parts, mostly in this one, and so is the error of the model where reference values are missing (–). The "
+    "anharmonic error of the model hardly affects classical dynamics, where the thermal energy of an O–H stretch is a ninth of its "
+    "zero-point energy, but it enters VPT2 fully. It is contained in the column VPT2, and would enter the two columns derived from "
+    "VPT2 with opposite signs; there it has been removed."
 )
 _CHECKED = (
-    "The model's quantum shifts against the reference level: the whole shift, or of larger molecules the share that a mode has of itself, "
-    "2χᵢᵢ, of the strongest bands only; the rest of those shifts is the model's, unchecked."
+    "Quantum shifts of the model against the reference level: the whole shift or, for larger molecules, only the diagonal contribution "
+    "2χᵢᵢ of the modes of the strongest bands; the rest of these shifts is from the model and unchecked."
 )
 _LIMITS = (
-    "Limits: intensities are harmonic, and overtones have none; near (Fermi) resonances are taken out, which moves no centroid as long as "
-    "both states lie in the band; soft modes take no part; rotation, hot bands and what crosses the limits of a band move centroids of "
-    "dynamics and experiment, not of VPT2. The error bar of the dynamics, sampling only, is also that of its share."
+    "Limits: VPT2 lines have harmonic intensities, overtones none. Near (Fermi) resonances are omitted, which does not shift a "
+    "centroid as long as both states lie in the band. Soft modes are excluded. Rotation, hot bands and intensity crossing the limits "
+    "of a band shift the centroids of dynamics and experiment, but not those of VPT2. The error bar of the dynamics (sampling only) "
+    "also applies to classical nuclei."
 )

@@ -81,7 +81,7 @@ class Langevin(Ensemble):
     """Friction and noise on every momentum: canonical, also for translation and rotation."""
 
     kind: Literal["langevin"] = "langevin"
-    friction: float = Field(1.0, gt=0, description="1/ps")
+    friction: float = Field(1.0, gt=0, description="friction, 1/ps")
     conserves_momentum: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
     words: ClassVar[str] = "with a Langevin thermostat"
@@ -96,7 +96,7 @@ class Svr(Ensemble):
     """Stochastic velocity rescaling: canonical kinetic energy, momenta stay zero, gentle on line shapes."""
 
     kind: Literal["svr"] = "svr"
-    time_constant_fs: float = Field(200.0, gt=0, description="fs, within which the kinetic energy forgets what it was")
+    time_constant_fs: float = Field(200.0, gt=0, description="relaxation time of the kinetic energy, fs")
     conserves_momentum: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
     words: ClassVar[str] = "with stochastic velocity rescaling"

@@ -34,8 +34,8 @@ class Novelty:
         novelty, energy, dipole = (float(values[replica]) for values in (known.novelty, known.energy, known.dipole))
         moment = f"at step {state.step} ({state.step * self.timestep / units.FEMTOSECOND:.1f} fs)"
         text = (
-            f"replica {replica} left what the model knows {moment}: it expects errors of {energy / units.MEV:.2f} meV in the energy and "
-            f"{1000 * dipole / units.DEBYE:.1f} mD in the dipole, {novelty:.1f} times what its validation frames reach "
+            f"replica {replica} left the range of the training data {moment}: expected errors {energy / units.MEV:.2f} meV in energy and "
+            f"{1000 * dipole / units.DEBYE:.1f} mD in dipole, {novelty:.1f} times the limit from the validation frames "
             f"(`novelty_limit` is {self.limit:g})."
         )
         if self.stop:

@@ -61,7 +61,7 @@ class Record:
         self.blocks = found["blocks"]
         device = start.positions.device
         if values["generator"].shape != generator.get_state().shape:
-            raise TrajectoryError(f"{path} was written with another `device`: set it back, or delete {self.folder} to start afresh.")
+            raise TrajectoryError(f"{path} was written with another `device`: set it back, or delete {self.folder} to start again.")
         generator.set_state(values.pop("generator"))
         values = {name: value.to(device) for name, value in values.items()}
         molecules = start.at(values.pop("positions"))
@@ -139,7 +139,7 @@ class Record:
         changed += [f"{key} is another" for key in ("provenance", "numbers", "start") if found[key] != self.header[key]]
         if changed:
             raise TrajectoryError(
-                f"{self.folder} holds another simulation: {'; '.join(changed)}. Choose another folder, or delete this one to start afresh."
+                f"{self.folder} contains another simulation: {'; '.join(changed)}. Choose another folder, or delete this one."
             )
 
 
@@ -157,4 +157,4 @@ def _load(path: Path) -> tuple[dict, dict[str, Tensor]]:
             header = json.loads((file.metadata() or {}).get("header", "{}"))
             return header, {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise TrajectoryError(f"{path} cannot be read ({error}); delete the folder to start afresh.") from None
+        raise TrajectoryError(f"{path} cannot be read ({error}); delete the folder to start again.") from None

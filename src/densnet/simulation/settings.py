@@ -42,41 +42,41 @@ class SimulateSettings(Section):
     """
 
     temperature: float = Field(300.0, gt=0, description="K")
-    replicas: int = Field(32, gt=0, description="independent trajectories, run as one batch")
-    timestep_fs: float = Field(0.5, gt=0, le=5, description="fs")
-    thermalise_ps: float = Field(2.0, ge=0, description="ps of Langevin dynamics before production; not recorded")
-    thermalise_friction: float = Field(5.0, gt=0, description="1/ps, friction of the thermalisation")
-    duration_ps: float = Field(10.0, gt=0, description="ps of production")
+    replicas: int = Field(32, gt=0, description="number of independent trajectories, run as one batch")
+    timestep_fs: float = Field(0.5, gt=0, le=5, description="time step, fs")
+    thermalise_ps: float = Field(2.0, ge=0, description="Langevin dynamics before production, ps; not recorded")
+    thermalise_friction: float = Field(5.0, gt=0, description="friction of the thermalisation, 1/ps")
+    duration_ps: float = Field(10.0, gt=0, description="production, ps")
     ensemble: Nve | Langevin | Svr = Field(
-        Nve(), discriminator="kind", description="production: its kind, nve, langevin or svr, beside the settings of that kind"
+        Nve(), discriminator="kind", description="ensemble of the production: kind (nve, langevin or svr) and its settings"
     )
     sample_every: int = Field(4, gt=0, description="steps between samples")
-    record_forces: bool = Field(False, description="keep the forces of every sample: files become half as large again")
+    record_forces: bool = Field(False, description="record the forces of every sample; files grow by half")
     checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
-    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where model, replicas and thermostats are; cuda: one GPU")
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="device for model, replicas and thermostats; cuda: one GPU")
     threads: Incidental[int] = Field(
-        0, ge=0, description="threads that share the replicas, a block each at a time; 0 = all cores; a GPU needs one"
+        0, ge=0, description="threads, each working on one block of replicas at a time; 0 = all cores; a GPU needs one"
     )
     block: Incidental[int] = Field(
-        0, ge=0, description="replicas computed at once, at most: blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
+        0, ge=0, description="maximum number of replicas per block; blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
     )
     compile: Incidental[bool] = Field(
         False,
-        description="prepare the model for this molecule first: machine code (a few minutes, once; needs g++; kept for the next run); with "
-        "device = 'cuda' a recording of all its kernels, launched at once (seconds, every run; up to 24 atoms)",
+        description="compile the model for this molecule first: machine code (a few minutes, once; needs g++; kept for later runs); with "
+        "device = 'cuda' a CUDA graph (seconds, every run; up to 24 atoms)",
     )
-    seed: int = Field(0, ge=0, description="of initial velocities and thermostats")
+    seed: int = Field(0, ge=0, description="random seed of initial velocities and thermostats")
     remove_rotation: bool = Field(False, description="start production without overall rotation")
-    stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this times its start length stops the run")
-    energy_tolerance: float = Field(20.0, gt=0, description="meV/atom by which the conserved energy may stray before the run stops")
+    stretch_limit: float = Field(1.6, gt=1, description="a bond longer than this multiple of its initial length stops the run")
+    energy_tolerance: float = Field(20.0, gt=0, description="deviation of the conserved energy that stops the run, meV/atom")
     novelty_limit: float = Field(
-        2.0, gt=0, description="a sample is marked if its expected error exceeds so many times what validation frames reach"
+        2.0, gt=0, description="a sample is marked if its novelty exceeds this value"
     )
     when_novel: Incidental[Literal["mark", "stop"]] = Field(
-        "mark", description="beyond that: warn once and mark the samples, or stop the run"
+        "mark", description="above the limit: warn once and mark the samples, or stop the run"
     )
-    novel_frames: Incidental[int] = Field(40, ge=0, description="most marked frames that are written to be labelled")
-    novel_spacing_fs: Incidental[float] = Field(50.0, ge=0, description="fs between two such frames of a replica")
+    novel_frames: Incidental[int] = Field(40, ge=0, description="largest number of marked frames written for labelling")
+    novel_spacing_fs: Incidental[float] = Field(50.0, ge=0, description="shortest time between two such frames of a replica, fs")
 
     @model_validator(mode="before")
     @classmethod

@@ -78,10 +78,10 @@ def read_columns(text: str, name: str) -> Curve:
     before = [line for line in lines if line.number < rows[0].number]
     told = _told(before)
     if re.search(r"raman|nmr|mass|\buv", told.get("data type", ""), re.I):
-        raise SpectrumError(f"{name} holds data of the type {told['data type']!r}; an infrared spectrum is needed.")
+        raise SpectrumError(f"{name} contains data of the type {told['data type']!r}; an infrared spectrum is needed.")
     points = re.match(r"\d+", told.pop("npoints", ""))
     if points and int(points[0]) != len(rows):
-        raise SpectrumError(f"{name} announces {points[0]} points but holds {len(rows)}; the file is truncated.")
+        raise SpectrumError(f"{name} announces {points[0]} points but contains {len(rows)}; the file is truncated.")
     table = np.array([row.values for row in rows])
     titles = _titles(before, width)
     if titles and len(titles[0]) == width - 1:  # names of rows have no title
@@ -160,11 +160,11 @@ def _block(lines: list[_Line], name: str) -> tuple[int, list[_Line]]:
     for line in lines[start:stop]:
         if line.values is None or len(line.values) != width:
             raise SpectrumError(
-                f"{name}, line {line.number}: {line.text!r} is not a row of {width} numbers; the file is damaged or truncated, mend or "
+                f"{name}, line {line.number}: {line.text!r} is not a row of {width} numbers; the file is damaged or truncated; correct or "
                 "remove the line."
             )
         if not all(map(math.isfinite, line.values)):
-            raise SpectrumError(f"{name}, line {line.number}: {line.text!r} holds a number that is not finite; mend or remove the line.")
+            raise SpectrumError(f"{name}, line {line.number}: {line.text!r} has a number that is not finite; correct or remove the line.")
     return width, lines[start:stop]
 
 
@@ -262,7 +262,7 @@ def _ordinate(columns: Sequence[str], x: int, told: dict[str, str], said: Sequen
         names = ", ".join(repr(columns[k] or f"column {k + 1}") for k in best)
         raise SpectrumError(
             f"{name}: which of {names} is the spectrum? Keep two columns, or title one `absorbance`, `%T` or `km/mol per cm^-1`. "
-            "Decimal commas need another mark between columns: a semicolon, a tab or blanks."
+            "Decimal commas need another separator between columns: a semicolon, a tab or blanks."
         )
     k = best[0]
     if ordinate(columns[k]).kind != "unknown":

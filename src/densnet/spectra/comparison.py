@@ -18,7 +18,7 @@ class ComparisonSettings(Section):
     lower: float = Field(400.0, description="lower end of the range, cm^-1", ge=0)
     upper: float = Field(4000.0, description="upper end of the range, cm^-1", gt=0)
     step: float = Field(2.0, description="spacing of the common grid, cm^-1", gt=0)
-    sigma: float = Field(10.0, description="sigma of the Gaussian both are smoothed with, cm^-1; 0: none", ge=0)
+    sigma: float = Field(10.0, description="sigma of the Gaussian for smoothing both spectra, cm^-1; 0: none", ge=0)
     clip: float = Field(1e-10, description="smallest value of the normalised spectra", gt=0)
 
 

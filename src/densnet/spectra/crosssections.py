@@ -33,8 +33,8 @@ def read_cross_section(text: str, name: str) -> Curve:
     try:
         found = np.array([float(token) for token in tokens])
     except ValueError as error:
-        raise SpectrumError(f"{name}: {error}; a file of cross sections holds nothing but numbers below its first line.") from None
+        raise SpectrumError(f"{name}: {error}; a file of cross sections contains only numbers below its first line.") from None
     if not points <= len(found) < points + 10:  # the last line may be filled up
-        raise SpectrumError(f"{name} announces {points} points but holds {len(found)}; it is truncated or holds several cross sections.")
+        raise SpectrumError(f"{name} announces {points} points but contains {len(found)}; it is truncated or has several cross sections.")
     told = {"title": line[:20].strip(), "temperature": f"{header['temperature']:g} K", "pressure": f"{header['pressure']:g} torr"}
     return Curve(np.linspace(header["first"], header["last"], points), "cm^-1", found[:points], "cm^2/molecule", told)

@@ -37,7 +37,7 @@ class InfraredSettings(Section):
     """How a dipole time series becomes a spectrum."""
 
     depth: float = Field(
-        2048.0, description="length of the one-sided cos^2 window on the correlation, fs; lines get 33356/depth cm^-1 wide", gt=0
+        2048.0, description="length of the one-sided cos^2 window on the correlation function, fs; line width 33356/depth cm^-1", gt=0
     )
     maximum: float = Field(4500.0, description="upper end of the axis, cm^-1", gt=0)
     step: float = Field(1.0, description="spacing of the axis, cm^-1; at most half a line width", gt=0)
@@ -153,7 +153,7 @@ def _series(values: ArrayLike, least: int, sampling: Sampling, settings: Infrare
     if values.ndim != 3 or values.shape[2] != 3 or len(values) == 0:
         raise SpectrumError(f"a dipole series must be [replicas, steps, 3], not {list(values.shape)}.")
     if not np.isfinite(values).all():
-        raise SpectrumError("the dipole series holds a number that is not finite; the trajectory is broken.")
+        raise SpectrumError("the dipole series contains a number that is not finite; the trajectory is broken.")
     suffices(values.shape[1] - least, sampling.sample_step, sampling.time_step, settings, sampling.highest)
     return values
 

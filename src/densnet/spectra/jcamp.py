@@ -141,11 +141,11 @@ def read_jcamp(text: str, name: str, data_type: str = INFRARED) -> Curve:
     if not fitting:
         held = ", ".join(str(block) for block in every if block.text("DATA TYPE").upper() != "LINK" or len(every) == 1)
         asked = "infrared spectrum with ##XYDATA= or ##XYPOINTS="
-        raise SpectrumError(f"{name} holds no {asked}, but {held or 'no block that begins with ##TITLE='}; give a file that does.")
+        raise SpectrumError(f"{name} contains no {asked}, but {held or 'no block that begins with ##TITLE='}; give a file that does.")
     block = fitting[0]
     for label in ("XUNITS", "YUNITS"):
         if not block.text(label):
-            raise SpectrumError(f"{name} has no ##{label}=, so its numbers mean nothing; add the label.")
+            raise SpectrumError(f"{name} has no ##{label}=, so its numbers have no unit; add the label.")
     x, y = _curve(block, name)
     known = ("title", "origin", "owner", "state", "resolution", "partial_pressure", "pressure", "path length", "temperature")
     header = {key: block.text(key) for key in known if block.text(key)}
@@ -174,11 +174,11 @@ def _curve(block: Block, name: str) -> tuple[NDArray, NDArray]:
     if shape == "(XYXY)":
         flat = np.array([value for row in values(lines, name) for value in row])
         if len(flat) % 2:
-            raise SpectrumError(f"{where}: {len(flat)} numbers are no pairs of abscissa and ordinate; the file is damaged or truncated.")
+            raise SpectrumError(f"{where}: {len(flat)} numbers are not pairs of abscissa and ordinate; the file is damaged or truncated.")
         _count(block, len(flat) // 2, name)
         return flat[::2] * x_factor, flat[1::2] * y_factor
     if shape != "(X++(YY))":
-        raise SpectrumError(f"{where}: data of the form {form!r} are not known; save them as (X++(Y..Y)) or (XY..XY).")
+        raise SpectrumError(f"{where}: data of the form {form!r} are not supported; save them as (X++(Y..Y)) or (XY..XY).")
     rows, found = ordinates(lines, name)
     _count(block, len(found), name)
     start, points = _number(block, "FIRSTX", name), len(found)
@@ -191,7 +191,7 @@ def _curve(block: Block, name: str) -> tuple[NDArray, NDArray]:
 def _count(block: Block, held: int, name: str) -> None:
     announced = int(_number(block, "NPOINTS", name, held))
     if held < 2 or announced != held:
-        raise SpectrumError(f"{name} announces {announced} points but holds {held} ordinates; the file is truncated or no spectrum.")
+        raise SpectrumError(f"{name} announces {announced} points but contains {held} ordinates; the file is truncated or not a spectrum.")
 
 
 def _check_abscissas(rows: Sequence[Row], x: NDArray, factor: float, name: str) -> None:
@@ -215,4 +215,4 @@ def _number(block: Block, label: str, name: str, default: float | None = None) -
         return float(re.sub("[dD]", "e", text.replace(",", ".")))
     except ValueError:
         line = f", line {block.labels[label][0][0]}" if label in block.labels else ""
-        raise SpectrumError(f"{name}{line}: ##{label}={text} is no number; give the label a value.") from None
+        raise SpectrumError(f"{name}{line}: ##{label}={text} is not a number; give the label a value.") from None

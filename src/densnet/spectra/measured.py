@@ -96,13 +96,13 @@ def _spectrum(curve: Curve, header: dict[str, str], name: str) -> Spectrum:
     if done:
         header["abscissa"] = done
     if not (np.isfinite(x).all() and np.isfinite(curve.y).all()):
-        raise SpectrumError(f"{name} holds a number that is not finite; mend or remove its line.")
+        raise SpectrumError(f"{name} contains a number that is not finite; correct or remove its line.")
     steps = np.diff(x)
     if not ((steps >= 0).all() or (steps <= 0).all()):
         turn = int(np.flatnonzero(steps * np.sign(steps[np.flatnonzero(steps)[0]]) < 0)[0]) + 1
         raise SpectrumError(
-            f"{name}: the abscissa turns back after {x[turn]:g} cm^-1, point {turn + 1}; is it several spectra one after the other? "
-            "Give each its own file."
+            f"{name}: the abscissa reverses after {x[turn]:g} cm^-1, point {turn + 1}; does the file contain several spectra? "
+            "Use one file for each."
         )
     y, unit = _intensity(curve.y, kind, curve.ordinate, header, name)
     _no_lines(curve, kind, name)
@@ -121,7 +121,7 @@ def _no_lines(curve: Curve, kind: Ordinate, name: str) -> None:
     steps = np.abs(np.diff(curve.x))
     stick = kind.kind == "molar" and "km" in curve.ordinate.lower() and "cm" not in curve.ordinate.lower()
     if steps.max() > 3 * steps.min() and (stick or len(curve.x) < _FEWEST):
-        raise SpectrumError(f"{name}: its {len(curve.x)} points over uneven steps are a list of peaks, not a curve; give the whole curve.")
+        raise SpectrumError(f"{name}: its {len(curve.x)} points at uneven steps are a list of peaks, not a curve; give the full curve.")
 
 
 def _intensity(y: NDArray, kind: Ordinate, words: str, header: dict[str, str], name: str) -> tuple[NDArray, str]:
@@ -142,7 +142,7 @@ def _intensity(y: NDArray, kind: Ordinate, words: str, header: dict[str, str], n
     if kind.kind == "absorbance":
         if np.median(y) > 10:
             raise SpectrumError(
-                f"{name}: titled {words.strip()!r}, but half of its values are above {np.median(y):.3g}, which no absorbance is; is it %T?"
+                f"{name}: titled {words.strip()!r}, but half the values exceed {np.median(y):.3g}, too large for an absorbance; is it %T?"
             )
         return kind.factor * y, "absorbance"
     bottom, middle, top = np.quantile(y, [0.001, 0.5, 0.999])

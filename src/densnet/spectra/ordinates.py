@@ -39,7 +39,7 @@ def ordinates(lines: Sequence[Line], name: str) -> tuple[list[Row], list[float]]
     """The rows and all ordinates of ``(X++(Y..Y))``, before XFACTOR and YFACTOR, in any of the forms.
 
     A line that ends in differences is followed by one that repeats its last ordinate; a repetition that differs is an error, and so is
-    what is no number (also ``?``, which marks a missing ordinate). An ``E`` without a sign is an exponent in a file of plain numbers
+    what is not a number (also ``?``, which marks a missing ordinate). An ``E`` without a sign is an exponent in a file of plain numbers
     and the digit 5 in a compressed one.
     """
     plain = not any(_NUMBER.sub("", text).strip(_SEPARATORS) for _, text in lines)
@@ -55,7 +55,7 @@ def ordinates(lines: Sequence[Line], name: str) -> tuple[list[Row], list[float]]
         if differences and here[0] != found[-1]:
             raise SpectrumError(
                 f"{place}: checksum of the ordinates fails ({here[0]:g} is here, {found[-1]:g} at the end of the line before); the file is "
-                "damaged, get it again."
+                "damaged; obtain it again."
             )
         rows.append(Row(number, _float(tokens[0]), len(found) - differences, 10.0 ** -len(tokens[0].partition(".")[2])))
         found += here[1:] if differences else here
@@ -66,7 +66,7 @@ def ordinates(lines: Sequence[Line], name: str) -> tuple[list[Row], list[float]]
 def _affn(text: str, place: str) -> list[str]:
     rest = _NUMBER.sub(" ", text).strip(_SEPARATORS)
     if rest or not any(map(str.isdigit, text)):
-        raise SpectrumError(f"{place}: {rest.split()[0] if rest else text!r} is no number; the file is damaged.")
+        raise SpectrumError(f"{place}: {rest.split()[0] if rest else text!r} is not a number; the file is damaged.")
     return _NUMBER.findall(text)
 
 
@@ -74,7 +74,7 @@ def _compressed(text: str, place: str) -> list[str]:
     rest = _TOKEN.sub(" ", text).strip(_SEPARATORS)
     tokens = _TOKEN.findall(text)
     if rest or not tokens or tokens[0][0].isalpha() or tokens[0][0] in "@%":
-        raise SpectrumError(f"{place}: {rest.split()[0] if rest else text!r} is no number of JCAMP-DX; the file is damaged.")
+        raise SpectrumError(f"{place}: {rest.split()[0] if rest else text!r} is not a number in JCAMP-DX; the file is damaged.")
     return tokens
 
 
@@ -94,7 +94,7 @@ def _unpacked(tokens: Sequence[str], place: str) -> tuple[list[float], bool]:
             for _ in range(int(_REPEATS[mark] + digits) - 1):
                 found.append(found[-1] + (step or 0.0))
         elif mark.isalpha() or mark == "%":
-            raise SpectrumError(f"{place}: {token!r} has no ordinate before it or is no form of JCAMP-DX; the file is damaged.")
+            raise SpectrumError(f"{place}: {token!r} has no ordinate before it or is not a JCAMP-DX form; the file is damaged.")
         else:
             found.append(_float(token))
             step = None

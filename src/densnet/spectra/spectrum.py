@@ -90,7 +90,7 @@ class Spectrum:
             if getattr(self, name).shape != (len(self.axis),):
                 raise SpectrumError(f"`{name}` has the shape {getattr(self, name).shape}, but the axis has {len(self.axis)} points.")
             if not np.isfinite(getattr(self, name)).all():
-                raise SpectrumError(f"`{name}` of a spectrum holds a number that is not finite; check the data it is made of.")
+                raise SpectrumError(f"`{name}` of a spectrum contains a number that is not finite; check the data it was computed from.")
         if len(self.axis) < 2 or (np.diff(self.axis) <= 0).any():
             raise SpectrumError("the axis of a spectrum must have at least two points and ascend strictly; sort it and drop doubles.")
 

@@ -48,7 +48,7 @@ def read_csv(path: Path) -> Spectrum:
     except ValueError as error:  # also rows of different lengths
         raise SpectrumError(f"a row of {path} is damaged ({error}); write the spectrum again.") from error
     if rows.ndim != 2 or rows.shape[1] not in (2, 3):
-        raise SpectrumError(f"{path} holds no rows of two or three numbers; write the spectrum again.")
+        raise SpectrumError(f"{path} contains no rows of two or three numbers; write the spectrum again.")
     return Spectrum(rows[:, 0], rows[:, 1], unit, rows[:, 2] if rows.shape[1] > 2 else None, header)
 
 

@@ -53,7 +53,7 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
         changed = [k for k in sorted({**before, **now}) if before.get(k) != now.get(k) and not k.startswith(tuple(free))]
         if changed:
             what = "; ".join(f"{k} was {before.get(k)!r}, is now {now.get(k)!r}" for k in changed[:3])
-            raise TrainingError(f"{folder} holds another training ({what}). Choose another folder, or delete this one to start afresh.")
+            raise TrainingError(f"{folder} contains another training ({what}). Choose another folder, or delete this one to start again.")
     files.write_json(path, new)
 
 

@@ -66,13 +66,13 @@ def _unit(name: str, pairs: NDArray) -> Iterator[str]:
     if ratio is None or abs(ratio - 1) < NEAR:
         return
     noun = {"energy": "energies", "dipole": "dipoles"}.get(name, name)
-    sign = " of the other sign" + (" (gradients?)" if name == "forces" else "") if ratio < 0 else ""
+    sign = " of opposite sign" + (" (gradients?)" if name == "forces" else "") if ratio < 0 else ""
     if known := _known(name, ratio):
         read_as, other = known
         unit = f" in {other}, but are read in {read_as}" if other != read_as else ""
         yield f"the {noun} of the labels are {ratio:.4g} times those of the model: they look like {noun}{sign}{unit}; convert them."
     elif ratio < 0:
-        yield f"the {noun} of the labels are {ratio:.4g} times those of the model, of the other sign; check where they are from."
+        yield f"the {noun} of the labels are {ratio:.4g} times those of the model, of opposite sign; check where they are from."
 
 
 def _known(name: str, ratio: float) -> tuple[str, str] | None:
@@ -91,6 +91,6 @@ def _level(differences: NDArray) -> Iterator[str]:
     before, after = np.abs(differences).mean(), np.abs(differences - constant).mean()
     if after < 0.25 * before:
         yield (
-            f"the energies of the labels are by a constant of {constant:+.5g} meV off those of the model, as at another level of theory: "
+            f"the energies of the labels and of the model differ by a constant of {constant:+.5g} meV, as for another level of theory: "
             f"without it the energy MAE is {after:.4g} meV, not {before:.4g}."
         )

@@ -14,10 +14,10 @@ class StageSettings(Section):
     """One phase of training; zero steps leave it out."""
 
     steps: int = Field(2000, ge=0, description="gradient steps")
-    batch: int = Field(16, ge=1, description="frames a step")
+    batch: int = Field(16, ge=1, description="frames per step")
     learning_rate: float = Field(3e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
     warmup: int = Field(100, ge=0, description="steps over which the learning rate rises")
-    average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is what is kept")
+    average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is saved")
     clip: float = Field(10.0, gt=0, description="largest norm of the gradient")
     validate_every: int = Field(200, ge=1, description="steps between validations (and checkpoints)")
     patience: int = Field(0, ge=0, description="validations without improvement after which the phase ends; 0 = never")
@@ -33,26 +33,26 @@ class TrainSettings(Section):
     energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
     joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
     response: Added[StageSettings] = Field(
-        default_factory=lambda: StageSettings(steps=0), description="how the density answers a field, everything else frozen"
+        default_factory=lambda: StageSettings(steps=0), description="density response to a static field, the other networks frozen"
     )
-    dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error beside the density's")
-    energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr, beside the length of the force error")
-    density_weight: float = Field(0.1, ge=0, description="weight of density and dipole beside energy and forces in the joint phase")
+    dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
+    energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr (length of the force error: 1)")
+    density_weight: float = Field(0.1, ge=0, description="weight of density and dipole in the joint phase (energy and forces: 1)")
     polarizability_weight: Added[float] = Field(
-        1.0, ge=0, description="weight of the error of the polarizability beside that of the response, both in percent"
+        1.0, ge=0, description="weight of the polarizability error (density response error: 1), both in percent"
     )
-    points_per_frame: int = Field(600, ge=50, description="sampled points of each frame in a step")
-    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="share of the training frames kept for validation, by trajectory")
+    points_per_frame: int = Field(600, ge=50, description="sampled points per frame and step")
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="fraction of training frames used for validation, by trajectory")
     dispersion: Literal["as labelled", "none", "d4"] = Field(
-        "as labelled", description="learned are energies and forces as labelled, without dispersion, or with D4 (added if need be)"
+        "as labelled", description="train on energies and forces as labelled, without dispersion, or with D4 (added if missing)"
     )
-    seed: int = Field(1, ge=0, description="of weights and batches")
-    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="where networks and batches are; cuda: one GPU")
-    threads: Incidental[int] = Field(0, ge=0, description="cores at work on one step; 0 = all")
+    seed: int = Field(1, ge=0, description="random seed of weights and batches")
+    device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="device for networks and batches; cuda: one GPU")
+    threads: Incidental[int] = Field(0, ge=0, description="cores used for each step; 0 = all")
     compile: Incidental[bool] = Field(
         True,
-        description="where that pays, 1000 steps or more, train as machine code (a C++ compiler is needed), on a GPU as a recording of all "
-        "kernels; of batches that all hold the same molecules, the density phase excepted",
+        description="compile the steps of phases of 1000 steps or more: machine code (needs a C++ compiler), on a GPU a CUDA graph; "
+        "for batches of the same composition, not in the density phase",
     )
 
     @property

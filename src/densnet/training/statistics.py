@@ -65,7 +65,7 @@ def natural_functions(labels: Properties, basis: DensityBasis, floor: float = 0.
         own = coefficients[numbers == number]
         if not len(own):
             raise TrainingError(
-                f"no training frame holds element number {number}, which the density basis covers; restrict the basis to the data."
+                f"no training frame contains element number {number}, which the density basis covers; restrict the basis to the data."
             )
         mean[row] = own[:, basis.block(0)].mean(0)
         for l, n in enumerate(basis.counts):

@@ -28,7 +28,7 @@ def _changed(label: Label, wanted: str) -> Label:
         return label
     known = label.properties
     if known.energy is None or known.forces is None:
-        raise DatasetError(f"{label.source} has frames without energy or forces, which dispersion = {wanted!r} changes; leave them out.")
+        raise DatasetError(f"{label.source} has frames without energy or forces, which dispersion = {wanted!r} changes; omit them.")
     rest = {key: value for key, value in label.level.items() if key != "dispersion"}
     if wanted == "none":
         return replace(label, properties=known.with_dispersion(None), level=rest)

@@ -44,9 +44,9 @@ def doubts(labels: Dataset, found: Evaluation) -> list[str]:
     for name, words in ALIKE.items():
         number, other = found.labelled[name], [key for key in unread if re.search(words, key, re.I)]
         if number == 0 and other:
-            told.append(f"no frame has {name} by that name, but {', '.join(other)}; rename it to REF_{name} for it to be compared.")
+            told.append(f"no frame has a field {name}, but there is {', '.join(other)}; rename it to REF_{name} to compare it.")
         elif 0 < number < found.frames:
-            told.append(f"{number} of {found.frames} frames hold {name}; the error is over these.")
+            told.append(f"{number} of {found.frames} frames have {name}; the error refers to these.")
     return told + doubts_of(found)
 
 
@@ -73,7 +73,7 @@ def draw(found: Evaluation, path: Path) -> None:
         if (deviation := found.uncertainty[name]).size and (pairs := getattr(found, name)).size:
             kinds.append((name, UNITS[name], deviation / size, np.diff(pairs, axis=-1).reshape(len(deviation), -1) / size))
     if not kinds:
-        raise UncertaintyMissing("nothing to plot: the model knows nothing of its errors, or the data hold no labels.")
+        raise UncertaintyMissing("nothing to plot: the model has no uncertainties, or the data contain no labels.")
     draw_calibration(path, kinds)
 
 

@@ -41,7 +41,7 @@ class Plan:
         """``what`` is a settings file or the name of a molecule that ships, for which ``choice`` says more. Raises `SettingsError`."""
         path = Path(what)
         if path.suffix.lower() in (".xyz", ".extxyz"):
-            raise SettingsError(f"{path} is a geometry, no settings file: {next_for(path)}")
+            raise SettingsError(f"{path} is a geometry, not a settings file: {next_for(path)}")
         if path.is_file() or path.suffix or len(path.parts) > 1:
             if choice != Choice():
                 raise SettingsError(f"options go with the name of a molecule; set them in {path} instead: [run], [simulate], [spectrum].")
@@ -104,7 +104,7 @@ def run(
 def read_run(folder: Path) -> Run:
     """The results in the ``folder`` of a run, finished or not. Raises `RunError` where there is no run."""
     if not (folder / "settings.toml").is_file():
-        raise RunError(f"{folder} is not the folder of a run (no settings.toml in it); `densnet run` makes one.")
+        raise RunError(f"{folder} is not a run folder (it has no settings.toml); `densnet run` creates one.")
     found = {place.name: mark for place in folder.iterdir() if place.is_dir() and (mark := Mark.read(place))}
     marks = {name: mark.__dict__ for name, mark in sorted(found.items(), key=lambda item: item[1].begun)}
     settings = {name: section for mark in marks.values() for name, section in mark["settings"].items()}

@@ -78,10 +78,10 @@ class Mark:
         try:
             content = files.read_json(path)
             if content["format"] > FORMAT:
-                raise RunError(f"{path} was written by a newer densnet; please upgrade densnet or use another folder.")
+                raise RunError(f"{path} was written by a newer version of densnet; please upgrade densnet or use another folder.")
             return cls(**content)
         except (files.FileError, TypeError, KeyError) as error:
-            raise RunError(f"{path} is damaged ({error}); move the folder {folder} away to do this stage again.") from None
+            raise RunError(f"{path} is damaged ({error}); move the folder {folder} away to repeat this stage.") from None
 
     def write(self, folder: Path) -> None:
         """Atomically, so that a kill leaves the old mark or the new one."""
@@ -117,10 +117,10 @@ class Event:
     def __str__(self) -> str:
         """A line for the user and for the log."""
         said = {
-            "skipped": f"done before ({duration(self.seconds)})",
+            "skipped": f"already done ({duration(self.seconds)})",
             "started": f"{self.stage.about} ...",
-            "resumed": f"{self.stage.about}: going on where it was stopped ...",
-            "replaced": f"is done again: {self.detail}",
+            "resumed": f"{self.stage.about}: continuing where it was stopped ...",
+            "replaced": f"repeated: {self.detail}",
             "finished": f"done in {duration(self.seconds)}",
         }
         return f"  {self.stage.name:10s} {said[self.kind]}"
@@ -180,7 +180,7 @@ def _difference(mark: Mark, stage: Stage) -> str:
     incidental = set(_incidental(stage.settings))
     other = [k for k in {**old, **new} if old.get(k) != new.get(k) and k not in incidental]
     changed = [f"{k}: {old.get(k)!r} -> {new.get(k)!r}" for k in other]
-    return ", ".join(changed) if changed else "what it is made from has changed"
+    return ", ".join(changed) if changed else "its input has changed"
 
 
 def _incidental(settings: object, prefix: str = "") -> Iterator[str]:

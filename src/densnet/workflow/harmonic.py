@@ -39,26 +39,26 @@ ForceFunction = Callable[[Molecules], Properties]
 class HarmonicSettings(Section):
     """Finite differences of forces and dipoles at the relaxed geometry."""
 
-    step: float = Field(0.02, gt=0, le=0.1, description="bohr, displacement of each coordinate to both sides")
-    tolerance: float = Field(1e-5, gt=0, description="hartree/bohr, largest force at the relaxed geometry")
+    step: float = Field(0.02, gt=0, le=0.1, description="displacement of each coordinate in both directions, bohr")
+    tolerance: float = Field(1e-5, gt=0, description="largest force at the relaxed geometry, hartree/bohr")
 
 
 class AnharmonicSettings(Section):
     """Quantum fundamentals of the model by second-order perturbation theory."""
 
-    atoms: int = Field(15, ge=0, description="of the largest molecule that it is done for: the cost grows as the third power; 0: for none")
+    atoms: int = Field(15, ge=0, description="number of atoms up to which VPT2 is done: the cost grows with the third power; 0: never")
     step: float = Field(0.03, gt=0, le=0.3, description="displacement in dimensionless normal coordinates")
-    softest: float = Field(SOFTEST, gt=0, description="cm^-1, modes of a lower harmonic wavenumber take no part")
+    softest: float = Field(SOFTEST, gt=0, description="modes of lower harmonic wavenumber are excluded, cm^-1")
 
 
 class ColdSettings(Section):
     """A check of the dynamics against the harmonic analysis of the same model."""
 
     temperature: float = Field(10.0, gt=0, description="K")
-    timestep_fs: float = Field(0.5, gt=0, le=2, description="fs")
-    duration_ps: float = Field(3.0, gt=0, description="ps")
+    timestep_fs: float = Field(0.5, gt=0, le=2, description="time step, fs")
+    duration_ps: float = Field(3.0, gt=0, description="production, ps")
     sample_every: int = Field(2, gt=0, description="steps between samples of the dipole")
-    depth: float = Field(1600.0, gt=0, description="fs, window on the correlation function")
+    depth: float = Field(1600.0, gt=0, description="window on the correlation function, fs")
 
 
 def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> ForceFunction:

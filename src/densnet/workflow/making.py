@@ -77,7 +77,7 @@ def split(labels: Dataset, settings: RunFile) -> tuple[Dataset, Dataset]:
     eligible = [run.held_out_temperature in (None, label.temperature) for label in labels]
     if not any(eligible):
         raise StageError(
-            f"no frame is of {run.held_out_temperature:g} K, `run.held_out_temperature`; there are {settings.sample.temperature}."
+            f"no frame has {run.held_out_temperature:g} K (`run.held_out_temperature`); available are {settings.sample.temperature}."
         )
     chosen = labels.select(np.flatnonzero(eligible))
     known, apart = held_out(chosen, min(0.5, run.held_out * len(labels) / len(chosen)), seed)
@@ -100,7 +100,7 @@ RECIPES = (
         "hessian", "harmonic analysis at the reference level", hessian, ("label.scf", "harmonic"), ("geometries",), gives=(REFERENCE,)
     ),
     Recipe(
-        "fit", "densities of the labels, in a basis and on points", fit,
+        "fit", "fits and sampled densities of the labels", fit,
         ("run.held_out", "run.held_out_temperature", "density"), takes=(LABELS,), gives=(EXAMPLES,),
     ),
     Recipe("train", "density and energy networks", train, ("model", "train"), takes=(LABELS, EXAMPLES), gives=(MODEL, TRAINING_LOG)),

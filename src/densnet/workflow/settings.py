@@ -34,19 +34,19 @@ class RunSettings(Section):
 
     model: str | None = Field(None, description="name of a shipped model, or a model file relative to the settings file; none: train one")
     geometries: Path | None = Field(
-        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; by default those shipped"
+        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; default: those shipped"
     )
-    name: str = Field("", description="of the run; the name of the file by default")
-    folder: Path | None = Field(None, description="where results go, relative to where the command is given; runs/NAME by default")
-    held_out: float = Field(0.2, gt=0, lt=0.9, description="share of the frames kept to judge the model, by whole trajectories")
-    held_out_temperature: float | None = Field(None, gt=0, description="K; hold out trajectories of this temperature only (any by default)")
+    name: str = Field("", description="name of the run; default: name of the settings file")
+    folder: Path | None = Field(None, description="folder for the results, relative to the working directory; default: runs/NAME")
+    held_out: float = Field(0.2, gt=0, lt=0.9, description="fraction of the frames held out to assess the model, in whole trajectories")
+    held_out_temperature: float | None = Field(None, gt=0, description="K; hold out only trajectories at this temperature (default: any)")
 
 
 class DensitySettings(Section):
     """The functions that the density is expanded in."""
 
-    basis: Literal["small", "default", "optimised", "large"] = Field("optimised", description="Gaussians of each atom; see docs/density.md")
-    points: int = Field(4000, ge=100, description="points a frame, in space, at which the exact density is kept for training")
+    basis: Literal["small", "default", "optimised", "large"] = Field("optimised", description="density basis; see docs/density.md")
+    points: int = Field(4000, ge=100, description="points per frame at which the exact density is stored for training")
 
 
 class EvaluateSettings(Section):
@@ -60,10 +60,10 @@ class SpectrumSettings(InfraredSettings):
 
     experiment: tuple[Path, ...] = Field((), description="measured spectra, JCAMP-DX or CSV, relative to the settings file")
     bands: tuple[tuple[float, float], ...] = Field(
-        (), description="cm^-1, limits of the bands in the tables; groups of harmonic lines by default"
+        (), description="limits of the bands in the tables, cm^-1; default: groups of harmonic lines"
     )
     width: float = Field(
-        WIDTH, ge=0, description="cm^-1, full width at half height of lines in figures and in smoothed.csv; 0: as the window leaves them"
+        WIDTH, ge=0, description="line width (FWHM) in figures and in smoothed.csv, cm^-1; 0: no smoothing beyond the window"
     )
 
     @property
@@ -116,7 +116,7 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         if settings.sample is None:
             raise SettingsError("setting `sample` is missing: name `sample.geometries` to train a model, or `run.model` to use one.")
         if run.geometries is not None:
-            raise SettingsError("setting `run.geometries` goes with `run.model`; a run that trains its model has `sample.geometries`.")
+            raise SettingsError("setting `run.geometries` requires `run.model`; a run that trains its model uses `sample.geometries`.")
         changes = {}
     else:
         extra = [section for section in TRAINING if section in values]
@@ -139,7 +139,7 @@ def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: I
     try:
         suffices(steps // dynamics.sample_every - 2, dynamics.sample_every * timestep, timestep, spectrum, highest)
     except SpectrumError as error:
-        raise SettingsError(f"[{section}] does not give its spectrum: {error}") from None
+        raise SettingsError(f"[{section}] is not suitable for its spectrum: {error}") from None
 
 
 def _model(model: str, root: Path) -> Path:
@@ -155,7 +155,7 @@ def _start(run: RunSettings, root: Path) -> Path:
     try:
         return shipped.geometries(run.model)
     except FileNotFoundError:
-        raise SettingsError("setting `run.geometries` is missing: with a model file of your own, name an xyz file of conformers.") from None
+        raise SettingsError("setting `run.geometries` is missing: with your own model file, give an xyz file of conformers.") from None
 
 
 BANDS = {
@@ -186,7 +186,7 @@ def next_for(geometry: Path) -> str:
     """What to do with a molecule that does not ship: the shortest settings file, in a sentence."""
     name = geometry.with_suffix("").name
     return (
-        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and give that to `densnet run`: it makes labels and '
+        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and pass it to `densnet run`: it makes labels and '
         "a model first (hours); examples/water.toml shows more settings."
     )
 
@@ -200,8 +200,8 @@ def by_name(molecule: str, choice: Choice) -> str:
     if molecule not in known:
         near = [name for name in difflib.get_close_matches(molecule, known, cutoff=0.5) if name[0] == molecule[:1].lower()]
         hint = f"did you mean {near[0]}? " if near else ""
-        told = f"{molecule} is neither a settings file nor a shipped molecule; {hint}there are {', '.join(known) or 'none'}."
-        other = "" if near else f" Another one: save its geometry as {molecule}.xyz, then {next_for(Path(molecule))}"
+        told = f"{molecule} is neither a settings file nor a shipped molecule; {hint}shipped are {', '.join(known) or 'none'}."
+        other = "" if near else f" For another molecule: save its geometry as {molecule}.xyz, then {next_for(Path(molecule))}"
         raise SettingsError(told + other)
     lengths = LONG if choice.long else SHORT
     chosen = {"replicas": choice.replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
@@ -214,7 +214,7 @@ def by_name(molecule: str, choice: Choice) -> str:
     run = {"name": f"{molecule}{warm}{'-long' if choice.long else ''}", "model": molecule}
     run |= {} if choice.folder is None else {"folder": str(choice.folder)}
     sections = {"run": run, "simulate": simulate, "spectrum": spectrum}
-    lines = [f"# densnet run {molecule}; a copy of this file can be edited and given to densnet run"]
+    lines = [f"# densnet run {molecule}; a copy of this file can be edited and passed to densnet run"]
     for title, section in sections.items():
         lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
     return "\n".join([*lines, ""])

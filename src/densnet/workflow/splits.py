@@ -24,7 +24,7 @@ def parted(labels: Dataset, plan: TrainSettings, former: Predictor | None, tell:
     record = None if former is None else former.provenance.get("frames")
     if record is None:
         if former is not None:
-            tell("note: the model keeps no record of the frames it learned from; some may be among those that validate, which flatters it")
+            tell("note: the model has no record of its training frames; some may be validation frames and make errors look smaller")
         return held_out(labels, plan.validation_fraction, plan.seed)
     keys = names(label.properties.molecules for label in labels)
     side = dict.fromkeys(labels.trajectories, "")

@@ -64,7 +64,7 @@ def measure(
 ) -> dict[str, float]:
     """Median ms of a step of velocity Verlet (``step``, files not included) and of each of its parts, by name; ``io`` is per step.
 
-    The step is that of ``forces``, the parts are those of ``predictor``, which it is made of.
+    The step is that of ``forces``, the parts are those of ``predictor``, which it was computed from.
 
     Step and parts are measured in turn, always from the same geometry, so that a change of the processor's speed meets them alike; a step
     that is not measured goes before, because in dynamics steps find what they need in the caches.

@@ -98,7 +98,7 @@ def simulate(desk: Desk) -> None:
     try:
         forces = force_function(model, start, settings, say)
     except LibraryError as error:
-        desk.tell(f"warning: {error} Going on without.")
+        desk.tell(f"warning: {error} Continuing without it.")
         forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
     with keeping_uncertain(place, settings, desk.tell):
         run_dynamics(forces, start, settings, place, desk.progress, provenance, partial(_warn, desk))
