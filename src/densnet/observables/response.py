@@ -1,4 +1,4 @@
-"""Slopes along the atoms: of the forces (Hessian) and of the dipole, by central differences or by autograd."""
+"""Slopes along the atoms: of the forces (Hessian), of the dipole and of the polarizability, by central differences or by autograd."""
 
 from __future__ import annotations
 
@@ -63,19 +63,35 @@ def dipole_derivatives_autograd(force_function: ForceFunction, molecule: Molecul
     return torch.stack(rows, dim=-1)
 
 
+def polarizability_derivatives(function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
+    """``d alpha_ij / d R_Aa`` [atoms, 3 (a), 3, 3] in bohr^2, by central differences with ``step`` in bohr; ``function`` tells alpha.
+
+    Raises `MoleculeError` when it does not.
+    """
+    answers = [function(moved).polarizability for moved in _moved(molecule, step, chunk)]
+    if any(alpha is None for alpha in answers):
+        raise MoleculeError("this function gives no polarizability; use `Predictor.respond` of a model that has learned it.")
+    up, down = torch.cat([alpha.detach().double() for alpha in answers]).unflatten(0, (2, -1))
+    return ((up - down) / (2.0 * step)).unflatten(0, (-1, 3))
+
+
 def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, chunk: int) -> tuple[Tensor, Tensor | None]:
     """Forces [2, 3 atoms, 3 atoms] and dipoles [2, 3 atoms, 3] at +step and -step along each coordinate."""
-    _check_single(molecule)
-    positions = molecule.positions.detach().double()
-    size = positions.numel()
-    moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
-    geometries = torch.cat([positions + moves, positions - moves])
-    answers = [force_function(molecule.copies(part)) for part in geometries.split(chunk)]
+    answers, size = [force_function(moved) for moved in _moved(molecule, step, chunk)], molecule.positions.numel()
     forces = torch.cat([a.forces.detach().double().reshape(-1, size) for a in answers])
     dipoles = None
     if all(a.dipole is not None for a in answers):
         dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(2, size, 3)
     return forces.reshape(2, size, size), dipoles
+
+
+def _moved(molecule: Molecules, step: float, chunk: int) -> list[Molecules]:
+    """Copies displaced by +step along each coordinate, then by -step, ``chunk`` at a time."""
+    _check_single(molecule)
+    positions = molecule.positions.detach().double()
+    size = positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
+    return [molecule.copies(part) for part in torch.cat([positions + moves, positions - moves]).split(chunk)]
 
 
 def _check_single(molecule: Molecules) -> None:
