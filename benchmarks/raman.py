@@ -1,6 +1,6 @@
 """Harmonic Raman lines of a model and of DFT: python benchmarks/raman.py MODEL [--molecule water] [--conformers NAME ...] [--record]
 
-Slopes of the polarizability by central differences (0.01 bohr), of the model and of labels at its level, at the shipped minima and along the
+Slopes of the polarizability by central differences (0.01 bohr) of the model and of labels at its level, at the shipped minima, along the
 shipped modes of the reference level, so that nothing but the polarizability differs. What DFT says is kept in the folder `--out`.
 """
 

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from ase import Atoms
 
 from densnet.density.grids import molecular_grid
+from densnet.interfaces.ase import DensnetCalculator
 from densnet.model.predictor import ResponseMissing, load
 from densnet.model.response_network import ResponseNetworkSettings
 from densnet.molecules import Molecules
@@ -110,3 +112,10 @@ def test_a_file_with_it_and_one_without(model, tmp_path):
     bare.save(tmp_path / "without.safetensors")
     with pytest.raises(ResponseMissing, match="densnet train --response"):
         load(tmp_path / "without.safetensors").respond(MOLECULE)
+
+
+def test_ase_gets_the_polarizability_in_e_angstrom2_per_volt(model):
+    atoms = Atoms(numbers=ETHANOL, positions=MOLECULE.positions.numpy() / ANGSTROM, calculator=DensnetCalculator(model.with_response))
+    atoms.get_potential_energy()
+    expected = model.respond(MOLECULE).polarizability[0] * 0.529177210903**2 / 27.211386245988
+    assert atoms.calc.results["polarizability"] == pytest.approx(expected.numpy(), rel=1e-6)
