@@ -74,7 +74,7 @@ def main() -> None:
             continue
         exact = reference(conformer, settings, chosen.out / f"{chosen.molecule}-{conformer.name}.json")
         rows, summed = compared(conformer, exact, polarizability_derivatives(model.respond, conformer.molecule))
-        lines.rows += rows
+        lines.rows.extend(rows)
         errors.rows.append(summed)
     conclude(chosen, "raman", {f"{chosen.molecule}-lines": lines, f"{chosen.molecule}-errors": errors})
 
