@@ -33,7 +33,9 @@ TITLES = {
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
+    data: Annotated[
+        list[Path], typer.Argument(help="Labels: shards or folders, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")
+    ],
     json: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Plot errors against expected errors (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Number of frames for the (slow) density, quadrupole and potential.")] = None,
@@ -62,12 +64,12 @@ def evaluate(
     from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
 
     predictor = load(model)
-    labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
+    labels = with_dispersion(store.read(*data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, progress)
     found: dict[str, Any] = done.summary() | (overlap(labels, store.read(*training)) if training else {})
-    table = Table(title=f"{model} on {data}")
+    table = Table(title=f"{model} on {', '.join(map(str, data))}")
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("frames", justify="right")
