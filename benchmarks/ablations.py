@@ -96,10 +96,10 @@ def settings_of(line: Line) -> tuple[ModelSettings, TrainSettings]:
 
 def overlap_metric(example: Example) -> Example:
     """The ``example`` with overlaps in place of Coulomb interactions."""
-    molecule, basis = example.properties.molecules, example.properties.density.basis
+    molecule, basis = example.molecule, example.basis
     keep = basis.mask(molecule.numbers).flatten()
     matrix = overlap_matrix(basis, molecule.positions, basis.exponents(molecule.numbers))
-    return replace(example, metric=matrix[keep][:, keep].float())
+    return replace(example, prepared=example.prepared.replaced(metric=matrix[keep][:, keep].float()))
 
 
 def trained(line: Line, parts: list[list[Example]], basis: DensityBasis, folder: Path) -> Predictor:

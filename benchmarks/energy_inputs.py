@@ -58,7 +58,7 @@ def shuffled(sets: Frames) -> Read:
     other = {}
     for part in sets.values():
         for number, example in enumerate(part):
-            other[id(example.properties.molecules)] = part[(number + len(part) // 2) % len(part)].properties.molecules
+            other[id(example.molecule)] = part[(number + len(part) // 2) % len(part)].molecule
 
     def read(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
         found = freeze(predictor, other[id(molecule)])
@@ -69,10 +69,10 @@ def shuffled(sets: Frames) -> Read:
 
 def fitted(sets: Frames) -> Read:
     """The label's own coefficients, at the reference exponents."""
-    density = {id(example.properties.molecules): example.properties.density for part in sets.values() for example in part}
+    density = {id(example.molecule): example for part in sets.values() for example in part}
 
     def read(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
-        coefficients, near = density[id(molecule)].coefficients.float(), freeze(predictor, molecule)
+        coefficients, near = density[id(molecule)].prepared["coefficients"].float(), freeze(predictor, molecule)
         jacobian = near.jacobian.unflatten(1, (len(coefficients), -1)).clone()
         jacobian[..., coefficients.shape[1] :] = 0  # widths
         return FrozenDensity(DensityOutput(coefficients, torch.zeros_like(near.output.widths)), jacobian.flatten(1))

@@ -58,14 +58,14 @@ def without_density(trained: Predictor, parts: list[list[Example]], settings: Tr
     fresh = untrained(parts[0], trained.settings, trained.basis, SEED)
     fresh.density_network.load_state_dict(trained.density_network.state_dict())
     fresh = fresh.to(settings.device).train().requires_grad_(True)
-    stage = energy_stage(fresh, *parts, settings, constant)
+    stage = energy_stage(fresh, *parts, settings, read=constant)
     fit.optimise(stage, settings.energy, settings, folder, lambda now: None)
     return fresh
 
 
 def errors_without(predictor: Predictor, parts: list[list[Example]], tests: dict[str, list[Example]], settings: TrainSettings) -> dict:
     """Energies and forces of a network that is given the mean coefficients."""
-    found = {name: energy_stage(predictor, parts[0][:1], examples, settings, constant).validate() for name, examples in tests.items()}
+    found = {name: energy_stage(predictor, parts[0][:1], examples, settings, read=constant).validate() for name, examples in tests.items()}
     return {name: {k: v for k, v in errors.items() if k != "score"} for name, errors in found.items()}
 
 

@@ -21,7 +21,6 @@ from densnet.model.density_network import DensityOutput
 from densnet.model.energy_network import EnergyNetwork
 from densnet.model.predictor import Predictor
 from densnet.molecules import SYMBOLS, Molecules
-from densnet.properties import Properties
 from densnet.training.examples import Example, FrozenDensity
 from densnet.training.stages import freeze
 from densnet.training.statistics import natural_functions
@@ -72,11 +71,10 @@ def expanded(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
 def with_probes(predictor: Predictor, training: list[Example]) -> Predictor:
     """``predictor`` with a new network 2 that reads d, at the scales that d has in some of the ``training`` frames."""
     basis, settings, old = probes(predictor), predictor.settings, predictor.energy_network
-    molecules = [example.properties.molecules for example in training[:: max(1, len(training) // SAMPLE)]]
+    molecules = [example.molecule for example in training[:: max(1, len(training) // SAMPLE)]]
     seen = [Density.of(m.to(dtype=torch.float64), basis, expanded(predictor, m).output.coefficients.double()) for m in molecules]
-    labels = Properties.concatenate([Properties(molecules=d.molecules, density=d) for d in seen])
     network = EnergyNetwork(settings.energy, basis, settings.density.radial_functions, predictor.neighbours)
-    network.read.set_statistics(natural_functions(labels, basis))
+    network.read.set_statistics(natural_functions(seen, basis))
     network.set_statistics(old.reference, old.scale)
     for last in network.last:
         torch.nn.init.zeros_(last.weight)

@@ -78,9 +78,9 @@ class WholePredictor(Predictor):
 
 def whole(example: Example) -> Example:
     """The ``example`` with the whole density fitted: the fit is linear, so that of the promolecule is added to that of the correction."""
-    density = example.properties.density
+    density = example.density
     coefficients = density.coefficients + fitted_promolecule(density, example.metric).to(density.coefficients.dtype)
-    return replace(example, properties=example.properties.replace(density=replace(density, coefficients=coefficients)))
+    return replace(example, prepared=example.prepared.replaced(coefficients=coefficients))
 
 
 def fitted_promolecule(density: Density, metric: Tensor) -> Tensor:

@@ -20,8 +20,10 @@ HERE = Path(__file__).resolve().parent
 MANIFEST = HERE / "manifest.toml"
 LEVEL = "PBE/aug-cc-pVDZ"
 """Name of the level of theory of the first molecules."""
-CHAINS = "PBE-D4/aug-cc-pVDZ"
-"""That of the oligothiophenes, with a threshold of the orbital gradient besides."""
+LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", "organic": "PBE0/aug-cc-pVDZ"}
+"""Folders of another level, with a threshold of the orbital gradient besides."""
+FRAMES = {"thiophenes": "python labels/thiophenes/frames.py", "organic": "python labels/organic/frames.py FOLDER"}
+"""Folders whose lists one script makes."""
 LABELLED_BY = "python labels/campaign.py label FOLDER && python labels/campaign.py seal FOLDER"
 ELSEWHERE = {
     "ethanol/start_500K": "python labels/import_start.py SOURCE.h5",
@@ -51,8 +53,10 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     """The command that made a frame list; the settings of the dynamics, where there was one, are in the header of the list."""
     if name in ELSEWHERE:
         return ELSEWHERE[name]
-    if name.startswith("thiophenes/"):
-        return "python labels/thiophenes/frames.py"
+    if name == "thiophenes/torsions":
+        return "python labels/thiophenes/references.py torsions"
+    if (folder := name.split("/")[0]) in FRAMES:
+        return FRAMES[folder]
     if (HERE / f"{name}.toml").exists():
         return f"densnet sample labels/{name}.toml"
     with open(HERE / f"{name}.extxyz", encoding="utf-8") as file:
@@ -79,7 +83,7 @@ def level(path: Path) -> dict:
 
 def level_of(name: str) -> str:
     """Name of the level of a list."""
-    return CHAINS if name.startswith("thiophenes/") else LEVEL
+    return LEVELS.get(name.split("/")[0], LEVEL)
 
 
 def positions(path: Path) -> dict[tuple, np.ndarray]:

@@ -1,5 +1,7 @@
 """What the benchmarks build for themselves (whole densities, chains) and how they count: torsions, drifts, exponents, tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torsions
 from chains import DEFAULT, alkane, untrained
 from conservation import asymmetry, conserved, difference_errors
 from electrostatics import terms
+from experiment import frames
+from general import by_molecule
 from growth import crossing, exponent, measure, pairs
 from projections import expanded
 from pyscf import dft, gto
@@ -16,7 +20,7 @@ from torsions import profiles
 from benchmarks.whole_density import WholeDensity, whole
 from densnet import units
 from densnet.dataset import store
-from densnet.dataset.dataset import formula
+from densnet.dataset.dataset import Dataset, formula
 from densnet.dataset.points import density_error
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
@@ -30,6 +34,7 @@ from densnet.reference.fitting import fit, metric
 from densnet.reference.oligomers import thiophenes
 from densnet.simulation.trajectory import Trajectory
 from densnet.training.examples import Example
+from densnet.training.shelf import Shelf
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 WATER = Molecules.single([8, 1, 1], [[0.1, -0.2, 0.22], [0.15, 1.24, -0.88], [0.0, -1.66, -0.8]])
@@ -40,8 +45,9 @@ def test_a_whole_density_says_of_the_molecule_what_the_label_says():
     field = dft.RKS(gto.M(atom=atoms, unit="Bohr", basis="aug-cc-pvdz", verbose=0), xc="pbe").density_fit().run()
     orbitals = Orbitals(WATER, torch.as_tensor(field.mo_coeff[:, field.mo_occ > 0]))
     basis = DensityBasis.built_in("default", ["H", "O"])
-    example = Example(Properties(WATER, density=fit(orbitals, basis)), metric(WATER, basis), None)
-    density = WholeDensity(**vars(whole(example).properties.density))
+    prepared = {"coefficients": fit(orbitals, basis).coefficients, "metric": metric(WATER, basis)}
+    example = Example(Properties(WATER), basis, Shelf().put(prepared))
+    density = WholeDensity(**vars(whole(example).density))
     assert float(density.electrons()) == pytest.approx(10)
     assert torch.allclose(density.dipole()[0], torch.as_tensor(field.dip_moment(unit="AU", verbose=0)), atol=1e-8)
     assert torch.allclose(density.quadrupole(), quadrupole(orbitals), atol=0.03)
@@ -157,3 +163,9 @@ def test_electrostatic_energies_are_those_of_the_whole_charge():
         own = field - density.potential(points)  # positive where electrons are
     assert energies[1] == pytest.approx(-float((weights * correction * field).sum()), abs=2e-3)
     assert energies[2] == pytest.approx(0.5 * float((weights * correction * own).sum()), abs=2e-3)
+
+
+def test_held_out_labels_are_told_apart_by_their_trajectories():
+    labels = frames("water/heldout_300K").select(range(3))
+    moved = Dataset(replace(label, trajectory=trajectory) for label, trajectory in zip(labels, (25001, 2003, 25002)))
+    assert {name: len(own) for name, own in by_molecule(moved).items()} == {"acetonitrile": 1, "ethanol": 2}

@@ -1,7 +1,10 @@
 """The committed labels are what labels/manifest.toml says, and every labelled frame stands in the list it is said to come from."""
 
+import csv
+import re
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -31,8 +34,10 @@ def test_the_manifest_agrees_with_the_files(manifest):
     stated = tomllib.loads(manifest.text())
     listed = {file["file"] for one in stated["lists"].values() for file in (*one["shards"], *one.get("responses", ()))}
     assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
-    expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0), manifest.CHAINS: ScfSettings(dispersion="d4")}
-    assert stated["levels"] == {name: settings.level() for name, settings in expected.items()}
+    settings = {"thiophenes": ScfSettings(dispersion="d4"), "organic": ScfSettings(xc="PBE0")}
+    expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0)} | {name: settings[folder] for folder, name in manifest.LEVELS.items()}
+    assert stated["levels"].items() <= {name: of.level() for name, of in expected.items()}.items()
+    assert stated["levels"].keys() == {one["level"] for one in stated["lists"].values()}
 
 
 def test_a_changed_label_file_is_noticed(manifest, tmp_path, monkeypatch):
@@ -68,3 +73,14 @@ def test_every_response_belongs_to_a_sealed_label(manifest):
         assert len(identities) == len(set(identities)) and set(identities) <= labels.keys()
         alpha = torch.cat([labels[identity].properties.polarizability for identity in identities])
         assert (alpha - alpha.mT).abs().max() < 1e-6 and (torch.linalg.eigvalsh(alpha) > 0).all()
+
+
+def test_no_organic_molecule_is_both_trained_on_and_held_out():
+    texts = {name: (LABELS / "organic" / f"{name}.csv").read_text(encoding="utf-8") for name in ("training", "heldout")}
+    rows = {name: list(csv.DictReader(text.splitlines())) for name, text in texts.items()}
+    for key in ("name", "smiles"):
+        assert not {row[key] for row in rows["training"]} & {row[key] for row in rows["heldout"]}
+    for part, of, frames in (("training_1", "training", 2), ("heldout_300K", "heldout", 5)):
+        names = re.findall(r'conformer="([^"]*)"', (LABELS / "organic" / f"{part}.extxyz").read_text(encoding="utf-8"))
+        assert Counter(names) == {row["name"]: frames for row in rows[of]}
+        assert len(set(names[: len(rows[of])])) == len(rows[of]), "one frame of every molecule comes first"

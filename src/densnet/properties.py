@@ -83,7 +83,7 @@ class Properties:
     forces    [atoms, 3]           hartree / bohr
     dipole    [molecules, 3]       e bohr, from - to +, about the centre of mass
     density                        the correction to the promolecule, in a `DensityBasis`
-    orbitals                       one `Orbitals` a molecule: the exact density of a label
+    orbitals                       one `Orbitals` a molecule: the exact density of a label; of one from a file read when used
     uncertainty                    what a model expects of its own errors
     dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
     dispersion_forces              the same of its forces
@@ -96,7 +96,7 @@ class Properties:
     forces: Tensor | None = _known(FORCES)
     dipole: Tensor | None = _known(DIPOLE)
     density: Density | None = _part(coefficients=Quantity("atom"), exponents=Quantity("atom"))
-    orbitals: tuple[Orbitals, ...] | None = None
+    orbitals: Sequence[Orbitals] | None = None
     uncertainty: Uncertainty | None = _part(
         energy=ENERGY,
         dipole=Quantity("molecule", (), "e bohr", ("e Angstrom", units.E_ANGSTROM), double=True),

@@ -46,6 +46,17 @@ def test_settings_come_from_the_file_and_options_overrule_them(folder):
     assert isinstance(refused, TrajectoryError) and "provenance is another" in str(refused)
 
 
+def test_the_cost_of_ring_polymers_is_told_before_and_their_temperatures_after(folder):
+    with open(folder / "run.toml", "a") as file:
+        file.write('ensemble = { kind = "trpmd", beads = 4 }\n')
+    done = call("--settings", "run.toml", "--out", "here")
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.output.split())
+    assert "20 geometries a step (5 replicas x 4), 1,200 in 60 steps" in text
+    assert text.index("geometries a step") < text.index("temperature of the centroid") < text.index("temperature of internal modes")
+    assert read_trajectory(folder / "here").dipole.shape == (5, 11, 3)
+
+
 def test_a_folder_at_work_is_not_shared(folder):
     with only_one(folder / "simulation", "densnet simulate"), pytest.raises(RunError, match="another `densnet simulate` is working"):
         raise call("--settings", "run.toml").exception

@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from densnet.cli.main import build
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.model.predictor import load
+from densnet.molecules import Molecules
+from densnet.properties import Properties
 from densnet.training.checkpoint import TrainingError
 from densnet.training.coverage import names
 from densnet.training.settings import TrainSettings
 from densnet.workflow.splits import held_out, parted
+from densnet.workflow.verification import level_of
 from tests.model.random_model import random_predictor
 from tests.model.test_uncertainty import labelled, waters
 
@@ -52,6 +56,15 @@ def test_new_frames_of_a_known_trajectory_follow_it(former, labels):
     former.provenance = {"frames": {"training": sorted(keys(labels.select([0, 3, 6]))), "validation": sorted(keys(labels.select([9])))}}
     known, watched = parted(labels.select(range(12)), PLAN, former, print)
     assert [label.trajectory for label in watched] == [3, 3, 3] and len(known) == 9
+
+
+def test_a_known_molecule_stays_whole_on_its_side(former, labels):
+    peroxide = Properties(Molecules.single([8, 8, 1, 1], torch.eye(4, 3)))
+    both = labels + Dataset(Label(peroxide, number, 300.0, "", "made up", {}) for number in range(4))
+    former.provenance = {"frames": {"training": sorted(keys(labels.select([3]))), "validation": sorted(keys(both.select([len(both) - 1])))}}
+    known, watched = parted(both, PLAN.model_copy(update={"validation_by": "molecule"}), former, print)
+    assert {name for name, _ in known.trajectories} == {"H2O"} and len(known) == len(labels)
+    assert {name for name, _ in watched.trajectories} == {"H2O2"} and len(watched) == 4
 
 
 def test_a_model_without_record_is_told_of(former, labels):
@@ -99,6 +112,8 @@ def test_train_keeps_a_record_refuses_another_training_and_goes_on(tmp_path):
     start = ("--start", tmp_path / "first" / "model.safetensors", "--settings", tmp_path / "settings.toml")
     then = train(tmp_path / "old.h5", tmp_path / "new.h5", *start, "--out", tmp_path / "second")
     assert then.exit_code == 0 and "has learned exponents" in then.output, then.output
-    old, new = (load(tmp_path / name / "model.safetensors").provenance["frames"] for name in ("first", "second"))
+    told = [load(tmp_path / name / "model.safetensors").provenance for name in ("first", "second")]
+    assert all(one["level"] == some.level and level_of(load("water"), "water").level() == one["level"] for one in told)
+    old, new = (one["frames"] for one in told)
     assert set(old["training"]) <= set(new["training"]) and set(old["validation"]) <= set(new["validation"])
     assert len(new["training"]) + len(new["validation"]) == 20

@@ -43,6 +43,16 @@ def test_trajectories_of_different_molecules_are_different():
     assert sorted(len(part) for part in split(other, (0.5, 0.5), 1)) == [1, 1]
 
 
+def test_a_molecule_is_in_one_part_only_if_that_is_asked_for():
+    many = Dataset(label(t, WATER[:2].repeat(size, 1), [1] * 2 * size) for size in range(1, 31) for t in range(4))
+    parts = split(many, (0.9, 0.1), 3, whole="molecule")
+    formulas = [{name for name, _ in part.trajectories} for part in parts]
+    assert not set.intersection(*formulas) and len(set.union(*formulas)) == 30
+    assert [len(part) for part in parts] == [108, 12]
+    with pytest.raises(DatasetError, match="4 frames of 1 molecules cannot be split into 2"):
+        split(many.select(range(4)), (0.5, 0.5), 1, whole="molecule")
+
+
 def test_what_cannot_be_split_is_refused(hundred):
     with pytest.raises(DatasetError, match="of 1 trajectories cannot be split into 2"):
         split(Dataset([label(3)] * 10), (0.5, 0.5), 1)

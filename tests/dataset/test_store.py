@@ -133,7 +133,7 @@ def test_properties_batch_what_every_frame_knows_and_name_what_is_missing(mixed,
     assert partly.properties().orbitals is None
     with pytest.raises(MissingProperty, match="1 of 10 frames hold no orbitals"):
         partly.properties(require=("energy", "orbitals"))
-    with pytest.raises(DatasetError, match="hold no occupied_orbitals"):
+    with pytest.raises(DatasetError, match="hold no orbitals"):
         store.seal(partly, tmp_path / "data.h5")
     assert not list(tmp_path.iterdir()), "a refused seal leaves nothing behind"
 

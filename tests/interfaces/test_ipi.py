@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from densnet import units
 from densnet.interfaces import ipi
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.simulation.ensembles import Conditions
+from densnet.simulation.integrators import State
+from densnet.simulation.ringpolymer import Ring, Trpmd, internal_modes, modes_of, ring_polymer, transformation
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ipi"
 BOHR = 0.52917721  # of i-PI, Angstrom
@@ -75,6 +80,60 @@ def test_ring_polymers_move_by_the_model_and_keep_its_dipole(tmp_path, molecule)
         assert np.abs(model(replicas).dipole.numpy() - dipoles).max() < 1e-5
     energies = np.loadtxt(folder / "trpmd.energies")
     assert np.ptp(energies[:, 2]) < 0.02 and np.ptp(energies[:, 5]) > 0  # eV, conserved and potential
+
+
+class TwoMaps(Ring):
+    """A free step of two Cayley maps of half the time step, as i-PI has it; densnet's is one map of the whole, in two halves."""
+
+    @cached_property
+    def cosine(self):
+        return torch.cos(2 * torch.arctan(self.frequencies * self.timestep / 4))
+
+    @cached_property
+    def time(self):
+        sine = torch.sin(2 * torch.arctan(self.frequencies * self.timestep / 4))
+        return torch.where(self.frequencies > 0, sine / self.frequencies, self.timestep / 2)
+
+
+def test_densnets_own_ring_polymers_move_as_those_of_i_pi(tmp_path):
+    """Without thermostat, the same beads at every step but for rounding, and the same quantum kinetic energy."""
+    changes = {
+        "<thermostat.*</thermostat>": "",
+        'mode="nvt"': 'mode="nve"',
+        'nbeads="16"': 'nbeads="4"',
+        "<batch_size> 16": "<batch_size> 4",
+        '<checkpoint stride="1"/>': '<checkpoint stride="1" overwrite="False"/>',
+        "<ensemble>": '<normal_modes propagator="cayley"/> <ensemble>',
+    }
+    folder = prepared(tmp_path, 12, changes)
+    ends_well(i_pi(folder), folder)
+    first, last = (ElementTree.parse(folder / f"trpmd.restart_{k}").getroot() for k in (0, 11))
+    numbers, model = ipi.read(folder / "water.xyz")[0].molecule.numbers, load("water")
+    centroid = Molecules.single(numbers, _modes(first, "q")[0], _numbers(first, "m"))
+    u, v = _modes(first, "q"), _modes(first, "p") / centroid.masses[:, None]
+    about = Conditions(0.25 * units.FEMTOSECOND, 300 * units.KELVIN, torch.tensor([9.0], dtype=torch.float64), torch.Generator())
+    ensemble, ring = Trpmd(beads=4), TwoMaps.of(4, centroid, about)
+    known, f = ring.look(model, centroid, u)
+    state = State(centroid, centroid.masses[:, None], v[0], known, torch.zeros(1), 0, internal_modes(u, v, f))
+    step = ring_polymer(model, ring, about.temperature, torch.zeros_like(ring.frequencies), about.generator)
+    kinetic = np.loadtxt(folder / "trpmd.energies")[:, 4]
+    for _ in range(11):
+        told = ensemble.observe(state, about)["quantum_kinetic_energy"]
+        assert float(told) / units.EV == pytest.approx(kinetic[state.step], rel=1e-5)
+        state = step(state)
+    u, v, _ = modes_of(state)
+    assert (u - _modes(first, "q")).abs().max() > 0.02
+    assert (u - _modes(last, "q")).abs().max() < 2e-6
+    assert (v - _modes(last, "p") / centroid.masses[:, None]).abs().max() < 1e-8
+
+
+def _numbers(checkpoint: ElementTree.Element, name: str) -> torch.Tensor:
+    return torch.tensor([float(word) for word in checkpoint.find(f".//beads/{name}").text.strip(" []\n").split(",")], dtype=torch.float64)
+
+
+def _modes(checkpoint: ElementTree.Element, name: str) -> torch.Tensor:
+    """[modes, atoms, 3] of what the four beads have, atomic units."""
+    return (transformation(4).T @ _numbers(checkpoint, name).view(4, -1) / 4).view(4, -1, 3)
 
 
 def test_over_a_socket_the_same_trajectory(tmp_path):

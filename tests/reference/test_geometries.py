@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
 import torch
+from ase.optimize import BFGS
 
 from densnet.molecules import MoleculeError
 from densnet.reference import geometries
-from densnet.reference.geometries import GeometryError, SampleSettings, drop_duplicates, read, sample, write
+from densnet.reference.geometries import GeometryError, Run, SampleSettings, drop_duplicates, langevin, read, sample, write
 from densnet.settings import SettingsError, parse
 from densnet.units import ANGSTROM
 
@@ -172,3 +174,30 @@ def test_an_apostrophe_in_the_settings_comes_back(sampled, tmp_path):
     write(tmp_path / "frames.extxyz", sampled[0], settings)
     assert len(read(tmp_path / "frames.extxyz")) == 7
     assert geometries.header(tmp_path / "frames.extxyz")["settings"] == settings
+
+
+@pytest.mark.filterwarnings("ignore:Use thermalize_momenta:DeprecationWarning")
+def test_velocities_of_twice_the_temperature_bring_twice_the_potential_energy():
+    """From a minimum, of what vibrates harmonically, half of the energy of the start is potential energy later on."""
+    from tblite.ase import TBLite
+
+    minimum = read(EXAMPLES / "water.xyz")[0].molecule
+    start = ase.Atoms(minimum.numbers.numpy(), minimum.positions.numpy() / ANGSTROM, calculator=TBLite(method="GFN2-xTB", verbosity=0))
+    BFGS(start, logfile=None).run(fmax=1e-3)
+    least, settings = start.get_potential_energy(), short(timestep_fs=1.0, equilibration_fs=10.0, friction_per_ps=0.01)
+    means = []
+    for heat in (1.0, 2.0):
+        energies = []
+        for number in range(6):
+            for frame in langevin(Run(start.numbers, minimum.positions.numpy() / ANGSTROM, None, 200.0, number, 3, heat), settings):
+                molecule = start.copy()
+                molecule.positions, molecule.calc = frame, start.calc
+                energies.append(molecule.get_potential_energy() - least)
+        means.append(np.mean(energies))
+    assert means[1] / means[0] == pytest.approx(2.0, abs=0.3)
+
+
+def test_names_travel_with_the_frames(tmp_path):
+    frames = [geometries.Frame(read(EXAMPLES / "water.xyz")[0].molecule, 3, 300.0, name) for name in ("", 'the "water", 1', "(Z)-2-butene")]
+    write(tmp_path / "frames.extxyz", frames, {})
+    assert [frame.name for frame in read(tmp_path / "frames.extxyz")] == [frame.name for frame in frames]

@@ -1,5 +1,7 @@
 """The terms of a label one by one: each gradient is the slope of its energy, what is left out does not matter, PySCF agrees."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,13 @@ from pyscf import dft, gto, scf
 from pyscf.df.grad.rhf import Gradients
 from pyscf.grad.rks import grids_response_cc
 
-from densnet.molecules import SYMBOLS
+from densnet.molecules import SYMBOLS, MoleculeError
+from densnet.observables.coordinates import torsion
 from densnet.reference import becke, coulomb, exchange
 from densnet.reference.densitymatrix import DensityMatrix
 from densnet.reference.dispersion import d4
 from densnet.reference.exact_exchange import ExactExchange
-from densnet.reference.oligomers import random_thiophenes, thiophenes
+from densnet.reference.oligomers import TWIST, anti_thiophenes, random_thiophenes, thiophenes
 from densnet.reference.selfconsistent import Field, converge
 from densnet.units import ANGSTROM, MEV_PER_ANGSTROM
 
@@ -142,6 +145,20 @@ def test_d4_forces_are_the_slope_of_its_energy():
     found = d4(molecule, "PBE")
     assert found.energy.item() < -0.01
     assert (found.forces * direction).sum().item() == pytest.approx(float(down - up) / (2 * step), abs=1e-8)
+
+
+def test_a_stretched_chain_is_anti_all_along():
+    for rings in (1, 2, 12):
+        chain = anti_thiophenes(rings)
+        starts = np.flatnonzero(chain.numbers.numpy() == 16).tolist()
+        found = [np.degrees(float(torsion(a, a + 1, b + 2, b)(chain.positions))) for a, b in itertools.pairwise(starts)]
+        assert len(starts) == rings and np.allclose(np.abs(found), TWIST, atol=1e-6)
+        assert (np.diff(np.sign(found)) != 0).all()
+        length = float((chain.positions[starts[-1]] - chain.positions[0]).norm()) / ANGSTROM
+        assert length >= 3.5 * (rings - 1)
+    for wrong in ((0, None), (3, [180.0])):
+        with pytest.raises(MoleculeError, match="a torsion between any two neighbours"):
+            thiophenes(*wrong)
 
 
 def test_chains_have_the_torsions_asked_for_and_do_not_run_into_themselves():

@@ -184,6 +184,27 @@ def test_what_remains_without_a_measured_curve_or_a_reference(run):
     assert all(row[6] is None for row in cells("".join(remainder(alone))))
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_dynamics_of_quantum_nuclei_is_told_beside_vpt2(run, measured):
+    """What it is off is the error of methods, model and functional; nothing is called classical nuclei on the page."""
+    (run.folder / "simulate").mkdir(exist_ok=True)
+    drift = {"drift_meV_per_atom_per_ps": 0.0, "worst_replica": 0.0, "replicas": 48, "duration_ps": 2.5, "timestep_fs": 1.0,
+             "ensemble": "trpmd", "constant_energy": False, "words": "as ring polymers", "nuclei": "quantum nuclei (16 beads)",
+             "quantum": "quantum nuclei (16 beads): kinetic energy 900.00 +- 1.00 meV (centroid virial)"}  # fmt: skip
+    (run.folder / "simulate" / "drift.json").write_text(json.dumps(drift))
+    chapter = divided(run, measured=measured, checked=True)
+    found = cells(chapter)
+    assert len(found) == 3 and "900.00 +- 1.00 meV" in chapter
+    for place, quantum, dynamics, off, methods, own, model, rest in found:
+        assert methods == pytest.approx(dynamics - quantum, abs=0.11)
+        if place is not None:
+            assert off == pytest.approx(OFF, abs=0.6) and methods + own + model + rest == pytest.approx(off, abs=0.2)
+    assert [row[0] is None for row in found] == ([False, False, True] if measured else [True] * 3)
+    page = report(run)
+    assert "along trajectories of quantum nuclei (16 beads)" in page
+    assert "trajectories of classical nuclei" not in page and "dipole correlation taken as Kubo-transformed" in page
+
+
 def test_the_tables_of_the_documentation_are_those_of_the_page(run):
     chapter = divided(run, measured=True, checked=True)
     made = tables(run)

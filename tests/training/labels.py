@@ -7,6 +7,7 @@ from densnet.density.expansion import Density
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.training.examples import Example, coulomb_metric
+from densnet.training.shelf import Shelf
 from tests.model.random_model import random_predictor
 
 
@@ -24,7 +25,7 @@ def examples(count: int, seed: int = 0, *, peroxide: bool = False) -> list[Examp
     if peroxide:
         rows = [[0.0, 1.37, 0.0], [0.0, -1.37, 0.0], [1.5, 1.7, 0.9], [-1.5, -1.7, 0.9]]
         equilibrium = torch.tensor(rows, dtype=torch.float64)
-    reference, made = teacher(), []
+    reference, shelf, made = teacher(), Shelf(), []
     for _ in range(count):
         positions = equilibrium + 0.15 * torch.randn(equilibrium.shape, dtype=torch.float64, generator=generator)
         molecule = Molecules.single([8, 8, 1, 1] if peroxide else [8, 1, 1], positions)
@@ -33,6 +34,8 @@ def examples(count: int, seed: int = 0, *, peroxide: bool = False) -> list[Examp
         places = 3 * torch.randn(300, 3, dtype=torch.float64, generator=generator)
         weights = torch.exp(places.square().sum(1) / 18) * (2 * torch.pi * 9) ** 1.5 / 300
         points = Points(places, weights, density.to(dtype=torch.float64).values(places))
-        properties = Properties(molecule, said.energy, said.forces, density.dipole().double(), density)
-        made.append(Example(properties, coulomb_metric(molecule, reference.basis), points))
+        properties = Properties(molecule, said.energy, said.forces, density.dipole().double())
+        prepared = {"coefficients": density.coefficients, "metric": coulomb_metric(molecule, reference.basis)}
+        prepared |= {"places": points.positions, "weights": points.weights, "correction": points.correction}
+        made.append(Example(properties, reference.basis, shelf.put(prepared)))
     return made

@@ -1,10 +1,12 @@
 """Training: it learns, resumes to the bit, and its short cuts equal the long way."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from densnet.dataset import store
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings, load
@@ -13,10 +15,12 @@ from densnet.properties import Properties
 from densnet.training import fit, objective, stages
 from densnet.training.examples import Batch, collate, with_fits, with_frozen, with_points
 from densnet.training.settings import StageSettings, TrainSettings
-from densnet.training.statistics import initialise
+from densnet.training.shelf import Shelf
+from densnet.training.statistics import initialise, reference_energies
 from tests.model.random_model import random_predictor
 from tests.training.labels import examples
 
+LABELS = Path(__file__).parents[2] / "labels"
 MODEL = ModelSettings(
     density=DensityNetworkSettings(channels=8, head_channels=4), energy=EnergyNetworkSettings(channels=8, density_channels=4)
 )
@@ -43,7 +47,7 @@ def trained(frames, tmp_path_factory):
 
 def new(frames):
     torch.manual_seed(1)
-    return initialise(frames[0], MODEL, frames[0][0].properties.density.basis)
+    return initialise(frames[0], MODEL, frames[0][0].basis)
 
 
 def test_every_phase_lowers_its_score(trained):
@@ -134,7 +138,7 @@ def test_frozen_density_gives_the_forces_of_the_whole(frames, trained):
     """Energy and forces with the precomputed Jacobian equal those differentiated through both networks."""
     predictor = trained[0].double()
     molecules = [e.properties.molecules for e in frames[1]]
-    batch = with_frozen(collate(frames[1]), [stages.freeze(predictor, m) for m in molecules])
+    batch = with_frozen(collate(frames[1]), [Shelf().put(stages.freeze(predictor, m).tensors()) for m in molecules])
     energy, forces = stages.energy_on_frozen(predictor, batch)
     whole = predictor(batch.molecules)
     predictor.float()
@@ -155,13 +159,13 @@ def test_frozen_density_of_a_molecule_with_a_list_of_neighbours():
     with torch.no_grad():
         ends = [torch.cat(predictor.density_network(predictor.geometry(molecule.at(positions + s * step))), dim=1) for s in (1, -1)]
     assert torch.allclose(frozen.jacobian[3 * 13 + 1], ((ends[0] - ends[1]) / 2e-4).flatten(), atol=1e-7)
-    batch = with_frozen(Batch(molecule, {}), [frozen])
+    batch = with_frozen(Batch(molecule, {}), [Shelf().put(frozen.tensors())])
     forces = stages.energy_on_frozen(predictor, batch)[1]
     assert torch.allclose(forces, predictor(molecule).forces, atol=1e-10)
 
 
 def test_statistics_bring_targets_to_order_one(frames):
-    labels = Properties.concatenate([e.properties for e in frames[0]])
+    labels = Properties.concatenate([e.properties.replace(density=e.density) for e in frames[0]])
     basis = labels.density.basis
     predictor = initialise(frames[0], MODEL, basis)
     element = predictor.element_of[labels.molecules.numbers]
@@ -182,7 +186,7 @@ def test_statistics_bring_targets_to_order_one(frames):
 
 def test_perfect_predictions_have_no_loss(frames):
     batch = with_points(with_fits(collate(frames[0]), frames[0]), frames[0])
-    own = Properties.concatenate([e.properties for e in frames[0]])
+    own = Properties.concatenate([e.properties.replace(density=e.density) for e in frames[0]])
     assert objective.coulomb_error(own.density, batch["coefficients"], batch["metrics"]).max() == 0
     assert objective.point_error(own.density, batch).max() < 1e-4
     assert objective.force_error(own.forces, own.forces, 1e-9) == pytest.approx(1e-9)
@@ -217,3 +221,24 @@ def test_molecules_of_different_sizes_share_a_batch():
     assert torch.allclose(found, whole.view(-1, 3), atol=1e-5)
     pair = stages.along_atoms(torch.cat([jacobians[0].flatten(), jacobians[2].flatten()]), slopes[[0, 1, 5, 6]], [2, 2])
     assert torch.allclose(pair, found[[0, 1, 5, 6]], atol=1e-5)
+
+
+def labelled(*names: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Counts of H, C and O and energies of the first labels of committed lists."""
+    some = [label.properties for name in names for label in list(store.read(LABELS / name))[:20]]
+    numbers = [frame.molecules.numbers[:, None] == torch.tensor([1, 6, 8]) for frame in some]
+    return torch.stack([n.sum(0) for n in numbers]).double(), torch.cat([frame.energy for frame in some])
+
+
+def test_reference_energies_of_one_molecule_mean_something_for_another():
+    """From ethanol alone the energy of methanol comes out to a tenth of what binds it."""
+    ethanol, methanol = labelled("ethanol/heldout_300K.001.h5"), labelled("transfer/methanol_300K.001.h5")
+    found = reference_energies(*ethanol, (1, 6, 8))
+    assert float(ethanol[0][0] @ found) == pytest.approx(float(ethanol[1].mean()), abs=1e-9)
+    assert float(methanol[0][0] @ found) == pytest.approx(float(methanol[1].mean()), abs=0.1)
+
+
+def test_reference_energies_follow_the_labels_where_these_determine_them():
+    counts, _ = labelled("ethanol/heldout_300K.001.h5", "transfer/methanol_300K.001.h5", "resorcinol/heldout_300K.001.h5")
+    wanted = torch.tensor([-2.0, -30.0, -80.0], dtype=torch.float64)
+    assert torch.allclose(reference_energies(counts, counts @ wanted, (1, 6, 8)), wanted)

@@ -28,7 +28,7 @@ def frames():
 
 def stirred(frames):
     """A model whose every weight matters."""
-    predictor = initialise(frames[0], SMALL, frames[0][0].properties.density.basis).train().requires_grad_(True)
+    predictor = initialise(frames[0], SMALL, frames[0][0].basis).train().requires_grad_(True)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for weight in predictor.parameters():

@@ -82,7 +82,8 @@ _FIRST_ENSEMBLES = {
 class Drift(Told):
     """How the conserved energy of a simulation drifted, and how it ran; measured temperature and its standard error in K.
 
-    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone.
+    ``words`` go on from "replicas are run ...". Files of before tell the name of the ensemble alone. ``nuclei`` in words; ``quantum`` is
+    a sentence on their kinetic energy where they are not classical.
     """
 
     drift_meV_per_atom_per_ps: float
@@ -95,6 +96,8 @@ class Drift(Told):
     words: str
     measured_temperature_K: float | None = None
     measured_temperature_error_K: float | None = None
+    nuclei: str = "classical nuclei"
+    quantum: str | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Drift:
@@ -135,3 +138,75 @@ class Populations(Told):
     observed: list[float] | None = None
     observed_error: list[float] | None = None
     ended_elsewhere: float | None = None
+
+
+@dataclass(frozen=True)
+class TrackedMode(Told):
+    """A mode of the model, and what the reference says along it: see `observables.modetracking`. Wavenumbers in cm^-1, strengths in km/mol.
+
+    mode       its number, from the lowest wavenumber of the model, 1, upwards
+    residual   within so much of ``reference`` the reference has a mode, strictly
+    corrected  wavenumber of the reference's mode that is most like it, estimated; ``overlap``: squared, of the two vectors
+    step       Angstrom that the atom which moves furthest was displaced by; ``finite``: what that changed, which is taken off
+    """
+
+    mode: int
+    motion: str
+    model: float
+    reference: float
+    residual: float
+    corrected: float
+    overlap: float
+    model_strength: float
+    reference_strength: float
+    corrected_strength: float
+    step: float
+    finite: float
+
+
+@dataclass(frozen=True)
+class Verification(Told):
+    """The strongest harmonic lines of a model against gradients of its reference level.
+
+    model, level      what was judged by what; ``formula``, ``symbols`` and ``positions`` (Angstrom): at the minimum of the reference
+    modes             `TrackedMode` as plain data, the strongest first
+    share             of the model's whole harmonic absorption that these modes hold
+    gradients         of the reference that it took
+    largest_force     hartree/bohr, of the reference where the modes were tracked; ``wanted``: what was asked for
+    moved             Angstrom, rms over atoms, from the model's minimum
+    noise             cm^-1, what the numerical noise of the reference does to a wavenumber
+    """
+
+    modes: list[dict]
+    share: float
+    gradients: int
+    largest_force: float
+    wanted: float
+    moved: float
+    noise: float
+    formula: str
+    symbols: list[str]
+    positions: list[list[float]]
+    model: str = ""
+    level: Mapping = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[TrackedMode, ...]:
+        """Of each mode."""
+        return tuple(map(TrackedMode.of, self.modes))
+
+    @property
+    def at_the_minimum(self) -> bool:
+        """Whether the reference's forces are as small as asked for."""
+        return self.largest_force <= self.wanted
+
+    @property
+    def shift(self) -> float:
+        """cm^-1, mean absolute difference of the wavenumbers."""
+        return sum(abs(row.model - row.reference) for row in self.rows) / len(self.modes)
+
+    @property
+    def strength(self) -> float:
+        """%, mean absolute difference of the intensities, of the reference's mean."""
+        rows = self.rows
+        return 100 * sum(abs(r.model_strength - r.reference_strength) for r in rows) / sum(r.reference_strength for r in rows)

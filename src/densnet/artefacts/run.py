@@ -70,6 +70,18 @@ class Run:
         return "at constant energy" if drift is None else drift.words
 
     @cached_property
+    def nuclei(self) -> str:
+        """Classical, or quantum and how, in a few words."""
+        drift = self.get(using.DRIFT)
+        return "classical nuclei" if drift is None else drift.nuclei
+
+    @cached_property
+    def quantum(self) -> str | None:
+        """A sentence on the nuclei of the dynamics where they are quantum, None where they are classical."""
+        drift = self.get(using.DRIFT)
+        return None if drift is None else drift.quantum
+
+    @cached_property
     def _reference(self) -> Analysis | None:
         return self.get(making.REFERENCE) or self.shipped
 
@@ -167,6 +179,10 @@ class Run:
     @cached_property
     def level(self) -> str:
         """Functional / orbital basis."""
-        scf = (self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"}
-        basis = re.sub(r"pv([dtq5])z", lambda found: f"pV{found[1].upper()}Z", scf["basis"])
-        return f"{scf['xc']}/{basis}"
+        return level_words((self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"})
+
+
+def level_words(level: Mapping) -> str:
+    """Functional, with its dispersion, / orbital basis."""
+    basis = re.sub(r"pv([dtq5])z", lambda found: f"pV{found[1].upper()}Z", level["basis"])
+    return f"{level['xc']}{'-D4' if level.get('dispersion') == 'd4' else ''}/{basis}"

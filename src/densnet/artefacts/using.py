@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from densnet.artefacts.artefact import Artefact, Series, read_arrays, write_arrays
-from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations
+from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, Verification
 from densnet.files import read_json, write_json
 from densnet.reference import geometries
 from densnet.spectra.measured import read_measured
@@ -58,3 +58,6 @@ MEASURED = Series("spectrum", "experiment-*", read_measured)
 
 POPULATIONS = Artefact("spectrum", "ensemble.json", Populations.read, Populations.write)
 """Conformers and what the dynamics makes of them."""
+
+VERIFICATION = Artefact("verify", "verify.json", Verification.read, Verification.write)
+"""Lines of the model against gradients of the reference level, by `densnet verify` into the folder of the run."""

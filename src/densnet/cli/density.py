@@ -60,7 +60,7 @@ def density(
     from densnet.molecules import hill, isotopologue
     from densnet.report.isosurface import PictureError, draw_isosurface
 
-    molecule = _frame(geometry, frame)
+    molecule = frame_of(geometry, frame)
     predictor = load(model)
     if field is not None:
         in_field(predictor, molecule, field, Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM), out, json)
@@ -85,7 +85,7 @@ def density(
     say(f"written to {out}: {', '.join(written)}")
 
 
-def _frame(path: Path, number: int) -> Molecules:
+def frame_of(path: Path, number: int) -> Molecules:
     """Frame ``number``, counted from 1, of an xyz file. Raises `FrameError`."""
     from densnet.reference.geometries import read
 

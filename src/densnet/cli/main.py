@@ -25,11 +25,12 @@ from densnet.cli.sample import sample
 from densnet.cli.simulate import simulate
 from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
+from densnet.cli.verify import verify
 from densnet.errors import DensnetError
 from densnet.model.shipped import names as shipped_names
 from densnet.workflow.process import keep_memory
 
-VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, report, run, benchmark, drive, models, doctor)
+VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, verify, report, run, benchmark, drive, models, doctor)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
 INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.

@@ -32,7 +32,7 @@ def simulate(
     If the model predicts its uncertainty (docs/uncertainty.md), samples with unusually large values are marked, the first is reported, and
     some are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
     `compile = true` in the settings first compiles the model: this takes minutes, once, and about doubles the speed. `device = "cuda"`
-    runs everything on a GPU.
+    runs everything on a GPU. `ensemble = "trpmd"` makes the nuclei quantum mechanical (docs/nuclei.md); each bead costs one set of forces.
     """
     from rich.console import Console
 
@@ -51,6 +51,8 @@ def simulate(
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if chosen.ensemble.geometries > 1:
+        console.print(chosen.cost)
     forces = force_function(load(model, chosen.place), start, chosen, console.print)
     with only_one(out, "densnet simulate"), keeping_uncertain(out, chosen, console.print), _bar(console) as bar:
         task = bar.add_task("simulating", total=None)
@@ -58,6 +60,8 @@ def simulate(
         path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
+    if found.quantum:
+        console.print(found.quantum)
     console.print(f"energy drift {float(found.drift.mean()):+.4f} meV/atom/ps, largest {float(found.drift.abs().max()):.4f} in one replica")
     console.print(f"written: {path}")
 

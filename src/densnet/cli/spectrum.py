@@ -57,7 +57,7 @@ def spectrum(
             f"{trajectory} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them."
         )
     first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
-    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first))
+    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first), run.method)
     found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
     found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()

@@ -66,7 +66,7 @@ def train(
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
-            predictor = train_on(predictor, parts, plan, out, progress)
+            predictor = train_on(predictor, parts, plan, out, progress, labels.level)
         predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 
@@ -139,7 +139,7 @@ def add_uncertainty(data: list[Path], start: str | None, out: Path, settings: Pa
     former = predictor.provenance.get("training", {})
     plan = parse(TrainSettings, former | {"device": device or "cpu"}, "command line")
     predictor = predictor.to(plan.place)
-    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed)
+    parts = held_out(with_dispersion(store.read(*data), plan.dispersion), plan.validation_fraction, plan.seed, plan.validation_by)
     before = [predictor.provenance.get(f"{name}_frames", len(part)) for name, part in zip(("training", "validation"), parts)]
     if [len(part) for part in parts] != before:
         found = f"{len(parts[0])} and {len(parts[1])}"

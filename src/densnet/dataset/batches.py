@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,37 +11,53 @@ from torch import Tensor
 from densnet.dataset.dataset import Dataset, DatasetError
 from densnet.molecules import Molecules
 
+Unit = Literal["trajectory", "molecule"]
+"""What a split keeps whole: a trajectory, or all frames of one formula."""
 
-def split(dataset: Dataset, fractions: tuple[float, ...], seed: int) -> list[Dataset]:
+
+def split(dataset: Dataset, fractions: tuple[float, ...], seed: int, *, whole: Unit = "trajectory") -> list[Dataset]:
     """Parts that hold about ``fractions`` (positive, summing to 1) of the frames, no trajectory in two of them.
 
     Composition by composition and temperature by temperature, whole trajectories in an order drawn by ``seed`` go each to the part that
-    is furthest behind its share, so that every part has its share of each.
-    Raises `DatasetError` if there are fewer trajectories than parts.
+    is furthest behind its share, so that every part has its share of each. With ``whole`` = "molecule" no formula is in two of them:
+    one part then tells how what was learned from another carries over to new molecules.
+    Raises `DatasetError` if there are fewer trajectories, or formulas, than parts.
     """
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DatasetError(f"`fractions` are {fractions} but must be positive and sum to 1.")
     members: dict[tuple[str, int], list[int]] = {}
-    for i, trajectory in enumerate(dataset.trajectories):
-        members.setdefault(trajectory, []).append(i)
+    for i, name in enumerate(belongings(dataset, whole)):
+        members.setdefault(name, []).append(i)
     if len(members) < len(fractions):
-        raise DatasetError(
-            f"{len(dataset)} frames of {len(members)} trajectories cannot be split into {len(fractions)} parts, since a trajectory stays "
-            "whole; label frames of more trajectories, or number them (`trajectory=...` in the comment line of an extxyz file)."
-        )
+        raise DatasetError(_too_few(len(dataset), len(members), len(fractions), whole))
     strata: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for name in sorted(members):
-        strata.setdefault((name[0], str(dataset[members[name][0]].temperature)), []).append(name)
+        stratum = (name[0], str(dataset[members[name][0]].temperature)) if whole == "trajectory" else ("", "")
+        strata.setdefault(stratum, []).append(name)
     parts: list[list[int]] = [[] for _ in fractions]
     generator = np.random.default_rng(seed)
-    for names in strata.values():
+    for own_names in strata.values():
         own = np.zeros(len(fractions))
-        for index in generator.permutation(len(names)):
+        for index in generator.permutation(len(own_names)):
             behind = [(done / share, len(part) / share) for done, part, share in zip(own, parts, fractions)]
             target = behind.index(min(behind))
-            parts[target] += members[names[index]]
-            own[target] += len(members[names[index]])
+            parts[target] += members[own_names[index]]
+            own[target] += len(members[own_names[index]])
     return [dataset.select(sorted(part)) for part in parts]
+
+
+def belongings(dataset: Dataset, whole: Unit) -> list[tuple[str, int]]:
+    """What each frame belongs to: its trajectory (formula, number), or its formula (and zero)."""
+    return [name if whole == "trajectory" else (name[0], 0) for name in dataset.trajectories]
+
+
+def _too_few(frames: int, units: int, parts: int, whole: Unit) -> str:
+    if whole == "molecule":
+        return f"{frames} frames of {units} molecules cannot be split into {parts} parts, since a molecule stays whole; label more of them."
+    return (
+        f"{frames} frames of {units} trajectories cannot be split into {parts} parts, since a trajectory stays whole; "
+        "label frames of more trajectories, or number them (`trajectory=...` in the comment line of an extxyz file)."
+    )
 
 
 def hold_out(dataset: Dataset, trajectories: set[int]) -> tuple[Dataset, Dataset]:

@@ -1,4 +1,4 @@
-"""Dataset: labelled frames in memory, each with its trajectory and where it is from."""
+"""Dataset: labelled frames, each with its trajectory and where it is from; in memory is all but orbitals that are in a file."""
 
 from __future__ import annotations
 

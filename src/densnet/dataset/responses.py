@@ -1,4 +1,4 @@
-"""Responses of labels that are sealed already, in files of their own: first-order orbitals in few bits, and polarizabilities.
+"""Responses of labels that are sealed already, in HDF5 files of their own: first-order orbitals in few bits, and polarizabilities.
 
 A response belongs to a label by its identity, and to the very orbitals of that label: others of the same density, turned among themselves
 or of another sign, have other first-order orbitals. A few numbers of each orbital are kept to tell that.
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from densnet.dataset import shards
+import densnet
+from densnet import files
 from densnet.dataset.dataset import DatasetError, Label
+from densnet.density.orbitals import Orbitals, StoredOrbitals
 from densnet.properties import POLARIZABILITY
 
 FORMAT = "densnet-responses"
@@ -32,16 +36,33 @@ TURNED = 0.01
 """How far that sum may be from the one of the label; rounding changes it by less than 1e-3."""
 
 
+def whole_numbers(orbitals: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    """``orbitals`` [..., AO, occupied] as 16-bit numbers up to ``levels``, fewer take less space, and the scale [..., AO] of each AO."""
+    scale = np.maximum(abs(orbitals).max(axis=-1), np.finfo(np.float32).tiny) / levels
+    return np.round(orbitals / scale[..., None]).astype(np.int16), scale
+
+
+def _unpacked(numbers: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return numbers * scale[..., None]
+
+
 @dataclass(frozen=True)
 class _Response:
     polarizability: Tensor
-    first_order: Tensor
+    numbers: np.ndarray
+    scale: np.ndarray
     gauge: np.ndarray
 
 
 def is_one(path: Path) -> bool:
     """Whether a file holds responses alone."""
-    return shards.about(path).get("format") == FORMAT
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:  # damaged: whoever reads it says so
+        return False
 
 
 def seal(labels: Iterable[Label], path: Path, provenance: str = "") -> None:
@@ -53,22 +74,36 @@ def seal(labels: Iterable[Label], path: Path, provenance: str = "") -> None:
     for label in labels:
         groups.setdefault(tuple(label.properties.molecules.numbers.tolist()), []).append(label)
     about = {"format": FORMAT, "format_version": FORMAT_VERSION, "frames": sum(map(len, groups.values())), "provenance": provenance}
-    shards.write(path, [_columns(group) for group in groups.values()], UNITS, about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.draft(path) as part, h5py.File(part, "w") as file:
+        for number, own in enumerate(groups.values()):
+            group = file.create_group(f"molecule_{number}")
+            for name, values in _columns(own).items():
+                packed = {"compression": "gzip", "shuffle": True} if values.ndim > 1 else {}
+                group.create_dataset(name, data=values, **packed).attrs["unit"] = UNITS[name]
+        file.attrs.update(**about, densnet=densnet.__version__, sha256=_checksum(file))
 
 
 def _columns(labels: list[Label]) -> dict[str, np.ndarray]:
     orbitals = [label.properties.require("orbitals", "polarizability").orbitals[0] for label in labels]
+    numbers, scale = whole_numbers(np.stack([own.first_order.float().numpy() for own in orbitals]), LEVELS)
     return {
         "identity": np.array([label.identity.encode() for label in labels], dtype="S16"),
         "polarizability": np.stack([label.properties.polarizability[0].numpy() for label in labels]),
-        "gauge": np.stack([_gauge(own.coefficients) for own in orbitals]),
-        **shards.in_16_bits("first_order_orbitals", np.stack([own.first_order.float().numpy() for own in orbitals]), LEVELS),
+        "gauge": np.stack([_gauge(own) for own in orbitals]),
+        "first_order_orbitals": numbers,
+        "first_order_scale": scale,
     }
 
 
-def _gauge(coefficients: Tensor) -> np.ndarray:
-    weights = torch.cos(torch.arange(len(coefficients), dtype=torch.float64))
-    return (weights @ coefficients.double()).numpy()
+def _gauge(orbitals: Orbitals) -> np.ndarray:
+    weights = torch.cos(torch.arange(len(orbitals.coefficients), dtype=torch.float64))
+    return (weights @ orbitals.coefficients.double()).numpy()
+
+
+def _checksum(file: h5py.File) -> str:
+    names = ((group, name) for group in sorted(file) for name in sorted(file[group]))
+    return files.sha256_of(part for group, name in names for part in (f"{group}/{name}", file[group][name][()].tobytes()))
 
 
 def identities(path: Path) -> list[str]:
@@ -77,14 +112,17 @@ def identities(path: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, _Response]:
-    if (version := int(str(shards.about(path)["format_version"]))) > FORMAT_VERSION:
-        raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
-    found = {}
-    for columns in shards.read(path):
-        rows = zip(columns["identity"], columns["polarizability"], columns["first_order_orbitals"], columns["gauge"], strict=True)
-        for name, tensor, orbitals, gauge in rows:
-            found[name.decode()] = _Response(torch.from_numpy(tensor), torch.from_numpy(orbitals), gauge)
-    return found
+    with h5py.File(path, "r") as file:
+        if (version := int(file.attrs["format_version"])) > FORMAT_VERSION:
+            raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
+        if _checksum(file) != file.attrs["sha256"]:
+            raise DatasetError(f"{path} is damaged: its content does not match its checksum; fetch it again.")
+        found = {}
+        for group in file.values():
+            names = ("identity", "polarizability", "first_order_orbitals", "first_order_scale", "gauge")
+            for name, tensor, *rest in zip(*(group[name][()] for name in names), strict=True):
+                found[name.decode()] = _Response(torch.from_numpy(tensor), *rest)
+        return found
 
 
 def joined(labels: Sequence[Label], paths: Sequence[Path]) -> list[Label]:
@@ -99,12 +137,20 @@ def joined(labels: Sequence[Label], paths: Sequence[Path]) -> list[Label]:
 
 
 def _with(label: Label, own: _Response, path: Path) -> Label:
-    orbitals = label.properties.require("orbitals").orbitals[0]
-    gauge = _gauge(orbitals.coefficients)
+    stored = label.properties.require("orbitals").orbitals
+    orbitals = stored[0]
+    gauge = _gauge(orbitals)
     if gauge.shape != own.gauge.shape or abs(gauge - own.gauge).max() > TURNED:
         raise DatasetError(
             f"{path} holds the response of other orbitals than {label.source} has for frame {label.identity}; "
             "add it again by `densnet label --add-response`."
         )
-    changed = replace(orbitals, first_order=own.first_order)
-    return replace(label, properties=label.properties.replace(polarizability=own.polarizability[None], orbitals=(changed,)))
+    molecule = orbitals.molecule
+    whose = molecule.numbers.numpy(), molecule.positions.numpy(), int(molecule.net_charge)
+    changes = partial(_unpacked, own.numbers, own.scale)
+    changed = StoredOrbitals(*whose, partial(_coefficients, stored), orbitals.basis, changes)
+    return replace(label, properties=label.properties.replace(polarizability=own.polarizability[None], orbitals=changed))
+
+
+def _coefficients(stored: Sequence[Orbitals]) -> np.ndarray:
+    return stored[0].coefficients.numpy()

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from importlib.resources import files
+from operator import getitem
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from densnet.errors import DensnetError
@@ -110,19 +114,20 @@ class Orbitals:
     first_order: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.molecule.count != 1:
-            raise OrbitalError(f"orbitals belong to one molecule, not to a batch of {self.molecule.count}; split the batch first.")
-        width = sum(self._shells_of(number).width for number in self.molecule.numbers.tolist())
-        if self.coefficients.ndim != 2 or len(self.coefficients) != width:
-            raise OrbitalError(
-                f"`coefficients` is of shape {tuple(self.coefficients.shape)}, but {self.basis} has {width} functions on this molecule; "
-                "check the basis and the order of the atoms."
-            )
+        check_shape(self.molecule, self.basis, tuple(self.coefficients.shape))
         if self.first_order is not None and self.first_order.shape != (3, *self.coefficients.shape):
             raise OrbitalError(
                 f"`first_order` is of shape {tuple(self.first_order.shape)}, not three times {tuple(self.coefficients.shape)}; "
                 "it belongs to other orbitals."
             )
+
+    def __reduce__(self) -> tuple:
+        """To another process as numpy arrays: a tensor would go as a file that both hold open."""
+        tensors = self.molecule.numbers, self.molecule.positions, self.coefficients
+        numbers, positions, coefficients = (tensor.detach().cpu().numpy() for tensor in tensors)
+        whose = numbers, positions, int(self.molecule.net_charge)
+        changes = None if self.first_order is None else partial(np.asarray, self.first_order.detach().cpu().numpy())
+        return getitem, (StoredOrbitals(*whose, partial(np.asarray, coefficients), self.basis, changes), 0)
 
     @property
     def electrons(self) -> int:
@@ -149,22 +154,15 @@ class Orbitals:
         parts = [4 * (psi[:, 1:] * psi[:, :1]).sum(-1) for psi in parts]
         return torch.cat(parts) if parts else points.new_zeros(0, 3)
 
-    def _shells_of(self, number: int) -> Shells:
-        shells = orbital_basis(self.basis)
-        if number not in shells:
-            known = ", ".join(SYMBOLS[n] for n in shells)
-            raise OrbitalError(f"orbital basis {self.basis} has no functions for {SYMBOLS[number]}; its file contains {known}.")
-        return shells[number]
-
     @cached_property
     def _groups(self) -> list[tuple[Shells, Tensor, Tensor]]:
         """Per element: its shells, its atoms, and the coefficient rows [atoms * AO, occupied] of these atoms."""
         numbers = self.molecule.numbers
-        rows = self.coefficients.split([self._shells_of(number).width for number in numbers.tolist()])
+        rows = self.coefficients.split([_shells_of(self.basis, number).width for number in numbers.tolist()])
         groups = []
         for number in numbers.unique().tolist():
             atoms = (numbers == number).nonzero()[:, 0]
-            groups.append((self._shells_of(number), atoms, torch.cat([rows[a] for a in atoms.tolist()])))
+            groups.append((_shells_of(self.basis, number), atoms, torch.cat([rows[a] for a in atoms.tolist()])))
         return groups
 
     def _amplitudes(self, points: Tensor) -> Tensor:
@@ -174,3 +172,50 @@ class Orbitals:
             functions = shells.values(points - positions[atoms][:, None]).flatten(0, 1)
             total = total + functions.T @ coefficients.to(points)
         return total
+
+
+@dataclass(frozen=True, eq=False)
+class StoredOrbitals(Sequence[Orbitals]):
+    """The `Orbitals` of one label, read anew at every use: most of what a label weighs, and needed once. Travels to other processes.
+
+    numbers, positions, charge   the molecule, as `Molecules.single` takes them, numpy
+    coefficients                 () -> [AO, occupied], importable, or a partial of such
+    first_order                  the same of [3, AO, occupied]; None: unknown
+    """
+
+    numbers: NDArray
+    positions: NDArray
+    charge: int
+    coefficients: Callable[[], NDArray]
+    basis: str
+    first_order: Callable[[], NDArray] | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Orbitals:  # type: ignore[override]  # there is but one
+        if index not in (0, -1):
+            raise IndexError(index)
+        molecule = Molecules.single(self.numbers, torch.from_numpy(self.positions), charge=self.charge)
+        changes = None if self.first_order is None else torch.from_numpy(self.first_order())
+        return Orbitals(molecule, torch.from_numpy(self.coefficients()), self.basis, changes)
+
+
+def check_shape(molecule: Molecules, basis: str, shape: tuple[int, ...]) -> None:
+    """`OrbitalError` unless coefficients of this ``shape`` can be orbitals of ``molecule`` in this ``basis``."""
+    if molecule.count != 1:
+        raise OrbitalError(f"orbitals belong to one molecule, not to a batch of {molecule.count}; split the batch first.")
+    width = sum(_shells_of(basis, number).width for number in molecule.numbers.tolist())
+    if len(shape) != 2 or shape[0] != width:
+        raise OrbitalError(
+            f"`coefficients` is of shape {shape}, but {basis} has {width} functions on this molecule; "
+            "check the basis and the order of the atoms."
+        )
+
+
+def _shells_of(basis: str, number: int) -> Shells:
+    shells = orbital_basis(basis)
+    if number not in shells:
+        known = ", ".join(SYMBOLS[n] for n in shells)
+        raise OrbitalError(f"orbital basis {basis} has no functions for {SYMBOLS[number]}; its file contains {known}.")
+    return shells[number]

@@ -1,4 +1,4 @@
-"""Slopes along the atoms: of the forces (Hessian), of the dipole and of the polarizability, by central differences or by autograd."""
+"""Slopes along the atoms: of the forces (Hessian) and of the dipole, by central differences or by autograd."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def slopes(force_function: ForceFunction, molecule: Molecules, step: float = 0.0
 
     ``step`` h in bohr; ``chunk`` displaced copies go through the force function at a time.
     """
-    forces, dipoles = _displaced(force_function, molecule, step, chunk)
-    difference = (forces[0] - forces[1]) / (2.0 * step)
-    dipole = None if dipoles is None else ((dipoles[0] - dipoles[1]) / (2.0 * step)).reshape(-1, 3, 3)
-    return Slopes(-difference, dipole)
+    size = molecule.positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=molecule.positions.device).reshape(size, -1, 3)
+    forces, dipoles = along(force_function, molecule, moves, chunk)
+    return Slopes(-forces / step, None if dipoles is None else (dipoles / step).reshape(-1, 3, 3))
 
 
 def dipole_derivatives(force_function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
@@ -63,35 +63,44 @@ def dipole_derivatives_autograd(force_function: ForceFunction, molecule: Molecul
     return torch.stack(rows, dim=-1)
 
 
+def along(force_function: ForceFunction, molecule: Molecules, moves: Tensor, chunk: int = 64) -> tuple[Tensor, Tensor | None]:
+    """``(f(x + m) - f(x - m)) / 2`` for each of ``moves`` [moves, atoms, 3] (bohr) of one molecule: central differences not yet divided.
+
+    Forces [moves, 3 atoms] in hartree/bohr and dipoles [moves, 3] in e bohr, these None where the function tells none. The geometries are
+    asked for in pairs, the two of a move one after the other, ``chunk`` at a time.
+    """
+    answers, size = [force_function(moved) for moved in _moved(molecule, moves, chunk)], molecule.positions.numel()
+    forces = torch.cat([a.forces.detach().double() for a in answers]).reshape(-1, 2, size)
+    dipoles = None
+    if all(a.dipole is not None for a in answers):
+        dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(-1, 2, 3)
+    return _half_difference(forces), None if dipoles is None else _half_difference(dipoles)
+
+
+def _half_difference(pairs: Tensor) -> Tensor:
+    return (pairs[:, 0] - pairs[:, 1]) / 2
+
+
 def polarizability_derivatives(function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
     """``d alpha_ij / d R_Aa`` [atoms, 3 (a), 3, 3] in bohr^2, by central differences with ``step`` in bohr; ``function`` tells alpha.
 
     Raises `MoleculeError` when it does not.
     """
-    answers = [function(moved).polarizability for moved in _moved(molecule, step, chunk)]
+    size = molecule.positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=molecule.positions.device).reshape(size, -1, 3)
+    answers = [function(moved).polarizability for moved in _moved(molecule, moves, chunk)]
     if any(alpha is None for alpha in answers):
         raise MoleculeError("this function gives no polarizability; use `Predictor.respond` of a model that has learned it.")
-    up, down = torch.cat([alpha.detach().double() for alpha in answers]).unflatten(0, (2, -1))
+    up, down = torch.cat([alpha.detach().double() for alpha in answers]).unflatten(0, (-1, 2)).unbind(1)
     return ((up - down) / (2.0 * step)).unflatten(0, (-1, 3))
 
 
-def _displaced(force_function: ForceFunction, molecule: Molecules, step: float, chunk: int) -> tuple[Tensor, Tensor | None]:
-    """Forces [2, 3 atoms, 3 atoms] and dipoles [2, 3 atoms, 3] at +step and -step along each coordinate."""
-    answers, size = [force_function(moved) for moved in _moved(molecule, step, chunk)], molecule.positions.numel()
-    forces = torch.cat([a.forces.detach().double().reshape(-1, size) for a in answers])
-    dipoles = None
-    if all(a.dipole is not None for a in answers):
-        dipoles = torch.cat([a.dipole.detach().double() for a in answers]).reshape(2, size, 3)
-    return forces.reshape(2, size, size), dipoles
-
-
-def _moved(molecule: Molecules, step: float, chunk: int) -> list[Molecules]:
-    """Copies displaced by +step along each coordinate, then by -step, ``chunk`` at a time."""
+def _moved(molecule: Molecules, moves: Tensor, chunk: int) -> list[Molecules]:
+    """Copies displaced by each of ``moves`` [moves, atoms, 3] and by its opposite, one after the other, ``chunk`` at a time."""
     _check_single(molecule)
     positions = molecule.positions.detach().double()
-    size = positions.numel()
-    moves = step * torch.eye(size, dtype=torch.float64, device=positions.device).reshape(size, -1, 3)
-    return [molecule.copies(part) for part in torch.cat([positions + moves, positions - moves]).split(chunk)]
+    geometries = torch.stack([positions + moves, positions - moves], dim=1).flatten(0, 1)
+    return [molecule.copies(part) for part in geometries.split(chunk)]
 
 
 def _check_single(molecule: Molecules) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -60,15 +61,29 @@ class Modes:
 def relax(force_function: ForceFunction, molecule: Molecules, tolerance: float = 1e-5, max_steps: int = 500) -> Molecules:
     """The molecule at a stationary point: BFGS on the forces until none of their components exceeds ``tolerance`` (hartree/bohr).
 
-    Steps follow ``-|H|^-1 g`` and are at most 0.2 bohr an atom long. Only forces steer it, so rounding in a
-    total energy of many hartree does no harm. Raises `VibrationError` when ``max_steps`` do not suffice.
+    Only forces steer it, so rounding in a total energy of many hartree does no harm.
+    Raises `VibrationError` when ``max_steps`` do not suffice.
+    """
+    for place, gradient in islice(descent(force_function, molecule), max_steps + 1):
+        if gradient.abs().max() <= tolerance:
+            return place
+    raise VibrationError(
+        f"the geometry did not relax in {max_steps} steps: the largest force is still {float(gradient.abs().max()):.1e} hartree/bohr "
+        f"(wanted {tolerance:.1e}); start nearer to a minimum, allow more steps, or check the forces."
+    )
+
+
+def descent(force_function: ForceFunction, molecule: Molecules, hessian: Tensor | None = None) -> Iterator[tuple[Molecules, Tensor]]:
+    """The way from ``molecule`` to a stationary point, without end: geometries, each with its gradient [3 atoms] (hartree/bohr).
+
+    Steps follow ``-|H|^-1 g``, at most 0.2 bohr an atom; H [3 atoms, 3 atoms] begins as ``hessian`` (of another surface, for instance; by
+    default 0.5 hartree/bohr^2 in every direction) and learns from the gradients (BFGS).
     """
     x = molecule.positions.detach().double().reshape(-1)
-    hessian = torch.eye(len(x), dtype=torch.float64, device=x.device) * 0.5
+    hessian = torch.eye(len(x), dtype=torch.float64, device=x.device) * 0.5 if hessian is None else 0.5 * (hessian + hessian.T)
     gradient = _gradient(force_function, molecule, x)
-    for _ in range(max_steps):
-        if gradient.abs().max() <= tolerance:
-            return molecule.at(x.reshape(-1, 3))
+    while True:
+        yield molecule.at(x.reshape(-1, 3)), gradient
         values, vectors = torch.linalg.eigh(hessian)
         step = -vectors @ ((vectors.T @ gradient) / values.abs().clamp(min=1e-3))
         step = step * min(1.0, 0.2 / float(step.reshape(-1, 3).norm(dim=1).max()))
@@ -77,10 +92,6 @@ def relax(force_function: ForceFunction, molecule: Molecules, tolerance: float =
         change, curved = gradient - previous, hessian @ step
         if (step @ change).abs() > 1e-12 and (step @ curved).abs() > 1e-12:
             hessian = hessian + torch.outer(change, change) / (step @ change) - torch.outer(curved, curved) / (step @ curved)
-    raise VibrationError(
-        f"the geometry did not relax in {max_steps} steps: the largest force is still {float(gradient.abs().max()):.1e} hartree/bohr "
-        f"(wanted {tolerance:.1e}); start nearer to a minimum, allow more steps, or check the forces."
-    )
 
 
 def _gradient(force_function: ForceFunction, molecule: Molecules, x: Tensor) -> Tensor:
@@ -115,6 +126,16 @@ def modes(molecule: Molecules, hessian: Tensor, dipole_derivatives: Tensor | Non
     vectors = (inner @ vectors).T
     slopes_q = None if dipole_derivatives is None else (vectors / roots) @ dipole_derivatives.double().reshape(-1, 3)
     return Modes(molecule, eigenvalues, vectors.reshape(len(eigenvalues), len(molecule.numbers), 3), slopes_q)
+
+
+def carried(modes: Modes, molecule: Molecules) -> Modes:
+    """``modes`` at another geometry nearby: the orthonormal vectors nearest to theirs without translation and rotation there (Loewdin).
+
+    Eigenvalues and dipole slopes stay.
+    """
+    inner = _internal(molecule)
+    left, _, right = torch.linalg.svd(modes.vectors.double().flatten(1) @ inner)
+    return replace(modes, molecule=molecule, vectors=(left @ right @ inner.T).reshape(modes.vectors.shape))
 
 
 def _internal(molecule: Molecules) -> Tensor:

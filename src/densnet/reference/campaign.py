@@ -105,7 +105,7 @@ def run(
     folder = Path(folder)
     names = {i: identity(frame.molecule, level) for i, frame in enumerate(frames)}
     with _locked(folder):
-        _check_header(folder, level)
+        check_level(folder, level)
         labelled, aside = _known(folder / "frames", names), _known(folder / "aside", names)
         jobs = [_job(i, names[i], frame) for i, frame in enumerate(frames) if i not in labelled | aside]
         before = len(frames) - len(jobs)
@@ -209,7 +209,8 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _check_header(folder: Path, level: dict) -> None:
+def check_level(folder: Path, level: dict) -> None:
+    """States in ``folder`` that its labels are of this ``level``. Raises `CampaignError` where they are of another one."""
     file = folder / "campaign.json"
     if not file.exists():
         files.write_json(file, {"format": FORMAT, "format_version": FORMAT_VERSION, "densnet": densnet.__version__, "level": level})

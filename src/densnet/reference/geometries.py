@@ -99,10 +99,10 @@ def _trajectories(conformers: list[Frame], settings: SampleSettings, progress: P
         start, temperature = conformers[conformer].molecule, settings.temperature[turn]
         frames = share + (k < rest)
         number, isotopes = settings.first_trajectory + k, None if start.isotopes is None else start.isotopes.numpy()
-        jobs.append(_Job(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, isotopes, temperature, number, frames))
+        jobs.append(Run(start.numbers.numpy(), start.positions.numpy() / ANGSTROM, isotopes, temperature, number, frames))
     collected: dict[int, list[Frame]] = {}
     with workers.Processes(settings.workers) as local:
-        for job, found in workers.results(jobs, partial(_trajectory, settings=settings), local):
+        for job, found in workers.results(jobs, partial(langevin, settings=settings), local):
             if isinstance(found, Exception):
                 raise GeometryError(f"trajectory {job.number} could not be run: {found}") from found
             isotopes = None if job.isotopes is None else torch.from_numpy(job.isotopes)
@@ -124,32 +124,48 @@ def _turns(k: int, trajectories: int, conformers: int, temperatures: int) -> tup
 
 
 @dataclass(frozen=True)
-class _Job:
+class Run:
+    """One trajectory to be run.
+
+    numbers      [atoms] atomic numbers
+    start        [atoms, 3] Angstrom
+    isotopes     [atoms] masses in electron masses, or None for the most abundant isotopes
+    temperature  K
+    number       of the trajectory: with the seed of the settings it decides its random numbers
+    frames       how many it gives
+    heat         velocities at the start are drawn at so many times the temperature: 1 where the start is a geometry of that temperature,
+                 2 where it is a minimum, whose harmonic share of the potential energy the velocities then bring with them
+    """
+
     numbers: np.ndarray
     start: np.ndarray
     isotopes: np.ndarray | None
     temperature: float
     number: int
     frames: int
+    heat: float = 1.0
 
 
-def _trajectory(job: _Job, settings: SampleSettings) -> np.ndarray:
-    """[frames, atoms, 3] Angstrom: Langevin dynamics on the GFN2-xTB surface, centre of mass at the origin, orientation kept."""
+def langevin(run: Run, settings: SampleSettings) -> np.ndarray:
+    """[frames, atoms, 3] Angstrom: Langevin dynamics on the GFN2-xTB surface, centre of mass at the origin, orientation kept.
+
+    Of ``settings`` the steps, the friction and the seed count. Raises `GeometryError` where a bond breaks.
+    """
     from tblite.ase import TBLite
 
-    rng = np.random.default_rng([settings.seed, 1, job.number])
-    atoms = ase.Atoms(job.numbers, job.start, masses=None if job.isotopes is None else job.isotopes / AMU)
+    rng = np.random.default_rng([settings.seed, 1, run.number])
+    atoms = ase.Atoms(run.numbers, run.start, masses=None if run.isotopes is None else run.isotopes / AMU)
     atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=job.temperature, rng=rng)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=run.heat * run.temperature, rng=rng)
     friction = settings.friction_per_ps / (1000 * ase.units.fs)
-    dynamics = Langevin(atoms, settings.timestep_fs * ase.units.fs, temperature_K=job.temperature, friction=friction, fixcm=False, rng=rng)
-    bonds = _bonds(atoms.get_all_distances(), job.numbers)
+    dynamics = Langevin(atoms, settings.timestep_fs * ase.units.fs, temperature_K=run.temperature, friction=friction, fixcm=False, rng=rng)
+    bonds = _bonds(atoms.get_all_distances(), run.numbers)
     dynamics.run(round(settings.equilibration_fs / settings.timestep_fs))
     frames = []
-    for _ in range(job.frames):
+    for _ in range(run.frames):
         dynamics.run(round(settings.interval_fs / settings.timestep_fs))
         if (atoms.get_all_distances() > 1.7 * bonds)[bonds > 0].any():
-            raise GeometryError(f"a bond broke at {job.temperature:g} K; choose a lower `temperature`.")
+            raise GeometryError(f"a bond broke at {run.temperature:g} K; choose a lower `temperature`.")
         frames.append(np.round(atoms.positions - atoms.get_center_of_mass(), 10))
     return np.array(frames)
 
@@ -200,7 +216,7 @@ def header(path: Path) -> dict | None:
 
 
 def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
-    """Extended xyz, Angstrom, 10 decimals, with masses (u) where a frame has isotopes; the first comment line carries the header.
+    """Extended xyz, Angstrom, 10 decimals, with names, and masses (u) where a frame has isotopes; the first comment line has the header.
 
     All or nothing: a temporary file is renamed.
     """
@@ -209,7 +225,8 @@ def write(path: Path, frames: Iterable[Frame], settings: dict) -> None:
     lines = []
     for i, frame in enumerate(frames):
         first = " header='_JSON " + _quoted(json.dumps(about)) + "'" if i == 0 else ""
-        lines += lines_of(frame.molecule, f"trajectory={frame.trajectory} temperature={frame.temperature:g}{first}")
+        name = f" conformer={json.dumps(frame.name, ensure_ascii=False)}" if frame.name else ""
+        lines += lines_of(frame.molecule, f"trajectory={frame.trajectory} temperature={frame.temperature:g}{name}{first}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "\n".join(lines) + "\n")

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densnet.molecules import Molecules
+from densnet.molecules import MoleculeError, Molecules
 from densnet.units import ANGSTROM
 
 CROWDED = 2.2
 """Angstrom; rings that are no neighbours and come closer than this are not a molecule anyone would start from."""
+
+TWIST = 147.0
+"""degrees, S-C-C-S of anti bithiophene at its minimum; 180 is a barrier."""
 
 _BOND, _HYDROGEN = 1.45 * np.array([0.979, -0.2045]), 1.08 * np.array([0.979, -0.2045])
 _OUTER, _INNER, _TIP = np.array([1.235, 1.189]), np.array([0.7115, 2.455]), np.array([1.3595, 3.319])
@@ -21,7 +24,11 @@ def thiophenes(rings: int, torsions: Sequence[float] | None = None) -> Molecules
     """A chain of alpha-linked thiophenes: C-S 1.71, C-C 1.37 and 1.42, between rings 1.45 Angstrom.
 
     ``torsions`` [rings - 1]: S-C-C-S in degrees, 180 (anti, the default) or 0 (syn) where two neighbours are coplanar.
+    Raises `MoleculeError` unless there is a ring, and a torsion between any two.
     """
+    if rings < 1 or (torsions is not None and len(torsions) != rings - 1):
+        given = "none" if torsions is None else len(torsions)
+        raise MoleculeError(f"a chain of {rings} rings with {given} torsions: at least one ring, and a torsion between any two neighbours.")
     numbers, owner, positions, origin = [], [], [], np.zeros(2)
     for ring in range(rings):
         up = np.array([1.0, (-1.0) ** ring])
@@ -36,6 +43,11 @@ def thiophenes(rings: int, torsions: Sequence[float] | None = None) -> Molecules
         right, left = np.flatnonzero(rings_of == ring)[1], np.flatnonzero(rings_of == ring + 1)[2]
         chain[rings_of > ring] = _turned(chain[rings_of > ring], chain[right], chain[left], np.radians(torsion - 180.0))
     return Molecules.single(numbers, chain * ANGSTROM)
+
+
+def anti_thiophenes(rings: int) -> Molecules:
+    """The stretched chain near its lowest minimum: every pair of neighbours anti, twisted by `TWIST` to one side and the other in turn."""
+    return thiophenes(rings, [TWIST * (-1) ** k for k in range(rings - 1)])
 
 
 def random_thiophenes(rings: int, rng: np.random.Generator) -> Molecules:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from densnet.reference.dispersion import d4, has_parameters
 from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
 from densnet.reference.selfconsistent import Field, Functional, converge
-from densnet.settings import Incidental, Section
+from densnet.settings import Incidental, Section, SettingsError, parse
 
 CHEAP_GRID = (15, 50)
 """Radial and angular points of the grid that the SCF iterates on; no label depends on it."""
@@ -86,10 +87,14 @@ class ScfSettings(Section):
         return {**deciding, "pruning": "nwchem", "grid_response": True, "code": "pyscf"}
 
     @classmethod
-    def of_level(cls, level: dict) -> ScfSettings:
-        """The settings that state this `level`."""
-        silent = {"conv_tol_grad": 0.0, "dispersion": "none"}
-        return cls(**{name: level.get(name, silent.get(name)) for name in cls.model_fields if name in level or name in silent})
+    def of_level(cls, level: Mapping[str, Any]) -> ScfSettings:
+        """The settings that calculate at this ``level``, the inverse of `level`. Raises `SettingsError` where none do."""
+        settings = parse(cls, {"conv_tol_grad": 0, **{name: value for name, value in level.items() if name in cls.model_fields}}, "level")
+        found = settings.level()
+        if other := sorted(name for name in found.keys() | level.keys() if found.get(name) != level.get(name)):
+            name = other[0]
+            raise SettingsError(f"densnet does not calculate at a level with {name} = {level.get(name)!r}, only with {found.get(name)!r}.")
+        return settings
 
     @property
     def hybrid(self) -> bool:

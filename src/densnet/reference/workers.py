@@ -101,8 +101,8 @@ def results(jobs: Iterable[Any], work: Callable[[Any], Any], execute: Executor) 
     futures = {execute.submit(work, job): job for job in jobs}
     try:
         for future in as_completed(futures):
-            error = future.exception()
-            yield futures[future], future.result() if error is None else error
+            job, error = futures.pop(future), future.exception()
+            yield job, future.result() if error is None else error
     finally:
         for future in futures:
             future.cancel()

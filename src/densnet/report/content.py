@@ -16,13 +16,14 @@ from densnet.report.infrared import infrared
 from densnet.report.page import Promise
 from densnet.report.remainder import remainder
 from densnet.report.style import svg
+from densnet.report.verification import verification
 
 
 def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
     title = f"Infrared spectrum of {run.name}"
     lead = f"{page.formula(run.formula)}, from its machine-learned all-electron density at the level {run.level}."
-    first = (infrared, _trust, remainder, card, assignment, conformers, harmonic)
+    first = (infrared, _trust, remainder, card, assignment, conformers, harmonic, verification)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
@@ -174,7 +175,7 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble))
+    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble, run.nuclei))
     again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 
@@ -192,7 +193,7 @@ _GIVEN = "An existing model was used; nothing was labelled or trained in this ru
 _METHOD = (
     "The first equivariant network predicts the electron density as a correction to superposed free atoms, the second one "
     "predicts the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "
-    "classical nuclei. The dipole is computed from the predicted density at every sample; the spectrum is the Fourier transform "
+    "{}. The dipole is computed from the predicted density at every sample; the spectrum is the Fourier transform "
     "of its autocorrelation function, in absolute units."
 )
 

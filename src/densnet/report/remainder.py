@@ -119,6 +119,13 @@ def remainder(run: Run) -> list[str]:
             page.section(title, page.paragraph(f"Not divided into causes, because there are no VPT2 fundamentals: {worked_out.skipped}"))
         ]
     found = found_in(run, bands)
+    if run.quantum:
+        parts = [page.paragraph(_RING_POLYMERS), page.paragraph(f"{run.quantum}.")]
+        for name, rows in (measured or {"": [None] * len(found)}).items():
+            parts += [page.paragraph(f"Against {name}:")] if name else []
+            parts.append(page.table(*quantum_nuclei(bands.bands, found, rows), wide=True))
+        parts += [page.paragraph(_LIMITS), _checks(run), page.folded("fundamentals, mode by mode", _fundamentals(run))]
+        return [page.section(title, *parts)]
     parts = [page.paragraph(_QUANTUM)]
     for name, rows in measured.items():
         absolute = dict(run.experiments)[name].unit == ABSOLUTE
@@ -152,6 +159,23 @@ def shares(bands: list[dict], found: list[Centroids | None]) -> page.Columns:
          *map(_signed, (b["centroid"] - c.quantum, b["centroid"] - c.quantum + (c.excess or 0.0), _minus(c.excess), c.model))]
         for b, c in zip(bands, found) if c is not None
     ]  # fmt: skip
+    return titles, rows
+
+
+def quantum_nuclei(bands: list[dict], found: list[Centroids | None], measured: list[dict | None]) -> page.Columns:
+    """Band by band, dynamics of quantum nuclei beside VPT2 of the same potential; dynamics less measured is the sum of the last four."""
+    titles = ["band", "measured", "VPT2", "dynamics", "dynamics − measured"]
+    titles += ["dynamics − VPT2", "model, anharmonic", "model, harmonic", "functional, rest"]
+    rows = []
+    for b, c, other in zip(bands, found, measured):
+        if c is None:
+            continue
+        methods, whole, rest, place = b["centroid"] - c.quantum, None, None, None
+        if other is not None:
+            whole, place = b["centroid"] - other["centroid"], f"{other['centroid']:.1f}"
+            rest = whole - methods - (c.excess or 0.0) - (c.model or 0.0)
+        row = [_limits(b), place, f"{c.quantum:.1f}", page.pm(b["centroid"], b.get("centroid_error"))]
+        rows.append([*row, *map(_signed, (whole, methods, c.excess, c.model, rest))])
     return titles, rows
 
 
@@ -234,6 +258,14 @@ _QUANTUM = (
     "The latter is known where the derivatives were also calculated at the reference level; elsewhere (–) it is included in classical "
     "nuclei. Model, harmonic: harmonic centroid of the model minus that at the reference level, modes paired by overlap. All values "
     "in cm⁻¹."
+)
+_RING_POLYMERS = (
+    "VPT2: fundamentals on the potential of the model, from second-order vibrational perturbation theory. For a band, the mean over the "
+    "fundamentals whose harmonic lines fall into it, weighted by harmonic intensities and conformers. The dynamics also has quantum "
+    "nuclei, on the same potential; the two differ by the errors of both methods, including the finite number of beads, and by the effect "
+    "of rotation and hot bands. Model, anharmonic: quantum shift of the model minus that at the reference level, if known (else –); model, "
+    "harmonic: the same for harmonic wavenumbers. Both are errors of the dynamics. Functional, rest: the remainder of dynamics minus "
+    "measured. In cm⁻¹."
 )
 _CAUSES = (
     "Classical nuclei, model (harmonic) and functional add up to dynamics minus measured. Functional, rest: the error that the "

@@ -17,10 +17,14 @@ from torch import Generator, Tensor
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.settings import Section
-from densnet.simulation.integrators import ForceFunction, Rescaling, Step, langevin, velocity_rescaling, velocity_verlet
+from densnet.simulation import integrators
+from densnet.simulation.integrators import ForceFunction, Rescaling, State, Step, langevin, velocity_rescaling, velocity_verlet
 
 RESCALE_EVERY = 10
 """Steps between two rescalings of `Svr`: canonical at any interval, and cheaper than every step."""
+
+CLASSICAL = "classical nuclei"
+"""Of every ensemble that says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,37 @@ class Conditions:
 class Ensemble(Section):
     """How production runs; every kind has a ``kind``, the name by which settings choose it.
 
-    conserves_momentum  whether total momentum and angular momentum stay what they are at the start of production
-    bounded             whether potential + kinetic energy - heat strays by no more than the bounded error of the time step
-    constant_energy     whether that holds without any thermostat
-    words               goes on from "replicas are run ..."
+    conserves_momentum          whether total momentum stays what it is at the start of production
+    conserves_angular_momentum  whether that does, too
+    bounded                     whether potential + kinetic energy - heat strays by no more than the bounded error of the time step
+    constant_energy             whether that holds without any thermostat
+    words                       goes on from "replicas are run ..."
     """
 
     kind: str
     conserves_momentum: ClassVar[bool]
+    conserves_angular_momentum: ClassVar[bool] = True
     bounded: ClassVar[bool]
     constant_energy: ClassVar[bool] = False
     words: ClassVar[str]
+
+    @property
+    def geometries(self) -> int:
+        """Geometries of each replica that a step asks the force function for, in one call for all."""
+        return 1
+
+    @property
+    def nuclei(self) -> str:
+        """What nuclei are, in a few words."""
+        return CLASSICAL
+
+    def promise(self, temperature: float) -> str:
+        """`nuclei`, and how good they are at a ``temperature`` in K."""
+        return self.nuclei
+
+    def begin(self, force_function: ForceFunction, molecules: Molecules, velocities: Tensor, conditions: Conditions) -> State:
+        """The first state of ``molecules`` [molecules] that are at a minimum and have ``velocities`` [atoms, 3], at step 0."""
+        return integrators.init(force_function, molecules, velocities)
 
     @abstractmethod
     def step(self, force_function: ForceFunction, replicas: Molecules, conditions: Conditions) -> Step:
@@ -61,6 +85,10 @@ class Ensemble(Section):
     def thermalisation(self, friction: float) -> Ensemble:
         """What runs before production, with ``friction`` in 1/ps: Langevin dynamics."""
         return Langevin(friction=friction)
+
+    def observe(self, state: State, conditions: Conditions) -> dict[str, Tensor]:
+        """What this ensemble measures besides what every one has, [molecules] each, by columns of `h5md.OBSERVABLES`."""
+        return {}
 
 
 class Nve(Ensemble):
@@ -83,6 +111,7 @@ class Langevin(Ensemble):
     kind: Literal["langevin"] = "langevin"
     friction: float = Field(1.0, gt=0, description="friction, 1/ps")
     conserves_momentum: ClassVar[bool] = False
+    conserves_angular_momentum: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
     words: ClassVar[str] = "with a Langevin thermostat"
 

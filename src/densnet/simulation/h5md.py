@@ -47,6 +47,8 @@ OBSERVABLES = {
     "kinetic_energy": ("eV", units.EV),
     "conserved_energy": ("eV", units.EV),
     "temperature": ("K", units.KELVIN),
+    "quantum_kinetic_energy": ("eV", units.EV),
+    "internal_temperature": ("K", units.KELVIN),
     "marked": ("1", 1.0),
 } | {own: Properties.table()[name].outside for name, own in KNOWN.items()}
 """Every column of `observables`: unit in the file, and its size in atomic units."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from densnet import files
 from densnet.errors import DensnetError
+from densnet.simulation.ensembles import CLASSICAL
 from densnet.simulation.settings import SimulateSettings, first_layout
 
 FORMAT = 3
@@ -28,7 +29,7 @@ def upgraded(header: dict, path: Path) -> dict:
         raise TrajectoryError(f"{path} was written by a newer densnet ({header['densnet']}); please upgrade densnet.")
     if header["format"] < 3:
         header = {**header, "half_steps": header["format"] == 2}
-    return {**header, "settings": SimulateSettings.upgraded(header["settings"])}
+    return {"nuclei": CLASSICAL, **header, "settings": SimulateSettings.upgraded(header["settings"])}
 
 
 def number(header: dict, replica: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -28,12 +29,15 @@ from densnet.simulation.integrators import State
 from densnet.simulation.settings import SimulateSettings
 from densnet.simulation.trajectory import drift
 
+Observe = Callable[[State], Mapping[str, Tensor]]
+"""What an ensemble measures of a state besides what every one has: [molecules] each, by columns of `h5md.OBSERVABLES`."""
+
 
 class Record:
-    """Writes a run's folder; ``header`` must match whatever the folder already holds."""
+    """Writes a run's folder; ``header`` must match whatever the folder already holds, ``observe`` gives further columns."""
 
-    def __init__(self, folder: Path, header: dict, freedom: Tensor):
-        self.folder, self.freedom = Path(folder), freedom
+    def __init__(self, folder: Path, header: dict, freedom: Tensor, observe: Observe = lambda state: {}):
+        self.folder, self.freedom, self.observe = Path(folder), freedom, observe
         self.header = {"format": FORMAT, "densnet": densnet.__version__, "half_steps": True, **header}
         self.blocks, self._samples = 0, []
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,8 @@ class Record:
             "conserved_energy": torch.stack([s.energy - s.bath for s in states]) + kinetic,
             "temperature": 2 * torch.stack([s.half_step_kinetic(timestep) for s in states]) / self.freedom,
         }
+        observed = [self.observe(s) for s in states]
+        columns |= {name: torch.stack([own[name] for own in observed]) for name in observed[0]}
         if self.header["settings"]["record_forces"]:
             columns["force"] = torch.stack([s.forces for s in states]).unflatten(1, (replicas, -1)).float()
         known = [s.known.tensors() for s in states]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from math import exp
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from densnet.files import sha256
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.simulation import initial, integrators
+from densnet.simulation.ensembles import Conditions
 from densnet.simulation.integrators import ForceFunction, State, Step
 from densnet.simulation.novelty import Announce, Novelty
 from densnet.simulation.record import Record
@@ -59,12 +61,13 @@ def simulate(
     ensemble, translation = settings.ensemble, not settings.ensemble.conserves_momentum
     freedom = initial.degrees_of_freedom(rest, translation=translation, rotation=not settings.remove_rotation)
     conditions = settings.conditions(freedom, generator)
-    record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1))
+    observe = partial(ensemble.observe, conditions=conditions)
+    record = Record(folder, _header(start, settings, provenance), freedom.clamp(min=1), observe)
     if record.finished:
         return record.folder / "trajectory.h5"
     state = record.resume(replicas, generator)
     if state is None:
-        state = _begin(force_function, replicas, settings, generator)
+        state = _begin(force_function, replicas, settings, conditions)
         _at_rest(state, settings, announce)
     novelty = Novelty(settings.novelty_limit, settings.timestep, announce, stop=settings.when_novel == "stop")
     loop = _Loop(record, (_watch(replicas, settings), novelty), generator, settings, progress)
@@ -131,9 +134,9 @@ class _Loop:
         self.progress(before + state.step, before + after)
 
 
-def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, generator: Generator) -> State:
-    velocities = initial.thermal(replicas, settings.temperature * units.KELVIN, generator)
-    return integrators.init(force_function, replicas, velocities, step=-settings.steps[0])
+def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, conditions: Conditions) -> State:
+    velocities = initial.thermal(replicas, conditions.temperature, conditions.generator)
+    return replace(settings.ensemble.begin(force_function, replicas, velocities, conditions), step=-settings.steps[0])
 
 
 def _at_rest(state: State, settings: SimulateSettings, announce: Announce) -> None:
@@ -187,6 +190,7 @@ def _header(start: Molecules, settings: SimulateSettings, provenance: dict | Non
     begins = [start.positions.detach().cpu().double()] + ([] if start.isotopes is None else [start.isotopes.cpu()])
     return {
         "settings": settings.model_dump(mode="json"),
+        "nuclei": settings.ensemble.nuclei,
         "provenance": provenance or {},
         "numbers": start.split()[0].numbers.tolist(),
         "start": sha256(*(part.numpy().tobytes() for part in begins)),

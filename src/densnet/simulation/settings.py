@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from densnet import units
 from densnet.settings import Incidental, Section, SettingsError, cores
 from densnet.simulation.ensembles import Conditions, Langevin, Nve, Svr
+from densnet.simulation.ringpolymer import Pimd, Trpmd
 
 BLOCK, COMPILED_BLOCK = 192, 72
 """Atoms in a block: with fewer, operators cost more than arithmetic; with more, features leave the cache and threads share less."""
@@ -47,8 +48,8 @@ class SimulateSettings(Section):
     thermalise_ps: float = Field(2.0, ge=0, description="Langevin dynamics before production, ps; not recorded")
     thermalise_friction: float = Field(5.0, gt=0, description="friction of the thermalisation, 1/ps")
     duration_ps: float = Field(10.0, gt=0, description="production, ps")
-    ensemble: Nve | Langevin | Svr = Field(
-        Nve(), discriminator="kind", description="ensemble of the production: kind (nve, langevin or svr) and its settings"
+    ensemble: Nve | Langevin | Svr | Trpmd | Pimd = Field(
+        Nve(), discriminator="kind", description="ensemble of the production: kind (nve, langevin, svr, trpmd or pimd) and its settings"
     )
     sample_every: int = Field(4, gt=0, description="steps between samples")
     record_forces: bool = Field(False, description="record the forces of every sample; files grow by half")
@@ -58,7 +59,7 @@ class SimulateSettings(Section):
         0, ge=0, description="threads, each working on one block of replicas at a time; 0 = all cores; a GPU needs one"
     )
     block: Incidental[int] = Field(
-        0, ge=0, description="maximum number of replicas per block; blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
+        0, ge=0, description="maximum number of geometries per block; blocks are equal; 0 = some 200 atoms, compiled 72, on a GPU 40,000"
     )
     compile: Incidental[bool] = Field(
         False,
@@ -85,7 +86,7 @@ class SimulateSettings(Section):
 
     @model_validator(mode="after")
     def _rotation_stays_removed(self):
-        if self.remove_rotation and not self.ensemble.conserves_momentum:
+        if self.remove_rotation and not self.ensemble.conserves_angular_momentum:
             kind = self.ensemble.kind
             raise ValueError(f"`remove_rotation` makes no sense with ensemble = {kind!r}, which excites rotation; use 'nve' or 'svr'")
         return self
@@ -125,13 +126,27 @@ class SimulateSettings(Section):
         return 1 if self.device == "cuda" else self.threads or cores()
 
     def block_size(self, atoms: int) -> int:
-        """Replicas of ``atoms`` atoms in a block: as few equal blocks as the size wished for allows, hardly a place in them empty.
+        """Geometries of ``atoms`` atoms in a block: as few equal blocks as the size wished for allows, hardly a place in them empty.
 
         Whatever the number of threads: results do not depend on the machine's cores.
         """
         together = GPU_BLOCK if self.device == "cuda" else COMPILED_BLOCK if self.compile else BLOCK
         most = self.block or max(1, round(together / atoms))
-        return -(-self.replicas // -(-self.replicas // most))
+        return -(-self.geometries // -(-self.geometries // most))
+
+    @property
+    def geometries(self) -> int:
+        """That a step asks the force function for: replicas times their beads."""
+        return self.replicas * self.ensemble.geometries
+
+    @property
+    def cost(self) -> str:
+        """What a run costs, in a sentence, before it starts."""
+        steps = sum(self.steps)
+        return (
+            f"{self.ensemble.promise(self.temperature)}: {self.geometries} geometries a step ({self.replicas} replicas x "
+            f"{self.ensemble.geometries}), {steps * self.geometries:,} in {steps:,} steps"
+        )
 
     @property
     def steps(self) -> tuple[int, int]:

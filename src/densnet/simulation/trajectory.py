@@ -29,6 +29,8 @@ class Trajectory:
                  NaN in trajectories of an older densnet, which measured it on the step
     marked       [replicas, samples] bool, where the novelty exceeds `novelty_limit`; None if the force function knew nothing of its errors
     forces       [replicas, samples, atoms, 3] hartree / bohr; None if not asked for or not recorded
+    quantum_kinetic       [replicas, samples] hartree, of quantum nuclei, see `RingPolymer.observe`; None if they are classical
+    internal_temperature  [replicas, samples] K, of the internal modes of ring polymers; None if there are none
     time_step    of the integrator, hbar / hartree       sample_step between samples, hbar / hartree
     header       settings, provenance and versions; ``complete`` says whether the run reached its end
     """
@@ -46,6 +48,8 @@ class Trajectory:
     header: dict
     marked: Tensor | None = None
     forces: Tensor | None = None
+    quantum_kinetic: Tensor | None = None
+    internal_temperature: Tensor | None = None
 
     @property
     def dipole(self) -> Tensor | None:
@@ -90,9 +94,30 @@ class Trajectory:
     @property
     def realised(self) -> Realised:
         """The temperature that was set, and what it came to."""
-        means = self.temperature.mean(1)
-        error = float(means.std()) / len(means) ** 0.5 if len(means) > 1 else None
-        return Realised(self.settings["temperature"], float(means.mean()), error)
+        of = "" if self.internal_temperature is None else " of the centroid"
+        return Realised(self.settings["temperature"], *_mean_and_error(self.temperature), of)
+
+    @property
+    def nuclei(self) -> str:
+        """Classical, or quantum and how, in a few words."""
+        return self.header["nuclei"]
+
+    @property
+    def method(self) -> str:
+        """What the dynamics is to a spectrum: which nuclei, and what the correlation of dipoles is taken for."""
+        if self.quantum_kinetic is None:
+            return "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction"
+        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, dipole autocorrelation taken as Kubo-transformed"
+
+    @property
+    def quantum(self) -> str | None:
+        """A sentence on quantum nuclei: the temperature of their internal modes, their kinetic energy; None if they are classical."""
+        if self.quantum_kinetic is None:
+            return None
+        inner = Realised(self.settings["temperature"], *_mean_and_error(self.internal_temperature), " of internal modes")
+        mean, error = _mean_and_error(self.quantum_kinetic)
+        scatter = "" if error is None else f" +- {error / units.MEV:.2f}"
+        return f"{self.nuclei}: kinetic energy {mean / units.MEV:.2f}{scatter} meV (centroid virial); {inner}"
 
     def number(self, replica: int) -> int:
         """What tells this ``replica`` from every other trajectory, see `header.number`."""
@@ -102,6 +127,12 @@ class Trajectory:
     def drift(self) -> Tensor:
         """[replicas] slope of a straight line through the conserved energy, in meV per atom and ps (zero for a single sample)."""
         return drift(self.conserved, self.sample_step, len(self.numbers))
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float | None]:
+    """Of ``values`` [replicas, samples]; the standard error is that over replicas, None for a single one."""
+    means = values.mean(1)
+    return float(means.mean()), float(means.std()) / len(means) ** 0.5 if len(means) > 1 else None
 
 
 def drift(conserved: Tensor, sample_step: float, atoms: int) -> Tensor:
@@ -146,4 +177,6 @@ def read_trajectory(path: Path, *, motion: bool = True, every: int = 1, replicas
         header=header,
         forces=moved.get("force"),
         marked=found["marked"] > 0 if "marked" in found else None,
+        quantum_kinetic=found.get("quantum_kinetic_energy"),
+        internal_temperature=found["internal_temperature"] / units.KELVIN if "internal_temperature" in found else None,
     )

@@ -58,12 +58,14 @@ class Sampling:
     time_step    the velocity-Verlet integrator's step; 0 for a series without integration error
     temperature  kinetic temperature in K, measured at half steps: [replicas], of which the (weighted) mean is taken, or one known for all
     highest      cm^-1, above which the series holds nothing, see `highest_wavenumber`; sampling must resolve it, whatever is shown
+    method       by which the series was made and what its correlation is taken for, in words
     """
 
     sample_step: float
     time_step: float
     temperature: float | NDArray
     highest: float = STRETCHES[1, 1]
+    method: str = "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction"
 
     def __post_init__(self):
         if not 0 <= self.time_step <= self.sample_step * (1 + 1e-9) or not self.sample_step > 0:
@@ -225,7 +227,7 @@ def _spectrum(mudot: NDArray, transfer: NDArray, sampling: Sampling, weights: Ar
 
 def _header(shape: tuple[int, ...], sampling: Sampling, replicas: Replicas, settings: InfraredSettings) -> dict[str, str | float]:
     return {
-        "method": "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction",
+        "method": sampling.method,
         "replicas": shape[0],
         "effective replicas": round(float(1.0 / (replicas.weights**2).sum()), 2),
         "length_ps": round(shape[1] * sampling.sample_step / units.PICOSECOND, 6),

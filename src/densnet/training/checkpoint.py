@@ -38,7 +38,7 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
     they have come to bear: a phase under way may be made longer or shorter, later ones changed.
     """
     new = {
-        "frames": _hash(t for part in frames for e in part for t in (e.properties.molecules.positions, e.properties.energy)),
+        "frames": _hash(t for part in frames for e in part for t in (e.molecule.positions, e.properties.energy)),
         "validation": len(frames[1]),
         "model": {**predictor.settings.deciding(), "basis": predictor.basis.fingerprint},
         "start": _hash(predictor.state_dict().values()) if predictor.provenance else None,

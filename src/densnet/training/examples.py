@@ -1,7 +1,8 @@
-"""Examples: labelled frames with all that the losses need, prepared once before training."""
+"""Examples: labelled frames with all that the losses need, prepared once before training; the heavy part is read when a batch needs it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,24 +10,53 @@ from torch import Tensor
 
 from densnet.dataset.points import Points
 from densnet.density.basis import DensityBasis
+from densnet.density.expansion import Density
 from densnet.density.gaussians import coulomb_matrix
 from densnet.model.density_network import DensityOutput
 from densnet.molecules import Molecules
 from densnet.properties import Properties
+from densnet.training.shelf import Row, joined
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """One labelled molecule.
 
-    properties   energy, forces, dipole of a single molecule, and its fitted density where one is needed
-    metric       [functions, functions] float32, Coulomb metric between its functions, padding removed; None if no phase learns in it
-    points       sampled points with the exact correction rho - rho_SAD
+    properties   energy, forces, dipole of a single molecule: all that is always in memory
+    basis        of its fitted density
+    prepared     the rest, on a `Shelf`: read at every use
+
+    "places", "weights", "correction"   of `points`
+    "coefficients"                      of `density`; only where the frame was fitted
+    "metric"                            only where a phase learns in it
+    "response"                          of the points, only where the label knows how its density answers a field
     """
 
     properties: Properties
-    metric: Tensor | None
-    points: Points
+    basis: DensityBasis
+    prepared: Row
+
+    @property
+    def molecule(self) -> Molecules:
+        """The single molecule."""
+        return self.properties.molecules
+
+    @property
+    def density(self) -> Density | None:
+        """The fitted one; None where there is no fit."""
+        if "coefficients" not in self.prepared:
+            return None
+        return Density.of(self.molecule, self.basis, self.prepared["coefficients"])
+
+    @property
+    def metric(self) -> Tensor | None:
+        """[functions, functions] float32, Coulomb metric between its functions, padding removed; None if no phase learns in it."""
+        return self.prepared.get("metric")
+
+    @property
+    def points(self) -> Points:
+        """Sampled points with the exact correction rho - rho_SAD and, if it is known, the response to a field."""
+        return Points(*(self.prepared.get(name) for name in ("places", "weights", "correction", "response")))
 
 
 @dataclass(frozen=True)
@@ -44,10 +74,9 @@ class Batch:
         return Batch(self.molecules.to(device), {name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
-def compositions(examples: list[Example]) -> tuple[int, ...]:
-    """The composition of each (its atoms in their order), numbered by first appearance."""
-    known: dict[tuple[int, ...], int] = {}
-    return tuple(known.setdefault(tuple(e.properties.molecules.numbers.tolist()), len(known)) for e in examples)
+def compositions(examples: Sequence[Example]) -> tuple[tuple[int, ...], ...]:
+    """The composition of each: the atomic numbers of its atoms in their order."""
+    return tuple(tuple(e.molecule.numbers.tolist()) for e in examples)
 
 
 def coulomb_metric(molecule: Molecules, basis: DensityBasis) -> Tensor:
@@ -60,14 +89,14 @@ def coulomb_metric(molecule: Molecules, basis: DensityBasis) -> Tensor:
 def collate(examples: list[Example], *names: str) -> Batch:
     """The molecules of ``examples`` with those properties (energy, forces, dipole) that are named."""
     tensors = {name: torch.cat([getattr(e.properties, name) for e in examples]) for name in names}
-    return Batch(Molecules.concatenate([e.properties.molecules for e in examples]), tensors)
+    return Batch(Molecules.concatenate([e.molecule for e in examples]), tensors)
 
 
 def with_fits(batch: Batch, examples: list[Example]) -> Batch:
     """The batch with the fitted ``coefficients`` [atoms, width] of its ``examples`` and their ``metrics``, one after the other, flat."""
-    coefficients = torch.cat([e.properties.density.coefficients for e in examples])
-    metrics = torch.cat([e.metric.flatten() for e in examples])
-    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": metrics})
+    rows = [e.prepared for e in examples]
+    coefficients = joined(rows, "coefficients").view(len(batch.molecules.numbers), -1)
+    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": joined(rows, "metric")})
 
 
 def with_points(batch: Batch, examples: list[Example], count: int | None = None, seed: int = 0) -> Batch:
@@ -95,9 +124,12 @@ class FrozenDensity:
     output: DensityOutput
     jacobian: Tensor
 
+    def tensors(self) -> dict[str, Tensor]:
+        """By name, as they go on a `Shelf`."""
+        return {"coefficients": self.output.coefficients, "widths": self.output.widths, "jacobian": self.jacobian}
 
-def with_frozen(batch: Batch, frozen: list[FrozenDensity]) -> Batch:
-    """The batch with the ``frozen`` densities of its molecules: ``coefficients``, ``widths``, and ``jacobian``, each flat in its turn."""
-    coefficients, widths = (torch.cat(parts) for parts in zip(*(f.output for f in frozen)))
-    jacobian = torch.cat([f.jacobian.flatten() for f in frozen])
-    return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "widths": widths, "jacobian": jacobian})
+
+def with_frozen(batch: Batch, frozen: Sequence[Row]) -> Batch:
+    """The batch with the ``frozen`` densities of its molecules (`FrozenDensity.tensors`), the Jacobians flat, one after the other."""
+    tensors = {name: joined(frozen, name).view(len(batch.molecules.numbers), -1) for name in ("coefficients", "widths")}
+    return Batch(batch.molecules, batch.tensors | tensors | {"jacobian": joined(frozen, "jacobian")})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -17,7 +20,7 @@ from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
 from densnet.threads import one_thread
 from densnet.training import checkpoint
 from densnet.training.checkpoint import TrainingError
-from densnet.training.examples import Example
+from densnet.training.examples import Batch, Example
 from densnet.training.gradients import Compiled, Gradients, Recorded, by_autograd
 from densnet.training.optimiser import Soap
 from densnet.training.response import response_stage
@@ -44,15 +47,6 @@ class Moment:
 
 Report = Callable[[Moment], None]
 
-MAKERS = {
-    "density": density_stage,
-    "points": points_stage,
-    "energy": energy_stage,
-    "joint": joint_stage,
-    "response": response_stage,
-}
-"""The phases in their order."""
-
 
 @one_thread()
 def train(
@@ -66,10 +60,19 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.claim(folder, predictor, (training, validation), settings)
+    validation = sorted(validation, key=lambda example: len(example.properties.molecules.numbers))  # a batch costs its largest molecule
     if settings.changes_energies:
         predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
-    for phase, make in MAKERS.items():
+    on_frozen = partial(energy_stage, folder=folder)
+    makers: dict[str, Callable[..., Stage]] = {
+        "density": density_stage,
+        "points": points_stage,
+        "energy": on_frozen,
+        "joint": joint_stage,
+        "response": response_stage,
+    }
+    for phase, make in makers.items():
         plan: StageSettings = getattr(settings, phase)
         if phase == "response" and plan.steps and predictor.response_network is None:
             with torch.random.fork_rng(devices=[]):
@@ -97,10 +100,10 @@ def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder:
     batches = Batches(stage.kinds, plan.batch, settings.seed)
     gradients = gradients_of(stage, weights, plan, settings, announce)
     began = time.monotonic() - run.seconds
-    for step in range(run.step, plan.steps):
+    for step, batch in ahead(lambda step: stage.batch(batches.at(step), step), range(run.step, plan.steps)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, plan)
-        losses, slopes = gradients(stage.batch(batches.at(step), step))
+        losses, slopes = gradients(batch)
         for weight, slope in zip(weights.values(), slopes, strict=True):
             weight.grad = slope
         nn.utils.clip_grad_norm_(weights.values(), plan.clip)
@@ -124,6 +127,17 @@ def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder:
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(run.best[name])
+
+
+def ahead(make: Callable[[int], Batch], steps: Sequence[int]) -> Iterator[tuple[int, Batch]]:
+    """(step, its batch) for all ``steps``; a thread reads the next one meanwhile."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(make, step) for step in steps[:1]]
+        for step, following in zip_longest(steps, steps[1:]):
+            batch = coming.pop().result()
+            if following is not None:
+                coming.append(reader.submit(make, following))
+            yield step, batch
 
 
 COMPILED_FROM = 1000

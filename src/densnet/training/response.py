@@ -31,7 +31,7 @@ def response_stage(predictor: Predictor, training: list[Example], validation: li
     Raises `TrainingError` if there are none among those to train on, or to validate.
     """
     network = predictor.response_network
-    known, watched = ([e for e in part if e.points.response is not None] for part in (training, validation))
+    known, watched = ([e for e in part if "response" in e.prepared] for part in (training, validation))
     if not known or not watched:
         raise TrainingError(
             f"{len(known)} of {len(training)} frames to train on and {len(watched)} of {len(validation)} to validate hold a response to a "

@@ -11,21 +11,23 @@ import torch
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of up to ``size`` frames; ``kinds`` numbers the composition of each frame.
+    """Batches of about ``size`` frames; ``kinds`` are the compositions of the frames, the atomic numbers in their order.
 
     Every batch holds of each composition its share, at least one frame, in the same order: all batches are `alike`, and made of ``parts``
-    equal parts. Only with more compositions than places are batches drawn from all frames alike. An epoch of a composition is a fresh
-    permutation of its frames that depends on ``seed`` and the epoch only.
+    equal parts. An epoch of a composition is a fresh permutation of its frames that depends on ``seed`` and the epoch only.
+    With more compositions than places, a batch holds molecules of nearly one size (a table of neighbours is as wide as the largest needs),
+    and about as many atoms as ``size`` average frames: an epoch is a fresh permutation of all frames, sorted by size, cut at the same
+    places, in random order.
     """
 
-    kinds: tuple[int, ...]
+    kinds: tuple[tuple[int, ...], ...]
     size: int
     seed: int
 
     @cached_property
     def members(self) -> list[list[int]]:
         """Frames of each composition."""
-        found: dict[int, list[int]] = {}
+        found: dict[tuple[int, ...], list[int]] = {}
         for index, kind in enumerate(self.kinds):
             found.setdefault(kind, []).append(index)
         return list(found.values()) if len(found) <= self.size else [list(range(len(self.kinds)))]
@@ -39,7 +41,7 @@ class Batches:
             shares[max(range(len(counts)), key=lambda k: counts[k] / (shares[k] + 1))] += 1
         return shares
 
-    @property
+    @cached_property
     def alike(self) -> bool:
         """Whether every batch has the same atoms in the same order."""
         return len(self.members) == len(set(self.kinds))
@@ -49,10 +51,28 @@ class Batches:
         """Into how many parts of the same composition a batch can be cut."""
         return math.gcd(*self.shares)
 
+    @cached_property
+    def cuts(self) -> list[tuple[int, int]]:
+        """First frame of each batch and that behind its last one, in an order by size."""
+        sizes = torch.tensor([len(kind) for kind in self.kinds]).sort().values.double()
+        wanted = max(1, len(sizes) // self.size)
+        number = ((sizes.cumsum(0) - sizes / 2) * (wanted / sizes.sum())).long()
+        starts = [0, *(1 + torch.nonzero(number.diff()).flatten()).tolist()]
+        return list(zip(starts, [*starts[1:], len(sizes)]))
+
     def at(self, step: int) -> list[int]:
         """Indices of the frames of a step, part after part."""
+        if not self.alike:
+            return self._of_one_size(step)
         chosen = [self._of_kind(kind, step) for kind in range(len(self.members))]
         return [index for part in range(self.parts) for own in chosen for index in _part(own, part, self.parts)]
+
+    def _of_one_size(self, step: int) -> list[int]:
+        epoch, place = divmod(step, len(self.cuts))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = sorted(torch.randperm(len(self.kinds), generator=generator).tolist(), key=lambda index: len(self.kinds[index]))
+        first, end = self.cuts[int(torch.randperm(len(self.cuts), generator=generator)[place])]
+        return order[first:end]
 
     def _of_kind(self, kind: int, step: int) -> list[int]:
         members, share = self.members[kind], self.shares[kind]

@@ -14,7 +14,7 @@ class StageSettings(Section):
     """One phase of training; zero steps leave it out."""
 
     steps: int = Field(2000, ge=0, description="gradient steps")
-    batch: int = Field(16, ge=1, description="frames per step")
+    batch: int = Field(16, ge=1, description="frames per step; with more compositions than that, as many atoms as this many average frames")
     learning_rate: float = Field(3e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
     warmup: int = Field(100, ge=0, description="steps over which the learning rate rises")
     average: float = Field(0.99, ge=0, lt=1, description="decay of the exponential moving average of the weights, which is saved")
@@ -42,7 +42,10 @@ class TrainSettings(Section):
         1.0, ge=0, description="weight of the polarizability error (density response error: 1), both in percent"
     )
     points_per_frame: int = Field(600, ge=50, description="sampled points per frame and step")
-    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="fraction of training frames used for validation, by trajectory")
+    validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="fraction of training frames used for validation")
+    validation_by: Literal["trajectory", "molecule"] = Field(
+        "trajectory", description="split by trajectory, or by molecule (all frames of a formula) for models intended for new molecules"
+    )
     dispersion: Literal["as labelled", "none", "d4"] = Field(
         "as labelled", description="train on energies and forces as labelled, without dispersion, or with D4 (added if missing)"
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from densnet.molecules import Molecules
 from densnet.training import objective
 from densnet.training.examples import Batch, Example, FrozenDensity, collate, compositions, with_fits, with_frozen, with_points
 from densnet.training.settings import TrainSettings
+from densnet.training.shelf import Shelf
 
 Losses = dict[str, Tensor]
 
@@ -26,7 +28,7 @@ class Stage:
     """A phase of training.
 
     network     whose weights learn
-    kinds       the composition of each training frame, numbered
+    kinds       the composition of each training frame
     batch       (indices of frames, step) -> what the loss is made of
     loss        batch -> losses by name, differentiable in the weights
     validate    () -> metrics with a "score" to be minimised
@@ -35,7 +37,7 @@ class Stage:
 
     name: str
     network: nn.Module
-    kinds: tuple[int, ...]
+    kinds: tuple[tuple[int, ...], ...]
     batch: Callable[[list[int], int], Batch]
     loss: Callable[[Batch], Losses]
     validate: Callable[[], dict[str, float]]
@@ -96,17 +98,17 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
 
 def energy_stage(
     predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings,
-    read: Callable[[Predictor, Molecules], FrozenDensity] | None = None,
+    *, folder: Path | None = None, read: Callable[[Predictor, Molecules], FrozenDensity] | None = None,
 ) -> Stage:  # fmt: skip
-    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame.
+    """Network 2 on energies and forces with network 1 frozen: its Jacobian is computed once a frame and kept on a `Shelf` in ``folder``.
 
     The scales of an untrained one are set anew, by the density that it will read in place of the labelled one. ``read`` another density
     than network 1's (`freeze`), if given.
     """
-    every = [*training, *validation]
-    molecules = [e.properties.molecules for e in every]
-    densities = [read(predictor, m) for m in molecules] if read else freeze_all(predictor, molecules)
-    frozen = {id(e): density for e, density in zip(every, densities)}
+    every, shelf = [*training, *validation], Shelf(folder)
+    molecules = [e.molecule for e in every]
+    densities = enumerate(read(predictor, m) for m in molecules) if read else freeze_all(predictor, molecules)
+    frozen = {id(every[k]): shelf.put(density.tensors()) for k, density in densities}
 
     def on_frozen(examples: list[Example]) -> Batch:
         return with_frozen(collate(examples, "energy", "forces"), [frozen[id(e)] for e in examples]).to(predictor.device)
@@ -172,7 +174,7 @@ class Scale:
     def of(cls, examples: list[Example]) -> Scale:
         """Means over the training frames; the dipole's not below (0.1 e bohr)^2, for molecules that have none."""
         dipole = torch.cat([e.properties.dipole for e in examples]).double().square().sum(-1).mean()
-        known = [e for e in examples if e.metric is not None]
+        known = [e for e in examples if "metric" in e.prepared]
         coulomb = torch.cat([_self_energy(e) for e in known]).mean() if known else torch.nan
         return cls(float(coulomb), max(float(dipole), 0.01))
 
@@ -182,7 +184,7 @@ class Scale:
 
 
 def _self_energy(example: Example) -> Tensor:
-    density = example.properties.density
+    density = example.density
     zero = Density.of(density.molecules, density.basis, torch.zeros_like(density.coefficients))
     return objective.coulomb_error(zero, density.coefficients, example.metric.flatten())
 
@@ -262,11 +264,11 @@ def energy_metrics(
 
 def freeze(predictor: Predictor, molecule: Molecules) -> FrozenDensity:
     """Output of network 1 for one molecule and its Jacobian along the atoms, by forward-mode differentiation."""
-    return freeze_all(predictor, [molecule])[0]
+    return next(freeze_all(predictor, [molecule]))[1]
 
 
-def freeze_all(predictor: Predictor, molecules: list[Molecules]) -> list[FrozenDensity]:
-    """`freeze` of each, those of one size together.
+def freeze_all(predictor: Predictor, molecules: list[Molecules]) -> Iterator[tuple[int, FrozenDensity]]:
+    """(index, `freeze`) of each, those of one size together.
 
     An atom moves in all molecules of a batch at once: each has its own density, so the slope along that is the slope along its own
     atom. So many go together that all atoms of all shifted copies fill the cache of a core, or the GPU.
@@ -275,13 +277,11 @@ def freeze_all(predictor: Predictor, molecules: list[Molecules]) -> list[FrozenD
     by_size: dict[int, list[int]] = {}
     for index, molecule in enumerate(molecules):
         by_size.setdefault(len(molecule.numbers), []).append(index)
-    found: dict[int, FrozenDensity] = {}
     for size, indices in by_size.items():
         count = max(1, rows // (3 * size * size))
         for start in range(0, len(indices), count):
             some = indices[start : start + count]
-            found |= zip(some, _freeze_batch(predictor, Molecules.concatenate([molecules[i] for i in some])))
-    return [found[index] for index in range(len(molecules))]
+            yield from zip(some, _freeze_batch(predictor, Molecules.concatenate([molecules[i] for i in some])))
 
 
 def _freeze_batch(predictor: Predictor, molecules: Molecules) -> list[FrozenDensity]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from densnet.model.uncertainty import Calibration, Features, Rigidity, inverse_r
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.properties import Properties
+
+T = TypeVar("T")
 
 FORCE_FRAMES = 256
 """Training frames, evenly spread, whose forces enter; a quarter of 938 gave the same uncertainties as all of them."""
@@ -50,32 +53,32 @@ def assess(
     few = [training[i] for i in np.unique(np.linspace(0, len(training) - 1, min(FORCE_FRAMES, len(training))).round().astype(int))]
     total, done = len(training) + len(few) + 3 * len(validation), 0
 
-    def over(frames: list[Molecules], function: Callable[[Molecules], Tensor | Features]) -> list:
+    def over(frames: list[Molecules], function: Callable[[Molecules], T]) -> Iterator[T]:
         nonlocal done
-        found = []
         for start in range(0, len(frames), BATCH):
             chosen = frames[start : start + BATCH]
             with torch.no_grad():
-                found.append(function(Molecules.concatenate(chosen).to(predictor.device)))
+                yield function(Molecules.concatenate(chosen).to(predictor.device))
             done += len(chosen)
             progress(done, total)
-        return found
+
+    def labels(molecules: Molecules) -> Properties:
+        return predictor(molecules).replace(density=None).to("cpu")
 
     def along(molecules: Molecules) -> Tensor:
         return slopes(lambda moved: predictor.features(moved).energy, molecules).double()
 
     predictor.uncertainty = None
     frames = [p.molecules for p in validation]
-    said = Properties.concatenate(over(frames, predictor)).to("cpu")
-    errors = Errors.of(said, labelled)
+    errors = Errors.of(Properties.concatenate(list(over(frames, labels))), labelled)
     known = _joined(over(training, predictor.features))
     energy = _outer(known.energy) / errors.mean_square("energy")
-    energy += _outer(torch.cat(over(few, along))) * (len(training) / len(few)) / errors.mean_square("forces")
+    energy += _outer(torch.cat(list(over(few, along)))) * (len(training) / len(few)) / errors.mean_square("forces")
     roots = inverse_root(energy), inverse_root(_outer(known.dipole) / errors.mean_square("dipole"))
-    watched, moving = _joined(over(frames, predictor.features)), torch.cat(over(frames, along))
+    watched = _joined(over(frames, predictor.features))
     variances = {
         "energy": root_variance(watched.energy, roots[0]),
-        "forces": root_variance(moving, roots[0], vectors=True),
+        "forces": torch.cat([root_variance(moved, roots[0], vectors=True) for moved in over(frames, along)]),
         "dipole": root_variance(watched.dipole, roots[1], vectors=True),
     }
     found = {name: calibrate(v.cpu().numpy(), getattr(errors, name).numpy()) for name, v in variances.items()}
@@ -117,7 +120,7 @@ def calibrate(root_variance: NDArray, error: NDArray) -> Calibration:
     return Calibration(typical, max(float(deviations[best]), 1e-12), float(powers[best]))
 
 
-def _joined(parts: list[Features]) -> Features:
+def _joined(parts: Iterable[Features]) -> Features:
     return Features(*(torch.cat(column).double() for column in zip(*parts)))
 
 

@@ -47,7 +47,7 @@ def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, sett
     highest, parts = max(highest_wavenumber(c.molecule) for c in found.conformers), []
     for index in range(len(found.conformers)):
         mine = start == index
-        sampling = Sampling(run.sample_step, run.time_step, means[mine], highest)
+        sampling = Sampling(run.sample_step, run.time_step, means[mine], highest, run.method)
         part = from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings)
         parts.append(replace(part, header={**part.header, "set temperature_K": run.realised.asked}))
     if len(parts) == 1:

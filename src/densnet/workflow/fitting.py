@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,15 +25,17 @@ from densnet.workflow.preparation import prepare
 
 SIDES = ("training", "validation")
 
-FITTED = 64
-"""Frames of each composition whose fitted densities set the scales of a network that learns the density in space only."""
+FITTED, FITTED_IN_ALL = 64, 512
+"""Frames of each composition, and about how many in all, whose fitted densities set the scales of a network that learns the density in
+space only; of every composition at least one."""
 
 
 def examples_of(
     parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Progress
 ) -> list[list[Example]]:
     """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them."""
-    fits = (None, None) if plan.density.steps else (FITTED, 0)
+    several = max(1, min(FITTED, FITTED_IN_ALL // len({tuple(label.properties.molecules.numbers.tolist()) for label in parts[0]})))
+    fits = (None, None) if plan.density.steps else (several, 0)
     return [prepare(part, basis, folder, points=points, progress=progress, fits=count) for part, count in zip(parts, fits)]
 
 
@@ -44,8 +47,18 @@ def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis
 
 
 @one_thread()  # each operation: molecules are small
-def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettings, folder: Path, progress: Progress) -> Predictor:
-    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on)."""
+def train_on(
+    predictor: Predictor,
+    parts: list[list[Example]],
+    plan: TrainSettings,
+    folder: Path,
+    progress: Progress,
+    level: Mapping | None = None,
+) -> Predictor:
+    """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on).
+
+    ``level`` of theory of the labels, which the model then states.
+    """
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
     metrics: dict[str, float] = {}
@@ -60,15 +73,16 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
         predictor.provenance = predictor.provenance | {"response": _response_provenance(parts, plan)}
     if not plan.changes_energies:
         return predictor.requires_grad_(False)
-    now = {side: names(example.properties.molecules for example in part) for side, part in zip(SIDES, parts)}
+    now = {side: names(example.molecule for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
         **{key: value for key, value in predictor.provenance.items() if key == "response"},
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),
         "training": plan.model_dump(mode="json"),
-        "coverage": coverage(example.properties.molecules for example in parts[0]),
+        "coverage": coverage(example.molecule for example in parts[0]),
         "frames": {side: sorted({*former.get(side, ()), *now[side]}) for side in SIDES},
         **({} if charges is None else {"charges": charges}),
+        **({"level": dict(level)} if level else {}),
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)
@@ -77,14 +91,18 @@ def train_on(predictor: Predictor, parts: list[list[Example]], plan: TrainSettin
 
 def _response_provenance(parts: list[list[Example]], plan: TrainSettings) -> dict:
     """What network 3 was trained on, and how."""
-    frames = {f"{side}_frames": sum(e.points.response is not None for e in part) for side, part in zip(SIDES, parts)}
+    frames = {f"{side}_frames": sum("response" in e.prepared for e in part) for side, part in zip(SIDES, parts)}
     chosen = {name: value for name, value in plan.model_dump(mode="json").items() if name in ("response", "polarizability_weight", "seed")}
     return {**frames, "training": chosen}
 
 
 def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress) -> Predictor:
-    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others."""
-    predictor.uncertainty = assess(predictor, training, validation, lambda done, total: progress(done, total, "uncertainty"))
+    """``predictor`` with what it knows of its own errors, from the frames that it was trained on and others.
+
+    They are taken by size, since a batch costs its largest molecule.
+    """
+    known, watched = sorted(training, key=lambda m: len(m.numbers)), sorted(validation, key=lambda p: len(p.molecules.numbers))
+    predictor.uncertainty = assess(predictor, known, watched, lambda done, total: progress(done, total, "uncertainty"))
     return predictor
 
 

@@ -14,11 +14,11 @@ from densnet.simulation.run import SimulateSettings
 
 
 def force_function(predictor: Predictor, start: Molecules, settings: SimulateSettings, announce: Callable[[str], None]) -> Blocks:
-    """``predictor``, which is on ``settings.device``, for the replicas that `simulate` makes of ``start``.
+    """``predictor``, which is on ``settings.device``, for the replicas that `simulate` makes of ``start``, or for all of their beads.
 
     ``announce`` is told when something takes minutes.
     """
-    replicas = deal(start, settings.replicas).to(settings.place)
+    replicas = deal(start, settings.geometries).to(settings.place)
     block = settings.block_size(len(replicas.numbers) // replicas.count)
     forces = predictor
     if settings.compile:

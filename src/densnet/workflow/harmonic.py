@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 
@@ -61,10 +62,11 @@ class ColdSettings(Section):
     depth: float = Field(1600.0, gt=0, description="window on the correlation function, fs")
 
 
-def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> ForceFunction:
-    """The reference level as a force function that keeps every label in ``folder`` and computes none twice.
+def remembered(settings: LabelSettings, folder: Path, progress: Progress, execute: Executor | None = None) -> ForceFunction:
+    """The reference level as a force function that keeps every label in ``folder`` and computes none twice, whatever batch it is in.
 
-    A batch is labelled by processes side by side, a single molecule by this process with all cores.
+    A batch is labelled by ``execute``, or by ``settings.workers`` processes side by side, a single molecule by this process with all cores.
+    Raises `CampaignError` where ``folder`` has labels of another level.
     """
     calculate = partial(scf.calculate, settings=settings.scf)
     level = settings.scf.level()
@@ -72,22 +74,34 @@ def remembered(settings: LabelSettings, folder: Path, progress: Progress) -> For
     def force_function(molecules: Molecules) -> Properties:
         singles = molecules.split()
         names = [campaign.identity(single, level) for single in singles]
-        if len(singles) == 1:
+        folder.mkdir(parents=True, exist_ok=True)
+        campaign.check_level(folder, level)
+        kept = _kept(folder)
+        missing = {name: single for name, single in zip(names, singles) if name not in kept}
+        before = len(names) - len(missing)
+        if len(names) == 1 and missing:
             place = folder / "relaxation" / names[0]
+            place.mkdir(parents=True, exist_ok=True)
             about = {"index": 0, "identity": names[0], "trajectory": 0, "temperature": float("nan"), "level": level}
-            if not (place / "label.npz").exists():
-                place.mkdir(parents=True, exist_ok=True)
-                store.save_label(place / "label.npz", calculate(singles[0]), about)
-        else:
-            place = folder / f"displaced-{sha256(*names)[:8]}"
-            frames = [Frame(single, 0, float("nan")) for single in singles]
+            store.save_label(place / "label.npz", calculate(singles[0]), about)
+        elif missing:
+            place, save = folder / f"displaced-{sha256(*missing)[:8]}", store.save_label
+            frames = [Frame(single, 0, float("nan")) for single in missing.values()]
             with workers.Processes(settings.workers) as local:
-                tally = campaign.run(frames, calculate, store.save_label, place, level=level, execute=local, progress=progress)
+                tell = lambda done, total: progress(before + done, before + total)  # noqa: E731
+                tally = campaign.run(frames, calculate, save, place, level=level, execute=execute or local, progress=tell)
             if tally.aside:
                 raise scf.NotConverged(f"{tally.aside} displaced geometries did not converge; the reasons are in {place / 'aside'}.")
-        return store.read(place).properties(require=("energy", "forces", "dipole"))
+        kept = _kept(folder)
+        return store.read(*(kept[name] for name in names)).properties(require=("energy", "forces", "dipole"))
 
     return force_function
+
+
+def _kept(folder: Path) -> dict[str, Path]:
+    """Identity of a geometry -> its label, of all that `remembered` keeps in ``folder``."""
+    displaced = {file.stem[7:]: file for file in folder.glob("displaced-*/frames/*.npz")}
+    return displaced | {file.parent.name: file for file in folder.glob("relaxation/*/label.npz")}
 
 
 def analyse(force_function: ForceFunction, name: str, start: Molecules, settings: HarmonicSettings) -> Conformer:

@@ -56,9 +56,9 @@ def fit(desk: Desk) -> None:
 
 def train(desk: Desk) -> None:
     """Both networks, and the log of their training."""
-    plan, (examples, basis) = desk.settings.train, _examples(desk)
-    log = desk.path(TRAINING_LOG).parent
-    desk.give(MODEL, train_on(untrained(examples[0], desk.settings.model, basis, plan.seed), examples, plan, log, desk.progress))
+    plan, (examples, basis, level) = desk.settings.train, _examples(desk)
+    log, model = desk.path(TRAINING_LOG).parent, untrained(examples[0], desk.settings.model, basis, plan.seed)
+    desk.give(MODEL, train_on(model, examples, plan, log, desk.progress, level))
 
 
 def evaluate(desk: Desk) -> None:
@@ -84,13 +84,13 @@ def split(labels: Dataset, settings: RunFile) -> tuple[Dataset, Dataset]:
     return known + labels.select(np.flatnonzero(np.logical_not(eligible))), apart
 
 
-def _examples(desk: Desk) -> tuple[list[list[Example]], DensityBasis]:
-    """Frames to train on and to validate, and the basis of the density."""
+def _examples(desk: Desk) -> tuple[list[list[Example]], DensityBasis, dict]:
+    """Frames to train on and to validate, the basis of the density, and the level of the labels."""
     labels, _ = split(desk.take(LABELS), desk.settings)
     density, plan = desk.settings.density, desk.settings.train
     basis = DensityBasis.built_in(density.basis, elements_of(labels))
-    parts = held_out(labels, plan.validation_fraction, plan.seed)
-    return examples_of(parts, basis, desk.path(EXAMPLES), density.points, plan, desk.progress), basis
+    parts = held_out(labels, plan.validation_fraction, plan.seed, plan.validation_by)
+    return examples_of(parts, basis, desk.path(EXAMPLES), density.points, plan, desk.progress), basis, labels.level
 
 
 RECIPES = (

@@ -36,6 +36,9 @@ def keep_uncertain(folder: Path, settings: SimulateSettings, tell: Callable[[str
         f"expected errors: energy {told['energy_meV']:.2f} meV, dipole {told['dipole_mD']:.1f} mD; "
         f"{told['flagged_percent']:.3g} % of the samples are flagged"
     )
+    if found.quantum_kinetic is not None and found.marked.any():
+        tell("no frames are kept for labelling: positions of ring polymers are centroids, not the beads of which the model is uncertain")
+        return
     chosen, file = worth_a_label(found, settings.novel_frames, settings.novel_spacing_fs), folder / "uncertain.extxyz"
     if not chosen:
         file.unlink(missing_ok=True)

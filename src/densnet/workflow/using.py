@@ -95,6 +95,8 @@ def simulate(desk: Desk) -> None:
     def say(text: str) -> None:
         desk.progress(0, None, text)
 
+    if settings.ensemble.geometries > 1:
+        desk.tell(settings.cost)
     try:
         forces = force_function(model, start, settings, say)
     except LibraryError as error:
@@ -103,14 +105,15 @@ def simulate(desk: Desk) -> None:
     with keeping_uncertain(place, settings, desk.tell):
         run_dynamics(forces, start, settings, place, desk.progress, provenance, partial(_warn, desk))
     run = read_trajectory(place, motion=False)
-    desk.tell(str(run.realised))
+    desk.tell("; ".join(filter(None, (str(run.realised), run.quantum))))
     desk.give(EXPECTED, ExpectedErrors.of(expected_errors(run)))
     energies = (run.conserved.T / units.MEV / len(run.numbers)).numpy()
     every = max(1, len(energies) // 500)
     desk.give(ENERGIES, {"time_ps": (run.times / units.PICOSECOND).numpy()[::every], "energy_meV_per_atom": energies[::every]})
     about = (settings.replicas, settings.duration_ps, settings.timestep_fs)
     kind = (settings.ensemble.kind, settings.ensemble.constant_energy, settings.ensemble.words)
-    desk.give(DRIFT, Drift(float(run.drift.mean()), float(run.drift.abs().max()), *about, *kind, **_realised(run)))
+    drift = float(run.drift.mean()), float(run.drift.abs().max())
+    desk.give(DRIFT, Drift(*drift, *about, *kind, **_realised(run), nuclei=run.nuclei, quantum=run.quantum))
 
 
 def _warn(desk: Desk, text: str) -> None:
