@@ -45,19 +45,17 @@ def lists(name: str) -> list[str]:
     return [each for each in LISTS if any((ROOT / "labels" / name).glob(f"{each}.*h5"))]
 
 
-def errors(name: str, which: str, density_frames: int) -> dict[str, Any]:
-    """`Evaluation.summary` of a model on a list, and the level of its labels."""
-    labels = frames(f"{name}/{which}")
-    found = evaluate_on(load(name), [label.properties for label in labels], density_frames, silent)
-    level = labels[0].level
-    return found.summary() | {"level": f"{level['xc'].upper()}/{level['basis']}"}
+def errors(name: str, which: str, density_frames: int) -> dict[str, float | None]:
+    """`Evaluation.summary` of a model on a list."""
+    labels = [label.properties for label in frames(f"{name}/{which}")]
+    return evaluate_on(load(name), labels, density_frames, silent).summary()
 
 
 def card(name: str, found: dict[str, dict]) -> dict[str, Any]:
-    """What ships beside a model: level, and its errors on held-out frames and on those of its own dynamics at 300 K."""
+    """What ships beside a model: energy of its first conformer (hartree), errors on held-out frames and on its own dynamics at 300 K."""
     kept = {which: {key: row[key] for key in ("frames", *COLUMNS.values())} for which, row in found.items() if which.endswith("300K")}
     energy = float(load(name).without_forces(read(geometries(name))[0].molecule).energy[0])
-    return {"level": found["heldout_300K"]["level"], "model": digest(name), "commit": commit(), "energy": energy, "errors": kept}
+    return {"model": digest(name), "commit": commit(), "energy": energy, "errors": kept}
 
 
 def digest(name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from densnet import files
 from densnet.model import shipped
-from densnet.model.cards import card, catalogue
+from densnet.workflow.catalogue import card, catalogue
 
 sys.path.append(str(Path(__file__).parent))
 from command import densnet  # noqa: E402

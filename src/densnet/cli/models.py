@@ -17,7 +17,7 @@ def models(json: JsonFile = None) -> None:
     error over the number of electrons; at 300 K. docs/models.md has more.
     """
     from densnet.cli.console import show
-    from densnet.model.cards import catalogue
+    from densnet.workflow.catalogue import catalogue
 
     found = catalogue()
     show(found, json, _table(found))

@@ -53,7 +53,6 @@ def read(*paths: Path) -> Dataset:
     """All labels of one or more files: shards of ours, folders of a (growing) campaign or single files of it, extxyz, or foreign HDF5.
 
     Orbitals are checked but not kept: a label reads its own from the file again when they are used (`StoredOrbitals`).
-
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
     `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
     attribute `unit` or `units` of a dataset, or of the file ("eV, Angstrom"), says otherwise.
@@ -68,13 +67,11 @@ def read(*paths: Path) -> Dataset:
 def _labels(path: Path) -> list[Label]:
     if not path.exists():
         raise DatasetError(f"dataset {path} does not exist.")
-    if path.is_dir():
-        files = sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))
+    if path.is_dir() or path.suffix == ".npz":
+        files = [path] if path.is_file() else sorted((path / "frames" if (path / "frames").is_dir() else path).glob("*.npz"))
         if not files:
             raise DatasetError(f"the folder {path} contains no label; give a folder that `densnet label` wrote to, or a file of labels.")
         return [_read_label(file) for file in files]
-    if path.suffix == ".npz":
-        return [_read_label(path)]
     if path.suffix.lower() in (".xyz", ".extxyz", ".exyz") or looks_like_one(path):
         return extxyz.read(path)
     try:
@@ -177,9 +174,6 @@ def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str,
 def _check_version(version: int, path: Path) -> None:
     if version > FORMAT_VERSION:
         raise DatasetError(f"{path} has format {version}, this densnet reads up to {FORMAT_VERSION}; please upgrade densnet.")
-
-
-# --------------------------------------------------------------------------------------------------------------------- shards
 
 
 def seal(labels: Dataset, path: Path, provenance: str = "", *, compact: bool = False) -> None:

@@ -60,7 +60,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.claim(folder, predictor, (training, validation), settings)
-    validation = sorted(validation, key=lambda example: len(example.properties.molecules.numbers))  # a batch costs its largest molecule
+    validation = sorted(validation, key=lambda example: len(example.molecule.numbers))  # a batch costs its largest molecule
     if settings.changes_energies:
         predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)

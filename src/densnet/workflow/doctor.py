@@ -19,10 +19,10 @@ import densnet
 from densnet import settings, units
 from densnet.errors import DensnetError
 from densnet.model import compiled, products, shipped
-from densnet.model.cards import card
 from densnet.model.predictor import load
 from densnet.reference import geometries
 from densnet.reference import shipped as molecules
+from densnet.workflow.catalogue import card
 from densnet.workflow.timing import hardware
 
 

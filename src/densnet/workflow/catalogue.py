@@ -1,10 +1,11 @@
-"""What is known of the models that come with the package: level of their labels, and errors on frames that no training saw."""
+"""The models that come with the package: what they are made for, level of their labels, errors on frames that no training saw."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from densnet import files
+from densnet.artefacts.run import level_words
 from densnet.model import shipped
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import SYMBOLS, in_hills_order
@@ -13,8 +14,8 @@ from densnet.molecules import SYMBOLS, in_hills_order
 def card(name: str) -> dict[str, Any]:
     """As benchmarks/models.py wrote it.
 
-    ``level`` of the labels; ``model``: SHA-256 of the file that was judged; ``commit``; ``energy``, hartree, of the first conformer that
-    ships; ``errors`` by frame list.
+    ``model``: SHA-256 of the file that was judged; ``commit``; ``energy``, hartree, of the first conformer that ships; ``errors`` by frame
+    list.
     """
     return files.read_json(shipped.find(name).with_suffix(".json"))
 
@@ -30,7 +31,7 @@ def _entry(name: str, model: Predictor, known: dict[str, Any]) -> dict[str, Any]
         "name": name,
         "elements": [SYMBOLS[number] for number in sorted(model.basis.elements)],
         "compositions": sorted(map(in_hills_order, model.provenance["coverage"])),
-        "level": known["level"],
+        "level": level_words(model.provenance["level"]),
         "megabytes": round(shipped.find(name).stat().st_size / 1e6, 2),
         "training_frames": model.provenance["training_frames"],
         "gives": gives,
