@@ -76,7 +76,7 @@ def response_stage(predictor: Predictor, training: list[Example], validation: li
     if not network.trained:
         some = collated(known[:32]).to(predictor.device)
         calibrate(network, lambda: predicted(some))
-    return Stage("response", network, compositions(known), batch, loss, validate)
+    return Stage("response", network, compositions(known), batch, loss, validate, compiles=False)
 
 
 def frozen(predictor: Predictor, examples: list[Example], size: int = 32) -> list[Trunk]:
