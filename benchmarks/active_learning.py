@@ -80,7 +80,7 @@ def labelled(name: str, out: Path, folder: Path, workers: int) -> Dataset:
     shard = folder / f"{name}.001.h5"
     if not shard.exists():
         plan = campaign.LabelSettings(workers=workers)
-        tally = campaign.label(plan, folder / f"{name}.extxyz", out / "labels" / name, store.save_label)
+        tally = campaign.label(plan, folder / f"{name}.extxyz", out / "labels" / name, store.save_label, store.load_label)
         print(f"{name}: {tally}")
         store.seal(store.read(out / "labels" / name), shard, f"frames of {name}.extxyz")
     return store.read(shard)

@@ -1,22 +1,26 @@
 """Labels the frame lists of this folder, in the order below, and seals what is there into numbered shards beside them.
 
     python labels/campaign.py label FOLDER [WHICH [WORKERS]]   resumable; small files under FOLDER/<molecule>/<list>; repeats none sealed
-    python labels/campaign.py seal FOLDER [WHICH]              a new shard <list>.<number>.h5 of every label that is in no shard yet; a new
-                                                               manifest.toml
+    python labels/campaign.py respond FOLDER [WHICH [WORKERS]] the same for the responses to a field, of the labels in RESPONSES
+    python labels/campaign.py seal FOLDER [WHICH]              a new shard <list>.<number>.h5 of every label that is in no shard yet, one
+                                                               <list>.response.<number>.h5 of new responses; a new manifest.toml
 
-WHICH: lists whose name begins so, such as `thiophenes`; all by default. On a fresh machine `label` goes on from what is sealed here.
+WHICH: lists whose name begins so, such as `thiophenes`; all by default. On a fresh machine `label` and `respond` go on from what is sealed
+here.
 """
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from manifest import MANIFEST, shards_of, text
+from manifest import MANIFEST, responses_of, shards_of, text
 
-from densnet.dataset import store
-from densnet.dataset.dataset import Dataset
+from densnet.dataset import responses, store
+from densnet.dataset.dataset import Dataset, Label
 from densnet.reference import campaign, geometries
 from densnet.reference.scf import ScfSettings
+from densnet.reference.workers import Processes
 
 HERE = Path(__file__).parent
 EARLIER, THIOPHENES = ScfSettings(conv_tol_grad=0), ScfSettings(dispersion="d4", memory_mb=6000)
@@ -81,6 +85,25 @@ training list, then what it is tested on, then the rest. Of the organic molecule
 COMPACT = ("thiophenes", "organic")
 """Folders whose orbitals are sealed in 16 bits."""
 
+RESPONSES = [
+    ("ethanol/heldout_300K", 40),
+    ("ethanol/training_500K", 120),
+    ("water/heldout_300K", 0),
+    ("water/training_300-600K", 150),
+    ("ethanol/heldout_300K", 0),
+    ("ethanethiol/heldout_300K", 40),
+    ("ethanethiol/training_300-500K", 120),
+    ("ethanol/training_500K", 300),
+    ("resorcinol/heldout_300K", 30),
+    ("resorcinol/training_300-500K", 80),
+    ("ethanethiol/heldout_300K", 0),
+    ("ethanethiol/training_300-500K", 300),
+    ("resorcinol/heldout_300K", 0),
+    ("resorcinol/training_300-500K", 150),
+    ("water/training_300-600K", 300),
+]
+"""Frame list, and of how many frames of it (0 = all) the response to a field is added, in this order."""
+
 
 def label(folder: Path, which: str = "", workers: int = 1) -> None:
     """Go through the order until every list is there and done."""
@@ -95,18 +118,30 @@ def label(folder: Path, which: str = "", workers: int = 1) -> None:
                 missing = True
                 continue
             settings = campaign.LabelSettings(scf=scf, workers=workers, frames=frames)
-            tally = campaign.label(settings, frames_file, folder / name, store.save_label)
+            tally = campaign.label(settings, frames_file, folder / name, store.save_label, store.load_label)
             if tally.new:
                 print(time.strftime("%F %T"), name, tally, flush=True)
         if missing:
             time.sleep(60)
 
 
+def respond(folder: Path, which: str = "", workers: int = 1) -> None:
+    """Go once through the order of the responses; labels that are not sealed yet are left out."""
+    order, levels = [entry for entry in RESPONSES if entry[0].startswith(which)], {name: scf.level() for name, _, scf in ORDER}
+    for name in {name for name, _ in order}:
+        unseal(name, folder / name, levels[name])
+    with Processes(workers) as local:
+        for name, frames in order:
+            tally = campaign.respond(folder / name, store.load_label, store.save_label, count=frames, execute=local)
+            if tally.new:
+                print(time.strftime("%F %T"), name, "responses", tally, flush=True)
+
+
 def unseal(name: str, folder: Path, level: dict) -> None:
     """Put the sealed labels of a list back into ``folder`` as small files, so that a campaign on a fresh machine knows them."""
     if not shards_of(name):
         return
-    sealed = {label.identity: label for label in store.read(*shards_of(name))}
+    sealed = {label.identity: label for label in store.read(*shards_of(name), *responses_of(name))}
     (folder / "frames").mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(geometries.read(HERE / f"{name}.extxyz")):
         identity = campaign.identity(frame.molecule, level)
@@ -118,23 +153,42 @@ def unseal(name: str, folder: Path, level: dict) -> None:
 
 
 def seal(folder: Path, which: str = "") -> None:
-    """What no shard holds yet becomes one more shard."""
+    """What no shard holds yet becomes one more shard; responses have shards of their own."""
     for name in sorted({name for name, _, _ in ORDER if name.startswith(which)}):
         if not any((folder / name / "frames").glob("*.npz")):
             continue
         target, shards = HERE / name, shards_of(name)
         sealed = {label.identity for label in store.read(*shards)}
-        new = Dataset(label for label in store.read(folder / name) if label.identity not in sealed)
+        known = store.read(folder / name)
+        new = Dataset(without_response(label) for label in known if label.identity not in sealed)
         if len(new):
             path = target.parent / f"{target.name}.{len(shards) + 1:03d}.h5"
             store.seal(new, path, provenance=f"frames of labels/{name}.extxyz", compact=name.startswith(COMPACT))
             print(f"{path}: {len(new)} labels, {len(sealed) + len(new)} in all")
+        seal_responses(name, known)
     MANIFEST.write_text(text(), encoding="utf-8")
+
+
+def without_response(label: Label) -> Label:
+    """A label as it was before `respond`."""
+    alone = tuple(replace(own, first_order=None) for own in label.properties.orbitals)
+    return replace(label, properties=label.properties.replace(polarizability=None, orbitals=alone))
+
+
+def seal_responses(name: str, known: Dataset) -> None:
+    """The responses among the ``known`` labels that no shard holds yet."""
+    there = responses_of(name)
+    sealed = {identity for path in there for identity in responses.identities(path)}
+    new = [label for label in known if label.properties.polarizability is not None and label.identity not in sealed]
+    if new:
+        path = HERE / f"{name}.response.{len(there) + 1:03d}.h5"
+        responses.seal(new, path, provenance=f"labels of labels/{name}.extxyz")
+        print(f"{path}: {len(new)} responses, {len(sealed) + len(new)} in all")
 
 
 if __name__ == "__main__":
     verb, folder, *rest = sys.argv[1:]
-    if verb == "label":
-        label(Path(folder), *rest[:1], *map(int, rest[1:]))
+    if verb in ("label", "respond"):
+        {"label": label, "respond": respond}[verb](Path(folder), *rest[:1], *map(int, rest[1:]))
     else:
         seal(Path(folder), *rest[:1])

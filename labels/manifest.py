@@ -1,7 +1,7 @@
 """What every committed label file is: python labels/manifest.py [--check]
 
-Writes labels/manifest.toml: the level of theory, and for each frame list its molecules, the command that made it and its sealed shards with
-labels and SHA-256. `--check` writes nothing and fails where the manifest and the files differ.
+Writes labels/manifest.toml: the level of theory, and for each frame list its molecules, the command that made it, its shards and those
+of its labels' responses to a field, with labels and SHA-256. `--check` writes nothing and fails where the manifest and the files differ.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from densnet.dataset import responses
 from densnet.dataset.dataset import formula
 from densnet.reference import geometries
 
@@ -40,7 +41,12 @@ def names() -> list[str]:
 
 def shards_of(name: str) -> list[Path]:
     """The label files of a frame list, in the order of their numbers."""
-    return sorted((HERE / name).parent.glob(f"{Path(name).name}.*h5"))
+    return sorted(set((HERE / name).parent.glob(f"{Path(name).name}.*h5")) - set(responses_of(name)))
+
+
+def responses_of(name: str) -> list[Path]:
+    """The files of the responses of its labels, in the order of their numbers."""
+    return sorted((HERE / name).parent.glob(f"{Path(name).name}.response.*.h5"))
 
 
 def made_by(name: str, frames: list[geometries.Frame]) -> str:
@@ -114,6 +120,9 @@ def text() -> str:
             count = sum(map(len, positions(path).values()))
             relative = path.relative_to(HERE)
             lines += [f'[[lists."{name}".shards]]', f'file = "{relative}"', f"labels = {count}", f'sha256 = "{sha256(path)}"', ""]
+        for path in responses_of(name):
+            count, relative = len(responses.identities(path)), path.relative_to(HERE)
+            lines += [f'[[lists."{name}".responses]]', f'file = "{relative}"', f"labels = {count}", f'sha256 = "{sha256(path)}"', ""]
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ every stage, other stages see none."""
 DOORS = {
     "pyscf": ("reference/", "interfaces/"),
     "matplotlib": ("report/",),
-    "h5py": ("dataset/store.py", "simulation/h5md.py"),
+    "h5py": ("dataset/store.py", "dataset/responses.py", "simulation/h5md.py"),
     "tblite": ("reference/", "interfaces/"),
     "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),

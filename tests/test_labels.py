@@ -10,7 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from densnet.dataset import responses, store
 from densnet.reference import geometries
 from densnet.reference.scf import ScfSettings
 
@@ -30,7 +32,7 @@ def manifest(request):
 def test_the_manifest_agrees_with_the_files(manifest):
     assert manifest.MANIFEST.read_text(encoding="utf-8") == manifest.text()
     stated = tomllib.loads(manifest.text())
-    listed = {shard["file"] for one in stated["lists"].values() for shard in one["shards"]}
+    listed = {file["file"] for one in stated["lists"].values() for file in (*one["shards"], *one.get("responses", ()))}
     assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
     settings = {"thiophenes": ScfSettings(dispersion="d4"), "organic": ScfSettings(xc="PBE0")}
     expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0)} | {name: settings[folder] for folder, name in manifest.LEVELS.items()}
@@ -59,6 +61,18 @@ def test_no_label_without_its_frame(manifest):
             for elements, positions in manifest.positions(shard).items():
                 missing = [i for i, frame in enumerate(np.ascontiguousarray(positions)) if frame.tobytes() not in listed[elements]]
                 assert not missing, f"{shard.name}: frames {missing} are not in {name}.extxyz"
+
+
+def test_every_response_belongs_to_a_sealed_label(manifest):
+    """Reading refuses responses of other orbitals; a polarizability is a symmetric, positive tensor."""
+    for name in manifest.names():
+        if not manifest.responses_of(name):
+            continue
+        identities = [identity for path in manifest.responses_of(name) for identity in responses.identities(path)]
+        labels = {label.identity: label for label in store.read(*manifest.shards_of(name), *manifest.responses_of(name))}
+        assert len(identities) == len(set(identities)) and set(identities) <= labels.keys()
+        alpha = torch.cat([labels[identity].properties.polarizability for identity in identities])
+        assert (alpha - alpha.mT).abs().max() < 1e-6 and (torch.linalg.eigvalsh(alpha) > 0).all()
 
 
 def test_no_organic_molecule_is_both_trained_on_and_held_out():

@@ -10,6 +10,7 @@ from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.density.response import DensityResponse
 from densnet.molecules import Molecules
 from densnet.properties import MissingProperty, Properties, Quantity, Uncertainty
 from densnet.simulation.blocks import Blocks
@@ -30,7 +31,9 @@ def drawn(numbers: list[int], seed: int, *, forces: bool = True) -> Properties:
     doubts = Uncertainty(*(normal(1, dtype=torch.float64) for _ in range(3)), normal(len(numbers), dtype=torch.float64) if forces else None)
     dispersion = {"dispersion_energy": normal(1, dtype=torch.float64), "dispersion_forces": normal(len(numbers), 3)}
     energy, pull, dipole = normal(1, dtype=torch.float64), normal(len(numbers), 3), normal(1, 3)
-    return Properties(molecule, energy, pull, dipole, density, uncertainty=doubts, **dispersion)
+    answer = DensityResponse(molecule, BASIS, normal(len(numbers), 3, BASIS.width), density.exponents)
+    field = {"polarizability": normal(1, 3, 3), "response": answer}
+    return Properties(molecule, energy, pull, dipole, density, uncertainty=doubts, **dispersion, **field)
 
 
 def same(one: Properties, other: Properties) -> bool:
@@ -44,8 +47,8 @@ def test_every_quantity_has_the_first_axis_and_shape_that_the_table_says():
     for name, quantity in Properties.table().items():
         value = found.tensors()[name]
         assert len(value) == {"molecule": 3, "atom": 10}[quantity.per]
-        assert name.startswith("density.") or value.shape[1:] == quantity.shape
-        assert (value.dtype == torch.float64) == quantity.double or name == "density.exponents"
+        assert name.startswith(("density.", "response.")) or value.shape[1:] == quantity.shape
+        assert (value.dtype == torch.float64) == quantity.double or name.endswith(".exponents")
 
 
 def test_splitting_undoes_joining():
@@ -76,31 +79,31 @@ def test_precision_and_derivatives():
 
 
 def test_a_further_property_is_one_line():
-    """Polarizabilities of a made-up kind of properties are moved, joined, split and cut into blocks like all others."""
-    line = field(default=None, metadata={"table": {"": Quantity("molecule", (3, 3), "bohr^3")}})
-    Wider = make_dataclass("Wider", [("polarizability", Tensor | None, line)], bases=(Properties,), frozen=True)
-    parts = [Wider(*vars(drawn(z, k)).values(), polarizability=torch.randn(1, 3, 3)) for k, z in enumerate(NUMBERS)]
+    """Quadrupoles of a made-up kind of properties are moved, joined, split and cut into blocks like all others."""
+    line = field(default=None, metadata={"table": {"": Quantity("molecule", (3, 3), "e bohr^2")}})
+    Wider = make_dataclass("Wider", [("quadrupole", Tensor | None, line)], bases=(Properties,), frozen=True)
+    parts = [Wider(*vars(drawn(z, k)).values(), quadrupole=torch.randn(1, 3, 3)) for k, z in enumerate(NUMBERS)]
     whole = Wider.concatenate(parts)
-    assert whole.polarizability.shape == (3, 3, 3) and whole.to(dtype=torch.float64).polarizability.dtype == torch.float64
-    assert torch.equal(whole.split()[1].polarizability, parts[1].polarizability)
+    assert whole.quadrupole.shape == (3, 3, 3) and whole.to(dtype=torch.float64).quadrupole.dtype == torch.float64
+    assert torch.equal(whole.split()[1].quadrupole, parts[1].quadrupole)
 
-    def polarizable(molecules: Molecules) -> Wider:
+    def charged(molecules: Molecules) -> Wider:
         x = molecules.positions.view(molecules.count, 3, 3)
-        return Wider(molecules, molecules.total(molecules.positions[:, 0]), polarizability=x @ x.mT)
+        return Wider(molecules, molecules.total(molecules.positions[:, 0]), quadrupole=x @ x.mT)
 
     five = Molecules.replicas(NUMBERS[0], torch.randn(5, 3, 3, dtype=torch.float64))
-    assert same(Blocks(polarizable, five, 2, 1)(five), polarizable(five))
+    assert same(Blocks(charged, five, 2, 1)(five), charged(five))
 
 
 def test_a_further_property_is_stored(monkeypatch, tmp_path):
     """A line more in the table: files of labels hold it, bit for bit."""
-    line = field(default=None, metadata={"table": {"": Quantity("molecule", (3, 3), "bohr^3")}})
-    Wider = make_dataclass("Wider", [("polarizability", Tensor | None, line)], bases=(Properties,), frozen=True)
+    line = field(default=None, metadata={"table": {"": Quantity("molecule", (3, 3), "e bohr^2")}})
+    Wider = make_dataclass("Wider", [("quadrupole", Tensor | None, line)], bases=(Properties,), frozen=True)
     monkeypatch.setattr(store, "Properties", Wider)
     monkeypatch.setattr(store, "LABELLED", {name: q for name, q in Wider.table().items() if "." not in name})
-    monkeypatch.setitem(store.UNITS, "polarizability", "bohr^3")
+    monkeypatch.setitem(store.UNITS, "quadrupole", "e bohr^2")
     known = [drawn(NUMBERS[0], k) for k in range(3)]
-    labels = [Wider(p.molecules, p.energy, polarizability=torch.randn(1, 3, 3)) for p in known]
+    labels = [Wider(p.molecules, p.energy, quadrupole=torch.randn(1, 3, 3)) for p in known]
     store.seal(Dataset(Label(p, k, 300.0, "", "here", {}) for k, p in enumerate(labels)), tmp_path / "a.h5")
     again = store.read(tmp_path / "a.h5").properties()
-    assert torch.equal(again.polarizability, torch.cat([p.polarizability for p in labels])) and again.forces is None
+    assert torch.equal(again.quadrupole, torch.cat([p.quadrupole for p in labels])) and again.forces is None

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import get_args
 
+from densnet.model.predictor import ModelSettings
 from densnet.settings import Incidental, Section, deciding, plain
+from densnet.training.settings import TrainSettings
 
 
 class Inner(Section):
@@ -42,3 +44,8 @@ def test_every_setting_of_speed_is_marked():
     assert len(kinds) > 12
     for kind in kinds:
         assert speed & kind.model_fields.keys() <= kind.incidental(), kind
+
+
+def test_a_setting_that_came_later_changes_no_older_key():
+    for older, newer in ((TrainSettings(), TrainSettings(response={"steps": 5})), (ModelSettings(), ModelSettings(response={"layers": 2}))):
+        assert "response" not in older.deciding() and "response" in newer.deciding()

@@ -17,6 +17,7 @@ from torch import Tensor
 from densnet import units
 from densnet.density.expansion import Density
 from densnet.density.orbitals import Orbitals
+from densnet.density.response import DensityResponse
 from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 
@@ -46,6 +47,7 @@ class Quantity:
 ENERGY = Quantity("molecule", (), "hartree", ("eV", units.EV), double=True)
 FORCES = Quantity("atom", (3,), "hartree/bohr", ("eV/Angstrom", units.EV_PER_ANGSTROM))
 DIPOLE = Quantity("molecule", (3,), "e bohr, about the centre of mass", ("e Angstrom", units.E_ANGSTROM))
+POLARIZABILITY = Quantity("molecule", (3, 3), "bohr^3", ("Angstrom^3", units.ANGSTROM**3))
 
 
 def _known(quantity: Quantity):
@@ -85,6 +87,8 @@ class Properties:
     uncertainty                    what a model expects of its own errors
     dispersion_energy              of a label: the part of its energy that is London dispersion and was added to the rest
     dispersion_forces              the same of its forces
+    polarizability                 [molecules, 3, 3] bohr^3, d mu_i / d E_j of a static field, symmetric
+    response                       of a model: how the density answers that field; of a label the `orbitals` know it
     """
 
     molecules: Molecules
@@ -101,6 +105,8 @@ class Properties:
     )
     dispersion_energy: Tensor | None = _known(ENERGY)
     dispersion_forces: Tensor | None = _known(FORCES)
+    polarizability: Tensor | None = _known(POLARIZABILITY)
+    response: DensityResponse | None = _part(coefficients=Quantity("atom"), exponents=Quantity("atom"))
 
     @classmethod
     @cache

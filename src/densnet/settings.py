@@ -31,6 +31,14 @@ Incidental = Annotated[T, _Incidental()]
 """Type of a setting that changes how fast a result comes, or what is told of it, but not the result (rounding apart)."""
 
 
+class _Added:
+    """Marks a field, see `Added`."""
+
+
+Added = Annotated[T, _Added()]
+"""Type of a setting that came later: where it has its default it is as if it were not there, so that older results stay what they are."""
+
+
 class Section(BaseModel):
     """Frozen settings of one stage; every field has a unit in its description, and says in its type if it is `Incidental`."""
 
@@ -39,7 +47,11 @@ class Section(BaseModel):
     @classmethod
     def incidental(cls) -> set[str]:
         """Names of the settings that do not decide the result."""
-        return {name for name, about in cls.model_fields.items() if any(isinstance(mark, _Incidental) for mark in about.metadata)}
+        return cls._marked(_Incidental)
+
+    @classmethod
+    def _marked(cls, mark: type) -> set[str]:
+        return {name for name, about in cls.model_fields.items() if any(isinstance(own, mark) for own in about.metadata)}
 
     @classmethod
     def upgraded(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +61,8 @@ class Section(BaseModel):
     def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, as plain data."""
         plain, left_out = self.model_dump(mode="json"), self.incidental()
+        defaults = {name: type(self).model_fields[name].get_default(call_default_factory=True) for name in self._marked(_Added)}
+        left_out |= {name for name, default in defaults.items() if getattr(self, name) == default}
         return {name: deciding(getattr(self, name), value) for name, value in plain.items() if name not in left_out}
 
 

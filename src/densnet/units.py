@@ -26,6 +26,10 @@ MILLIVOLT = MEV  # electrostatic potential, hartree / e
 KM_PER_MOL = 1.0 / (974.880 * AMU)
 """IR intensity of one mode: ``|dmu/dQ|^2`` in e^2 / m_e divided by this is km/mol (974.880 km/mol per e^2/amu)."""
 
+POLARIZABILITY = E_ANGSTROM * ANGSTROM / EV  # bohr^3, as e Angstrom^2 / V
+RAMAN_ACTIVITY = ANGSTROM**4 / AMU
+"""Of one mode: ``45 a'^2 + 7 g'^2`` in bohr^4 / m_e divided by this is A^4/amu."""
+
 LENGTHS = {
     **dict.fromkeys(("angstrom", "angstroms", "ang", "å", "a"), ANGSTROM),
     **dict.fromkeys(("bohr", "bohrs", "bohrradius", "bohr_radius", "a0", "a_0", "au"), 1.0),

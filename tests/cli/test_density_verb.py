@@ -1,5 +1,6 @@
 """`densnet density`: files, figures and the line on the training set."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from densnet import units  # noqa: E402
 from densnet.cli.density import nearness  # noqa: E402
 from densnet.density.promolecule import shipped  # noqa: E402
 from densnet.model.predictor import load  # noqa: E402
+from densnet.model.response_network import ResponseNetworkSettings  # noqa: E402
 from densnet.molecules import Molecules  # noqa: E402
 from densnet.training.coverage import coverage  # noqa: E402
 
@@ -109,3 +111,28 @@ def test_bad_options_are_one_sentence(place, options, told):
     outcome = densnet("density", "known.safetensors", "water.xyz", "--out", "none", *options, cwd=place)
     assert outcome.code == 1 and told in " ".join(outcome.err.split()), (outcome.out, outcome.err)
     assert not (place / "none").exists()
+
+
+def test_the_density_induced_by_a_field(place):
+    predictor = load(place / "known.safetensors")
+    torch.manual_seed(0)
+    predictor.add_response_network(ResponseNetworkSettings(channels=4, head_channels=4))
+    for out in predictor.response_network.head.out:
+        torch.nn.init.normal_(out.weight)
+    predictor.save(place / "soft.safetensors")
+    options = ("--frame", 2, "--out", "field", "--spacing", 0.3, "--margin", 2.5, "--field", "z", "--json", "field.json")
+    outcome = densnet("density", "soft.safetensors", "water.xyz", *options, cwd=place)
+    assert outcome.code == 0, outcome.err
+    with torch.no_grad():
+        found = predictor.respond(WATER)
+    alpha = json.loads((place / "field.json").read_text())["polarizability_au"]
+    assert np.allclose(alpha, found.polarizability[0], rtol=1e-4)
+    values, _ = read_cube_data(place / "field" / "response-z.cube")
+    lines = (place / "field" / "response-z.cube").read_text().splitlines()
+    origin = torch.tensor([float(x) for x in lines[2].split()[1:]], dtype=torch.float64)
+    voxel = (7, 8, 9)
+    point = (origin + 0.3 * units.ANGSTROM * torch.tensor(voxel)).to(found.polarizability.dtype)
+    assert values[voxel] == pytest.approx(float(found.response.values(point[None])[0, 2]), rel=1e-3, abs=1e-7)
+    for model, axis, told in (("soft", "w", "must be x, y or z"), ("known", "x", "densnet train --response")):
+        refused = densnet("density", f"{model}.safetensors", "water.xyz", "--field", axis, cwd=place)
+        assert refused.code == 1 and told in refused.err

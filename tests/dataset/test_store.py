@@ -274,9 +274,9 @@ def test_units_of_a_whole_foreign_file(tmp_path, attributes, sizes):
     [
         ("energy", "furlong", "foreign.h5, energy: the attribute `unit` is 'furlong', and 'furlong' is not a known unit"),
         ("positions", "eV", "'eV' is not a known unit for positions"),
-        ("forces", "hartree", "no unit that densnet knows for forces"),
-        ("energy", "eV/atom", "no unit that densnet knows for energy"),
-        ("", "parsec", "no unit that densnet knows for positions, energy, forces or dipole"),
+        ("forces", "hartree", "not a known unit for forces"),
+        ("energy", "eV/atom", "not a known unit for energy"),
+        ("", "parsec", "not a known unit for positions, energy, forces or dipole"),
     ],
 )
 def test_units_that_nobody_knows_are_refused(tmp_path, place, unit, told):

@@ -104,25 +104,6 @@ def test_newer_formats_and_foreign_tensors_are_refused(saved, tmp_path):
             load(stranger)
 
 
-class Softness:
-    """A response network without weights: as many electrons as each atom's s functions hold, along x."""
-
-    kind, settings = "softness", None
-
-    def __call__(self, hidden, output, geometry):
-        return {"dipole": output.coefficients[:, :1] * torch.tensor([1.0, 0.0, 0.0], dtype=output.coefficients.dtype)}
-
-
-def test_a_response_network_adds_to_what_a_model_says(saved):
-    """Summed over the atoms of each molecule, and differentiable along with the rest."""
-    parts = saved[1].density_network, saved[1].energy_network
-    molecules = Molecules.concatenate([scattered(ETHANOL), scattered([8, 1, 1])])
-    plain, more = Predictor(*parts)(molecules), Predictor(*parts, Softness())(molecules)
-    held = molecules.total(plain.density.coefficients[:, 0])
-    assert torch.equal(more.dipole[:, 0], held) and not more.dipole[:, 1:].any()
-    assert torch.equal(more.energy, plain.energy) and torch.equal(more.forces, plain.forces)
-
-
 def test_another_basis_is_refused(saved, tmp_path):
     def change(header, tensors):
         header["basis"]["elements"]["H"][0][0] *= 1.5

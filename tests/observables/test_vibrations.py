@@ -133,7 +133,7 @@ def test_what_is_not_known_is_refused():
         _ = vibrations.normal_modes(mute, LINEAR).intensities
     with pytest.raises(MoleculeError, match="no dipole"):
         response.dipole_derivatives(mute, LINEAR)
-    with pytest.raises(MoleculeError, match="holds 2"):
+    with pytest.raises(MoleculeError, match="contains 2"):
         response.slopes(CARBON_DIOXIDE, Molecules.concatenate([LINEAR, LINEAR]))
     crooked = response.slopes(CARBON_DIOXIDE, LINEAR).hessian
     crooked[0, 4] += 0.01

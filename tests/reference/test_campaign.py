@@ -22,6 +22,7 @@ from densnet.reference.campaign import CampaignError, LabelSettings, Tally
 from densnet.reference.geometries import Frame
 from densnet.reference.scf import NotConverged
 
+STORE = store.save_label, store.load_label
 LEVEL = {"basis": "aug-cc-pvdz", "xc": "springs"}
 WATER = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.43, 1.11], [0.0, -1.43, 1.11]], dtype=torch.float64)
 
@@ -207,13 +208,13 @@ def test_real_water_is_labelled_and_an_unconverged_scf_set_aside(tmp_path):
     coarse = {"radial_points": 20, "angular_points": 110}
     hasty = LabelSettings.model_validate({"scf": coarse | {"max_cycle": 1}})
     patient = LabelSettings.model_validate({"scf": coarse})
-    assert campaign.label(hasty, tmp_path / "frames.extxyz", tmp_path / "labels", store.save_label) == Tally(0, 0, 1)
+    assert campaign.label(hasty, tmp_path / "frames.extxyz", tmp_path / "labels", *STORE) == Tally(0, 0, 1)
     (aside,) = (tmp_path / "labels/aside").glob("*.json")
     assert "did not converge" in json.loads(aside.read_text())["reason"]
     with pytest.raises(DatasetError, match="contains no label"):
         store.read(tmp_path / "labels")
     aside.unlink()
-    assert campaign.label(patient, tmp_path / "frames.extxyz", tmp_path / "labels", store.save_label) == Tally(1, 1, 0)
+    assert campaign.label(patient, tmp_path / "frames.extxyz", tmp_path / "labels", *STORE) == Tally(1, 1, 0)
     (label,) = store.read(tmp_path / "labels")
     assert float(label.properties.energy) == pytest.approx(-76.36, abs=0.02)
     assert label.properties.orbitals[0].electrons == 10

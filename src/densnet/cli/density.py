@@ -12,13 +12,19 @@ from densnet.errors import DensnetError
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from torch import Tensor
 
     from densnet.density.expansion import Density
     from densnet.interfaces.cube import Box
+    from densnet.model.predictor import Predictor
     from densnet.molecules import Molecules
 
 LARGEST_POTENTIAL = 1000.0
 """hartree / e: what a voxel on a nucleus holds instead of infinity."""
+
+
+class FieldError(DensnetError):
+    """A direction that is none."""
 
 
 class FrameError(DensnetError):
@@ -32,9 +38,15 @@ def density(
     frame: Annotated[int, typer.Option(help="Number of the frame in the file, counted from 1.")] = 1,
     spacing: Annotated[float, typer.Option(help="Grid spacing in Angstrom.")] = 0.2,
     margin: Annotated[float, typer.Option(help="Margin of the box around the nuclei in Angstrom.")] = 3.0,
+    field: Annotated[
+        str | None, typer.Option(help="x, y or z: density induced by a static electric field in this direction, and polarizability.")
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Predict the electron density of one geometry; print its moments, write cube files and plot its difference from free atoms.
+
+    With --field, instead: response-x.cube (change of the density per atomic unit of the field, e/a0^3), response-x.png and the
+    polarizability. The model must have learned it (`densnet train --response`).
 
     Files written: density.cube (total, e/a0^3), correction.cube (density minus free atoms, e/a0^3), potential.cube (electrostatic
     potential of nuclei and electrons, hartree/e) and density.png. The distance of the geometry from the training frames is printed.
@@ -50,6 +62,9 @@ def density(
 
     molecule = frame_of(geometry, frame)
     predictor = load(model)
+    if field is not None:
+        in_field(predictor, molecule, field, Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM), out, json)
+        return
     with torch.no_grad():
         found = predictor.without_forces(molecule).density.to(dtype=torch.float64)
     name = isotopologue(molecule) or hill(molecule.numbers.tolist())
@@ -97,6 +112,52 @@ def write_cubes(density: Density, box: Box, out: Path, about: str, progress) -> 
         progress(done, len(fields), f"writing {name}.cube")
         sums.append(cube.write(out / f"{name}.cube", density.molecules, box, field, f"{meaning}; {about}"))
     return sums[0], sums[1]
+
+
+def in_field(predictor: Predictor, molecule: Molecules, axis: str, box: Box, out: Path, json: Path | None) -> None:
+    """Cube file and picture of the density induced along ``axis``; prints the polarizability. Raises `FieldError`, `ResponseMissing`."""
+    import torch
+
+    from densnet.cli.console import say, show
+    from densnet.interfaces import cube
+    from densnet.report.isosurface import PictureError, draw_isosurface
+
+    if axis not in tuple("xyz"):
+        raise FieldError(f"`--field` is {axis!r}, but must be x, y or z.")
+    with torch.no_grad():
+        found = predictor.respond(molecule)
+    induced = found.response.along(torch.eye(3)["xyz".index(axis)]).to(dtype=torch.float64)
+    out.mkdir(parents=True, exist_ok=True)
+    name, comment = f"response-{axis}", f"change of the electron density in a field along {axis}, e/bohr^3 per atomic unit of the field"
+    cube.write(out / f"{name}.cube", molecule, box, induced.values, comment)
+    written = [f"{name}.cube"]
+    try:
+        draw_isosurface(out / f"{name}.png", induced.to(dtype=torch.float32), title=f"density induced by a field along {axis}")
+        written.append(f"{name}.png")
+    except PictureError as error:
+        say(f"no {name}.png: {error}")
+    alpha = found.polarizability[0].double()
+    charges = found.response.charges()[:, "xyz".index(axis)]
+    about = {"polarizability_au": alpha.tolist(), f"electrons_gained_along_{axis}_au": charges.tolist()}
+    show(about, json, polarizability(alpha))
+    say(f"written to {out}: {', '.join(written)}")
+
+
+def polarizability(alpha: Tensor) -> Table:
+    """The tensor [3, 3] (bohr^3) and its mean."""
+    from rich.table import Table
+
+    from densnet import units
+
+    volume = units.ANGSTROM**3
+    table = Table(title="static polarizability", caption=f"1 bohr^3 = {1 / volume:.6f} A^3 = {1 / units.POLARIZABILITY:.6f} e A^2/V")
+    for title in ("bohr^3", "x", "y", "z"):
+        table.add_column(title, justify="right")
+    for axis, row in zip("xyz", alpha.tolist()):
+        table.add_row(axis, *(f"{value:z.3f}" for value in row))
+    mean = float(alpha.trace()) / 3
+    table.add_row("mean", f"{mean:.3f}", f"{mean / volume:.3f} A^3", "")
+    return table
 
 
 def figures(density: Density, near: str) -> dict:

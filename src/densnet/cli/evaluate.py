@@ -24,6 +24,8 @@ TITLES = {
     "potential_mae_mV": "potential MAE, mV, 2 to 4 A from the nearest nucleus",
     "potential_rmse_mV": "potential RMSE, mV, at the same points",
     "potential_rmse_percent": "potential RMSE, % of the rms potential there",
+    "polarizability_mae_au": "polarizability MAE, bohr^3, over components",
+    "response_error_percent": "density response error, % of the integral of its modulus",
     "nearest_training_frame_A": "nearest training frame, A (rms over interatomic distances), median",
     "nearest_training_frame_least_A": "the same, smallest value of all frames",
 }
@@ -31,7 +33,9 @@ TITLES = {
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    data: Annotated[Path, typer.Argument(help="Labels: a shard or folder, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")],
+    data: Annotated[
+        list[Path], typer.Argument(help="Labels: shards or folders, or extxyz (REF_energy eV, REF_forces eV/A, REF_dipole e*A).")
+    ],
     json: JsonFile = None,
     plot: Annotated[Path | None, typer.Option(help="Plot errors against expected errors (png, svg, pdf).")] = None,
     density_frames: Annotated[int | None, typer.Option(help="Number of frames for the (slow) density, quadrupole and potential.")] = None,
@@ -46,6 +50,7 @@ def evaluate(
 
     The density is also assessed by its traceless quadrupole, 1/2 sum q (3 r r - r^2) about the centre of mass, and by the electrostatic
     potential of electrons and nuclei at points evenly distributed 2 to 4 Angstrom from the nearest nucleus.
+    Polarizability and density response are compared if the model predicts them (`densnet train --response`) and the labels contain them.
     If the model predicts its uncertainties (docs/uncertainty.md), a second table compares them with the actual errors.
     Quantities missing in the data are omitted (null in the JSON file); the number of frames is listed for each. A note is printed if
     labels seem to have another unit, sign or level of theory.
@@ -59,12 +64,12 @@ def evaluate(
     from densnet.workflow.evaluation import UNITS, calibration_rows, doubts, draw, evaluate_on, overlap
 
     predictor = load(model)
-    labels = with_dispersion(store.read(data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
+    labels = with_dispersion(store.read(*data), dispersion or predictor.provenance.get("training", {}).get("dispersion", "as labelled"))
     frames = [label.properties for label in labels]
     with activity("evaluating") as progress:
         done = evaluate_on(predictor, frames, density_frames, progress)
     found: dict[str, Any] = done.summary() | (overlap(labels, store.read(*training)) if training else {})
-    table = Table(title=f"{model} on {data}")
+    table = Table(title=f"{model} on {', '.join(map(str, data))}")
     table.add_column("")
     table.add_column("value", justify="right")
     table.add_column("frames", justify="right")

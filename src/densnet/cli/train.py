@@ -22,12 +22,16 @@ def train(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Only calibrate the uncertainties of --start on its labels; weights are not changed.")
     ] = False,
+    response: Annotated[
+        bool, typer.Option("--response", help="Only train the density response of --start to a static field; nothing else is changed.")
+    ] = False,
 ) -> None:
     """Train the density network and the energy network on labelled frames.
 
     A fraction of the trajectories (`train.validation_fraction`) is used for validation. Ctrl-C loses only the steps since the last
     validation; the same command continues. Assess the result with `densnet evaluate` on labels that were not given here.
     At the end the expected errors of the model are calibrated (docs/uncertainty.md); `--calibrate` adds them to an existing model.
+    `--response` adds a third network for polarizabilities to an existing model, trained on the labels that contain a response to a field.
     """
     from densnet.cli.console import activity, say
     from densnet.dataset import store
@@ -43,6 +47,9 @@ def train(
 
     if calibrate:
         add_uncertainty(data, start, out, settings, device)
+        return
+    if response:
+        add_response(data, start, out, settings, device)
         return
     chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     plan = parse(TrainSettings, chosen["train"].model_dump() | ({} if device is None else {"device": device}), "command line")
@@ -60,6 +67,51 @@ def train(
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
             predictor = train_on(predictor, parts, plan, out, progress, labels.level)
+        predictor.save(out / "model.safetensors")
+    say(f"written: {out / 'model.safetensors'}")
+
+
+RESPONSE_STEPS = 3000
+"""Of training network 3 where the settings say nothing of it."""
+
+
+def add_response(data: list[Path], start: str | None, out: Path, settings: Path | None, device: str | None) -> None:
+    """``out/model.safetensors``: the model ``start`` with a network 3 trained on those of the labels ``data`` that hold a response.
+
+    Of ``settings`` the sections [density], [model.response] and [train] are used, of the last one everything but the other phases.
+    """
+    from densnet.cli.console import activity, say
+    from densnet.dataset import store
+    from densnet.dataset.dataset import Dataset
+    from densnet.model.predictor import ModelSettings, ResponseMissing, load
+    from densnet.settings import parse
+    from densnet.training.settings import TrainSettings
+    from densnet.workflow.fitting import train_on
+    from densnet.workflow.folder import only_one
+    from densnet.workflow.preparation import prepare
+    from densnet.workflow.settings import DensitySettings, read_sections
+    from densnet.workflow.splits import parted
+
+    if start is None:
+        raise ResponseMissing("`--response` needs `--start`: the model whose density is to answer a field.")
+    chosen = read_sections(settings, {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
+    values = chosen["train"].model_dump() | ({} if device is None else {"device": device})
+    values |= {phase: {**values[phase], "steps": 0} for phase in ("density", "points", "energy", "joint")}
+    values["response"]["steps"] = values["response"]["steps"] or RESPONSE_STEPS
+    plan = parse(TrainSettings, values, "command line")
+    labels = Dataset(label for label in store.read(*data) if label.properties.polarizability is not None)
+    if not len(labels):
+        raise ResponseMissing(f"no label in {', '.join(map(str, data))} holds a response; add it by `densnet label --add-response`.")
+    predictor = load(start)
+    predictor.settings = predictor.settings.model_copy(update={"response": chosen["model"].response})
+    parts = parted(labels, plan, predictor, say)
+    with only_one(out, "densnet train"):
+        say(f"{len(parts[0])} frames to train on, {len(parts[1])} to validate, on {plan.place}")
+        with activity("responses on points") as progress:
+            points, place = chosen["density"].points, out / "examples"
+            examples = [prepare(part, predictor.basis, place, points=points, progress=progress, fits=0) for part in parts]
+        with activity("training") as progress:
+            predictor = train_on(predictor, examples, plan, out, progress)
         predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 

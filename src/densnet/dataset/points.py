@@ -8,7 +8,7 @@ weights 1 / (count q) any integral over space is estimated without bias, sum_i w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.special import gammaincinv
@@ -18,6 +18,7 @@ from densnet.density.expansion import Density
 from densnet.density.grids import Grid, molecular_grid
 from densnet.density.orbitals import Orbitals
 from densnet.density.promolecule import shipped
+from densnet.density.response import DensityResponse
 from densnet.molecules import Molecules
 
 _SCALE = 1.2
@@ -35,17 +36,20 @@ class Points:
     positions   [points, 3]  bohr
     weights     [points]     bohr^3; sum_i w_i f(r_i) estimates the integral of f over space
     correction  [points]     rho - rho_SAD, electrons / bohr^3
+    response    [points, 3]  d rho / d E_x, y, z, atomic units; None where the label does not know it
     """
 
     positions: Tensor
     weights: Tensor
     correction: Tensor
+    response: Tensor | None = None
 
     def subset(self, count: int, generator: torch.Generator) -> Points:
         """``count`` of the points drawn at random, their weights raised so that integrals are still estimated without bias."""
         total = len(self.weights)
         chosen = torch.randperm(total, generator=generator)[:count]
-        return Points(self.positions[chosen], self.weights[chosen] * (total / len(chosen)), self.correction[chosen])
+        weights, response = self.weights[chosen] * (total / len(chosen)), self.response
+        return Points(self.positions[chosen], weights, self.correction[chosen], None if response is None else response[chosen])
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def correction(orbitals: Orbitals, points: Tensor) -> Tensor:
 def sample(orbitals: Orbitals, count: int, generator: torch.Generator) -> Points:
     """``count`` points with unbiased weights and the exact correction, float64; new ones at every call, reproducible by ``generator``."""
     positions, weights = scatter(orbitals.molecule, count, generator)
-    return Points(positions, weights, correction(orbitals, positions))
+    known = orbitals.first_order is not None
+    return Points(positions, weights, correction(orbitals, positions), orbitals.response(positions) if known else None)
 
 
 def scatter(molecule: Molecules, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -98,6 +103,15 @@ def _cloud(count: int, generator: torch.Generator) -> Tensor:
     height, angle = 2 * v - 1, 2 * math.pi * w
     ring = (1 - height**2).sqrt()
     return radius[:, None] * torch.stack([ring * torch.cos(angle), ring * torch.sin(angle), height], dim=1)
+
+
+def response_error(response: DensityResponse, orbitals: Orbitals, grid: Grid | None = None) -> float:
+    """sum_x integral |d rho_model / d E_x - d rho / d E_x| of one molecule, in percent of sum_x integral |d rho / d E_x|."""
+    grid = molecular_grid(orbitals.molecule) if grid is None else grid
+    exact, dtype = orbitals.response(grid.points), response.coefficients.dtype
+    coefficients, exponents = response.coefficients.detach(), response.exponents.detach()
+    values = replace(response, coefficients=coefficients, exponents=exponents).values(grid.points.to(dtype))
+    return 100 * float(grid.integral((values.double() - exact).abs()).sum() / grid.integral(exact.abs()).sum())
 
 
 def density_error(density: Density, orbitals: Orbitals, grid: Grid | None = None) -> DensityError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,15 +16,14 @@ import numpy as np
 import torch
 
 import densnet
-from densnet import files, units
-from densnet.dataset import extxyz
+from densnet import files
+from densnet.dataset import extxyz, foreign, responses
 from densnet.dataset.dataset import LABELLED, Dataset, DatasetError, Label
 from densnet.density.orbitals import StoredOrbitals, check_shape
 from densnet.frames import neutral
 from densnet.frames.xyz import looks_like_one
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
-from densnet.units import ANGSTROM
 
 FORMAT = "densnet-dataset"
 FORMAT_VERSION = 2
@@ -41,6 +39,8 @@ UNITS = {
     **{name: quantity.unit for name, quantity in LABELLED.items()},
     "occupied_orbitals": "AO coefficients in PySCF's spherical order, density = 2 sum_i |psi_i|^2",
     "orbital_scale": "what the 16-bit coefficients of an AO are multiplied by",
+    "first_order_orbitals": "slopes along a field in x, y, z, atomic units, d density / d field = 4 sum_i psi_i psi1_i",
+    "first_order_scale": "the same as orbital_scale, of them",
     "trajectory": "number of the trajectory",
     "temperature": "K",
     "identity": "hash of elements, positions and level",
@@ -56,9 +56,12 @@ def read(*paths: Path) -> Dataset:
     A foreign HDF5 file has `numbers` [atoms], `positions` [frames, atoms, 3] in Angstrom and, in atomic units, any of `energy`, `forces`,
     `dipole`, `trajectory`, `occupied_orbitals` [frames, AO, occupied] (PySCF's AO order, name of the basis in the attribute `basis`). An
     attribute `unit` or `units` of a dataset, or of the file ("eV, Angstrom"), says otherwise.
+    Files of responses (`densnet.dataset.responses`) go to the labels that they belong to.
     Raises `DatasetError` for files that are missing, empty, truncated, damaged or of a newer format.
     """
-    return Dataset(label for path in paths for label in _labels(Path(path)))
+    apart = [(Path(path), responses.is_one(Path(path))) for path in paths]
+    labels = [label for path, alone in apart if not alone for label in _labels(path)]
+    return Dataset(responses.joined(labels, [path for path, alone in apart if alone]))
 
 
 def _labels(path: Path) -> list[Label]:
@@ -84,9 +87,15 @@ def _labels(path: Path) -> list[Label]:
 def save_label(path: Path, properties: Properties, about: dict) -> None:
     """One label as npz at ``path``, all or nothing; ``about`` has index, identity, trajectory, temperature and level."""
     header = {"format": FORMAT, "format_version": PLAIN, "densnet": densnet.__version__, "units": UNITS, **about}
-    orbitals = {} if properties.orbitals is None else {"occupied_orbitals": _coefficients(properties)}
+    known = {} if properties.orbitals is None else _orbitals(properties)
     with files.replacing(path, "wb") as file:
-        np.savez(file, header=json.dumps(header), **_arrays(properties), **orbitals)
+        np.savez(file, header=json.dumps(header), **_arrays(properties), **known)
+
+
+def load_label(path: Path) -> tuple[Properties, dict]:
+    """What `save_label` was given. Raises `DatasetError` for a damaged file."""
+    properties, header = _read_label(path).properties, json.loads(str(_contents(path)["header"]))
+    return properties, {name: value for name, value in header.items() if name not in ("format", "format_version", "densnet", "units")}
 
 
 def _read_label(path: Path) -> Label:
@@ -97,7 +106,8 @@ def _read_label(path: Path) -> Label:
         raise _damaged(path, error) from error
     _check_version(header["format_version"], path)
     coefficients = arrays.pop("occupied_orbitals", None)
-    stored = None if coefficients is None else _Stored(coefficients.shape, partial(_in_label, path))
+    changes = None if arrays.pop("first_order_orbitals", None) is None else partial(_in_label, path, "first_order_orbitals")
+    stored = None if coefficients is None else _Stored(coefficients.shape, partial(_in_label, path, "occupied_orbitals"), changes)
     return _label(arrays, header, header["level"], str(path), stored)
 
 
@@ -109,17 +119,23 @@ def _contents(path: Path) -> dict[str, np.ndarray]:
         raise _damaged(path, error) from error
 
 
-def _in_label(path: Path) -> np.ndarray:
-    return _contents(path)["occupied_orbitals"]
+def _in_label(path: Path, name: str) -> np.ndarray:
+    return _contents(path)[name]
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:
     return DatasetError(f"label {path} is damaged ({error}); delete it and label the frame again.")
 
 
-def _coefficients(properties: Properties) -> np.ndarray:
-    """[AO, occupied] float32 of a single molecule."""
-    return properties.orbitals[0].coefficients.detach().cpu().float().numpy()
+SCALES = {"occupied_orbitals": "orbital_scale", "first_order_orbitals": "first_order_scale"}
+"""Arrays [frames, ..., AO, occupied] that may be kept in 16 bits, and the name of their scales [frames, ..., AO]."""
+
+
+def _orbitals(properties: Properties) -> dict[str, np.ndarray]:
+    """[AO, occupied] and, if they are known, [3, AO, occupied], float32, of a single molecule."""
+    own = properties.orbitals[0]
+    known = zip(SCALES, (own.coefficients, own.first_order))
+    return {name: tensor.detach().cpu().float().numpy() for name, tensor in known if tensor is not None}
 
 
 def _arrays(properties: Properties) -> dict[str, np.ndarray]:
@@ -140,6 +156,7 @@ class _Stored(NamedTuple):
 
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
+    read_first_order: Callable[[], np.ndarray] | None
 
 
 def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str, stored: _Stored | None) -> Label:
@@ -150,7 +167,7 @@ def _label(arrays: dict[str, np.ndarray], about: dict, level: dict, source: str,
     if stored is not None:
         check_shape(molecule, level["basis"], stored.shape)
         whose = arrays["numbers"], arrays["positions"], int(molecule.net_charge)
-        properties = properties.replace(orbitals=StoredOrbitals(*whose, stored.read, level["basis"]))
+        properties = properties.replace(orbitals=StoredOrbitals(*whose, stored.read, level["basis"], stored.read_first_order))
     return Label(properties, int(about["trajectory"]), float(about["temperature"]), str(about["identity"]), source, level)
 
 
@@ -198,10 +215,10 @@ def _columns(labels: list[Label], path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def _in_16_bits(orbitals: np.ndarray) -> dict[str, np.ndarray]:
-    """``orbitals`` [frames, AO, occupied] as whole numbers and the scale [frames, AO] of each AO."""
-    scale = np.maximum(abs(orbitals).max(axis=2), np.finfo(np.float32).tiny) / LEVELS_OF_16_BITS
-    return {"occupied_orbitals": np.round(orbitals / scale[:, :, None]).astype(np.int16), "orbital_scale": scale}
+def _in_16_bits(name: str, orbitals: np.ndarray) -> dict[str, np.ndarray]:
+    """``orbitals``, the array of this ``name``, as whole numbers and the scale of each AO."""
+    numbers, scale = responses.whole_numbers(orbitals, LEVELS_OF_16_BITS)
+    return {name: numbers, SCALES[name]: scale}
 
 
 PACKED = {"compression": "gzip", "shuffle": True}
@@ -218,15 +235,18 @@ def _write_group(group: h5py.Group, columns: dict[str, np.ndarray]) -> None:
 
 def _write_orbitals(group: h5py.Group, labels: Sequence[Label], *, compact: bool) -> None:
     """Block by block."""
-    shape = (len(labels), *_coefficients(labels[0].properties).shape)
-    kinds = {"occupied_orbitals": (shape, "i2"), "orbital_scale": (shape[:2], "f4")} if compact else {"occupied_orbitals": (shape, "f4")}
+    shapes = {name: (len(labels), *values.shape) for name, values in _orbitals(labels[0].properties).items()}
+    kinds = {name: (shape, "i2" if compact else "f4") for name, shape in shapes.items()}
+    kinds |= {SCALES[name]: (shape[:-1], "f4") for name, shape in shapes.items() if compact}
     for name, (size, kind) in kinds.items():
         together = max(1, min(len(labels), BLOCK // (math.prod(size[1:]) * np.dtype(kind).itemsize)))
         group.create_dataset(name, size, dtype=kind, chunks=(together, *size[1:]), **PACKED).attrs["unit"] = UNITS[name]
     for rows in _blocks(group["occupied_orbitals"]):
-        orbitals = np.stack([_coefficients(label.properties) for label in labels[rows]])
-        for name, values in (_in_16_bits(orbitals) if compact else {"occupied_orbitals": orbitals}).items():
-            group[name][rows] = values
+        several = [_orbitals(label.properties) for label in labels[rows]]
+        for name in shapes:
+            orbitals = np.stack([own[name] for own in several])
+            for part, values in (_in_16_bits(name, orbitals) if compact else {name: orbitals}).items():
+                group[part][rows] = values
 
 
 def _blocks(data: h5py.Dataset) -> Iterator[slice]:
@@ -252,21 +272,21 @@ def _checksum(file: h5py.File) -> str:
     return files.sha256_of(parts())
 
 
-def _in_file(path: Path, stamp: int, group: str, together: int, row: int) -> np.ndarray:
-    """Orbitals [AO, occupied] of one frame; ``together`` rows of its ``group`` are read at once and the last ones kept."""
-    return _block(path, stamp, group, together, row // together)[row % together].copy()
+def _in_file(path: Path, stamp: int, group: str, name: str, together: int, row: int) -> np.ndarray:
+    """Orbitals [..., AO, occupied] of one frame; ``together`` rows of its ``group`` are read at once and the last ones kept."""
+    return _block(path, stamp, group, name, together, row // together)[row % together].copy()
 
 
-@lru_cache(maxsize=2)
-def _block(path: Path, stamp: int, group: str, together: int, number: int) -> np.ndarray:
-    """Orbitals [rows, AO, occupied]. Raises `DatasetError` if the file is not the one that was changed at ``stamp`` (ns)."""
+@lru_cache(maxsize=4)
+def _block(path: Path, stamp: int, group: str, name: str, together: int, number: int) -> np.ndarray:
+    """Orbitals [rows, ..., AO, occupied]. Raises `DatasetError` if the file is not the one that was changed at ``stamp`` (ns)."""
     try:
         if path.stat().st_mtime_ns != stamp:
             raise DatasetError(f"{path} has changed since its labels were listed; start again.")
         with h5py.File(path, "r") as file:
             rows, place = slice(number * together, (number + 1) * together), file[group]
-            orbitals = place["occupied_orbitals"][rows]
-            return orbitals * place["orbital_scale"][rows][:, :, None] if "orbital_scale" in place else orbitals
+            orbitals = place[name][rows]
+            return orbitals * place[SCALES[name]][rows][..., None] if SCALES[name] in place else orbitals
     except OSError as error:
         raise DatasetError(f"{path} cannot be read any more ({error}); start again when it is there.") from error
 
@@ -275,9 +295,13 @@ def _stored(group: h5py.Group, path: Path) -> list[_Stored] | None:
     """Of each frame in a shard's group, or in a foreign file."""
     if "occupied_orbitals" not in group:
         return None
-    data = group["occupied_orbitals"]
-    where = path.absolute(), path.stat().st_mtime_ns, group.name, _rows_together(data)
-    return [_Stored(data.shape[1:], partial(_in_file, *where, row)) for row in range(len(data))]
+    where = path.absolute(), path.stat().st_mtime_ns, group.name
+    rows = range(len(group["occupied_orbitals"]))
+    first, second = (
+        [partial(_in_file, *where, name, _rows_together(group[name]), row) for row in rows] if name in group else [None for _ in rows]
+        for name in SCALES
+    )
+    return [_Stored(group["occupied_orbitals"].shape[1:], *readers) for readers in zip(first, second)]
 
 
 def _read_shard(file: h5py.File, path: Path) -> list[Label]:
@@ -287,7 +311,7 @@ def _read_shard(file: h5py.File, path: Path) -> list[Label]:
     level = json.loads(file.attrs["level"])
     labels: dict[int, Label] = {}
     for group in file.values():
-        columns = {name: data[()] for name, data in group.items() if name not in ("occupied_orbitals", "orbital_scale")}
+        columns = {name: data[()] for name, data in group.items() if name not in (*SCALES, *SCALES.values())}
         numbers, order, stored = columns.pop("numbers"), columns.pop("order"), _stored(group, path)
         for row, place in enumerate(order):
             values = {name: column[row] for name, column in columns.items()}
@@ -296,10 +320,6 @@ def _read_shard(file: h5py.File, path: Path) -> list[Label]:
             orbitals = None if stored is None else stored[row]
             labels[int(place)] = _label({"numbers": numbers, **values}, about, level, str(path), orbitals)
     return [labels[place] for place in sorted(labels)]
-
-
-DESCRIPTIVE = {"units", "title", "name", "description", "comment", "author", "created", "date", "source", "provenance", "license", "url"}
-"""Attributes of a foreign file that are no level of theory, in lower case."""
 
 
 def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
@@ -312,7 +332,8 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
     if not names and stored is None:
         has = f"it has {', '.join(other)}" if other else "it has geometries alone"
         raise DatasetError(f"no label found in {path}: {has}; rename them to energy (hartree), forces (hartree/bohr), dipole (e bohr).")
-    sizes = foreign_units(file, path)
+    attributes = {"": dict(file.attrs)} | {name: dict(file[name].attrs) for name in foreign.QUANTITIES if name in file}
+    sizes = foreign.sizes(attributes, path)
     columns = {name: file[name][()] * sizes[name] if name in sizes else file[name][()] for name in ("positions", *names)}
     numbers, positions = file["numbers"][()], columns["positions"]
     lengths = {name: len(column) for name, column in columns.items()} | ({} if stored is None else {"occupied_orbitals": len(stored)})
@@ -320,7 +341,7 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         raise DatasetError(f"{path}: {wrong[0]} has {lengths[wrong[0]]} frames, positions {len(positions)}; the file is incomplete.")
     trajectory = file["trajectory"][()] if "trajectory" in file else np.zeros(len(positions), dtype=int)
     temperature = file["temperature"][()] if "temperature" in file else np.full(len(positions), np.nan)
-    level = _foreign_level(dict(file.attrs))
+    level = foreign.level_of(dict(file.attrs))
     told = {key: file[key][()] for key in other if isinstance(file[key], h5py.Dataset) and file[key].dtype.kind in "iuf"}
     for i, frame in enumerate(positions):
         name = f"{path}, frame {i + 1}"
@@ -338,61 +359,3 @@ def _read_foreign(file: h5py.File, path: Path) -> list[Label]:
         for i in range(len(positions))
     ]  # fmt: skip
     return [replace(label, unread=other) for label in labels]
-
-
-def _foreign_level(attributes: dict) -> dict:
-    """The attributes that are a number or a text, without those that describe the file rather than the calculation."""
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in attributes.items()}
-    told = {name: value for name, value in plain.items() if name.lower() not in DESCRIPTIVE and "unit" not in name.lower()}
-    return {name: value for name, value in told.items() if isinstance(value, str | int | float)}
-
-
-QUANTITIES = {"positions": "position|coordinate|geometr|length", "energy": "energ", "forces": "force|gradient", "dipole": "dipole"}
-"""What an attribute that names a unit may call each quantity."""
-
-
-def foreign_units(file: h5py.File, path: Path) -> dict[str, float]:
-    """quantity -> size in atomic units of what a foreign file holds, where it is another than one: Angstrom for positions unless told.
-
-    Told by the attributes `unit` or `units` of a dataset or, where it has none, of the file. Raises `DatasetError` for others than
-    `units.size` knows.
-    """
-    found = {"positions": ANGSTROM}
-    for place, attributes in (("", file.attrs), *((name, file[name].attrs) for name in QUANTITIES if name in file)):
-        for key, value in attributes.items():
-            value = value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
-            text = value.decode(errors="replace") if isinstance(value, bytes) else value
-            if "unit" in key.lower() and isinstance(text, str) and text.strip():
-                found |= _told(place, key, text, path)
-    return {name: size for name, size in found.items() if size != 1.0}
-
-
-def _told(place: str, key: str, text: str, path: Path) -> dict[str, float]:
-    """quantity -> size of the unit, from one attribute of the dataset ``place``, or of the file ("")."""
-    if place:
-        items = [(place, text)]
-    elif named := [quantity for quantity, words in QUANTITIES.items() if re.search(words, key.lower())]:
-        items = [(named[0], text)]
-    else:
-        items = [_named(item) for item in re.split(r"[,;\n]", text) if item.strip()]
-    found: dict[str, float] = {}
-    for quantity, item in items:
-        kinds = [quantity] if quantity else list(QUANTITIES)
-        sizes = {kind: size for kind in kinds if (size := units.size(re.sub(r"\babout.*", "", item).rstrip(" ,"), kind)) is not None}
-        if not sizes:
-            where = f"{path}, {place}" if place else str(path)
-            raise DatasetError(
-                f"{where}: the attribute `{key}` is {text!r}, and {item.strip()!r} is not a known unit for "
-                f"{quantity or 'positions, energy, forces or dipole'}; convert the values and write Angstrom, hartree, hartree/bohr."
-            )
-        found |= sizes
-    if not place and "forces" not in found and {"energy", "positions"} <= found.keys():
-        found["forces"] = found["energy"] / found["positions"]
-    return found
-
-
-def _named(item: str) -> tuple[str, str]:
-    """("energy", "eV") of "energy: eV", ("", "eV") of "eV"."""
-    word, rest = re.fullmatch(r"\s*([A-Za-z_]*)[\s:=in]*(.*?)\s*", item).groups()
-    named = [quantity for quantity, words in QUANTITIES.items() if re.search(words, word.lower())]
-    return (named[0], rest) if named else ("", item.strip())

@@ -163,6 +163,14 @@ def coulomb_matrix(basis: DensityBasis, positions: Tensor, exponents: Tensor) ->
     return matrix(coulomb_radial, basis, positions, exponents)
 
 
+def own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
+    """[n_l, n_l] Coulomb interaction of an atom's own functions of one l and m, float64; padding left out."""
+    numbers = torch.tensor([number])
+    whole = coulomb_matrix(basis, torch.zeros(1, 3, dtype=torch.float64), basis.exponents(numbers))
+    columns = torch.arange(basis.width)[basis.block(l)][:: 2 * l + 1][basis.slot_mask(numbers)[0, basis.slot_block(l)]]
+    return whole[columns][:, columns]
+
+
 def moments(l: int, exponents: Tensor) -> Tensor:
     """integral r^l S_lm g_lm dr = N_l Gamma(l + 3/2) / (2 a^(l + 3/2)), the same for every m, about the function's centre."""
     gamma = math.gamma(l + 1.5)
@@ -228,6 +236,14 @@ def values(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors
     radial = torch.exp((-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True)).clamp(min=_SMALLEST_POWER))
     scaled = coefficients * norms(degrees(basis, exponents), exponents)[:, basis.column_slots(exponents.device)]
     return _expand(basis, scaled, radial, vectors)
+
+
+def several_values(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors: Tensor) -> Tensor:
+    """`values` of several rows of ``coefficients`` [atoms, k, width] with the same exponents: [atoms, points, k]."""
+    vectors = vectors.to(coefficients.dtype)
+    radial = torch.exp((-exponents[:, None, :] * vectors.square().sum(-1, keepdim=True)).clamp(min=_SMALLEST_POWER))
+    scaled = coefficients * norms(degrees(basis, exponents), exponents)[:, None, basis.column_slots(exponents.device)]
+    return torch.stack([_expand(basis, row, radial, vectors) for row in scaled.unbind(1)], dim=2)
 
 
 def potentials(basis: DensityBasis, coefficients: Tensor, exponents: Tensor, vectors: Tensor) -> Tensor:

@@ -105,21 +105,29 @@ class Orbitals:
     molecule      a batch of one geometry
     coefficients  [AO, occupied]
     basis         name of the orbital basis
+    first_order   [3, AO, occupied] d psi_i / d E along x, y, z, orthogonal to all occupied ones, per atomic unit of field; None: unknown
     """
 
     molecule: Molecules
     coefficients: Tensor
     basis: str = "aug-cc-pvdz"
+    first_order: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_shape(self.molecule, self.basis, tuple(self.coefficients.shape))
+        if self.first_order is not None and self.first_order.shape != (3, *self.coefficients.shape):
+            raise OrbitalError(
+                f"`first_order` is of shape {tuple(self.first_order.shape)}, not three times {tuple(self.coefficients.shape)}; "
+                "it belongs to other orbitals."
+            )
 
     def __reduce__(self) -> tuple:
         """To another process as numpy arrays: a tensor would go as a file that both hold open."""
         tensors = self.molecule.numbers, self.molecule.positions, self.coefficients
         numbers, positions, coefficients = (tensor.detach().cpu().numpy() for tensor in tensors)
         whose = numbers, positions, int(self.molecule.net_charge)
-        return getitem, (StoredOrbitals(*whose, partial(np.asarray, coefficients), self.basis), 0)
+        changes = None if self.first_order is None else partial(np.asarray, self.first_order.detach().cpu().numpy())
+        return getitem, (StoredOrbitals(*whose, partial(np.asarray, coefficients), self.basis, changes), 0)
 
     @property
     def electrons(self) -> int:
@@ -135,6 +143,16 @@ class Orbitals:
         """rho = 2 sum_i |psi_i|^2 [points], electrons / bohr^3, at ``points`` [points, 3], bohr."""
         parts = [2 * self._amplitudes(chunk).square().sum(-1) for chunk in points.split(_CHUNK)]
         return torch.cat(parts) if parts else points.new_zeros(0)
+
+    def response(self, points: Tensor) -> Tensor:
+        """d rho / d E = 4 sum_i psi_i psi1_i [points, 3] at ``points`` [points, 3], bohr. Raises `OrbitalError` if it is unknown."""
+        if self.first_order is None:
+            raise OrbitalError("these orbitals come without their response to a field; add it by `densnet label --add-response`.")
+        columns = torch.cat([self.coefficients, *self.first_order.to(self.coefficients)], dim=1)
+        everything = Orbitals(self.molecule, columns, self.basis)
+        parts = [everything._amplitudes(chunk).unflatten(1, (4, -1)) for chunk in points.split(_CHUNK)]
+        parts = [4 * (psi[:, 1:] * psi[:, :1]).sum(-1) for psi in parts]
+        return torch.cat(parts) if parts else points.new_zeros(0, 3)
 
     @cached_property
     def _groups(self) -> list[tuple[Shells, Tensor, Tensor]]:
@@ -162,6 +180,7 @@ class StoredOrbitals(Sequence[Orbitals]):
 
     numbers, positions, charge   the molecule, as `Molecules.single` takes them, numpy
     coefficients                 () -> [AO, occupied], importable, or a partial of such
+    first_order                  the same of [3, AO, occupied]; None: unknown
     """
 
     numbers: NDArray
@@ -169,6 +188,7 @@ class StoredOrbitals(Sequence[Orbitals]):
     charge: int
     coefficients: Callable[[], NDArray]
     basis: str
+    first_order: Callable[[], NDArray] | None = None
 
     def __len__(self) -> int:
         return 1
@@ -177,7 +197,8 @@ class StoredOrbitals(Sequence[Orbitals]):
         if index not in (0, -1):
             raise IndexError(index)
         molecule = Molecules.single(self.numbers, torch.from_numpy(self.positions), charge=self.charge)
-        return Orbitals(molecule=molecule, coefficients=torch.from_numpy(self.coefficients()), basis=self.basis)
+        changes = None if self.first_order is None else torch.from_numpy(self.first_order())
+        return Orbitals(molecule, torch.from_numpy(self.coefficients()), self.basis, changes)
 
 
 def check_shape(molecule: Molecules, basis: str, shape: tuple[int, ...]) -> None:

@@ -24,6 +24,7 @@ class DensnetCalculator(Calculator):
     ``atoms.get_potential_energy()``, ``atoms.get_forces()``, ``atoms.get_dipole_moment()``. Where the model knows of its errors
     ``atoms.calc.results`` has ``energy_uncertainty`` (eV), ``dipole_uncertainty`` (e*Angstrom, of a component) and ``novelty``; with
     ``model.with_force_uncertainty`` as the force function also ``forces_uncertainty`` [atoms] (eV/Angstrom, of a component).
+    ``model.with_response`` adds ``polarizability`` [3, 3] in e Angstrom^2 / V (14.3996 times smaller than in Angstrom^3).
     Raises `MoleculeError` for periodic, charged, open-shell or otherwise unsupported atoms; see `molecules_of`.
     """
 
@@ -47,6 +48,8 @@ class DensnetCalculator(Calculator):
         }
         if found.dipole is not None:
             self.results["dipole"] = found.dipole[0].cpu().double().numpy() / units.E_ANGSTROM
+        if found.polarizability is not None:
+            self.results["polarizability"] = found.polarizability[0].cpu().double().numpy() / units.POLARIZABILITY
         if (known := found.uncertainty) is not None:
             self.results |= {
                 "energy_uncertainty": float(known.energy[0]) / units.EV,

@@ -39,6 +39,16 @@ class Geometry:
     surplus: Tensor | None = None
     _directions: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False, repr=False)
 
+    def repeated(self, times: int) -> Geometry:
+        """That of so many copies of the batch, one after the other; for layers that see no other geometry but this."""
+        atoms = len(self.element)
+        shift = torch.arange(times, device=self.sender.device).repeat_interleave(len(self.sender)) * atoms
+        surplus = None if self.surplus is None else self.surplus.repeat(times)
+        return Geometry(
+            self.element.repeat(times), self.sender.repeat(times) + shift, self.harmonics.repeat(times, 1, 1),
+            self.radial.repeat(times, 1), self.envelope.repeat(times, 1), self.constants, self.fixed, surplus,
+        )  # fmt: skip
+
     def towards(self, l_max: int) -> Tensor:
         """[atoms * neighbours, l_max + 1, components] harmonics up to ``l_max``, those of each l in a row of their own, zero elsewhere."""
         return self._directions_up_to(l_max)[0]

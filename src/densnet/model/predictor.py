@@ -1,4 +1,4 @@
-"""Both networks as one function Molecules -> Properties; forces by differentiation through both; one file holds it all."""
+"""The networks as one function Molecules -> Properties; forces by differentiation through both; one file holds it all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
@@ -18,6 +18,7 @@ import densnet
 from densnet import files, units
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
+from densnet.density.response import DensityResponse
 from densnet.errors import DensnetError
 from densnet.model import shipped
 from densnet.model.density_network import DensityNetwork, DensityNetworkSettings, DensityOutput
@@ -25,10 +26,11 @@ from densnet.model.energy_network import EnergyNetwork, EnergyNetworkSettings
 from densnet.model.forces import with_forces
 from densnet.model.geometry import Geometry, geometry
 from densnet.model.migrations import NEWEST, OLDEST, upgraded
+from densnet.model.response_network import ResponseNetwork, ResponseNetworkSettings
 from densnet.model.uncertainty import Features, Rigidity, UncertaintyMissing, slopes
 from densnet.molecules import SYMBOLS, Molecules, Neighbours, all_pairs, pairs_within
 from densnet.properties import Properties
-from densnet.settings import Section, parse
+from densnet.settings import Added, Section, parse
 
 ALL_PAIRS_UP_TO = 24
 """Molecules up to this many atoms use every pair, which never changes along a trajectory; larger ones a cell list."""
@@ -60,32 +62,25 @@ class ModelError(DensnetError):
     """Molecules that a model is not made for; the message says for which it is."""
 
 
+class ResponseMissing(DensnetError):
+    """A polarizability was asked of a model that has not learned it."""
+
+
 class ModelSettings(Section):
-    """Sizes of both networks."""
+    """Sizes of the networks."""
 
     density: DensityNetworkSettings = Field(default_factory=DensityNetworkSettings)
     energy: EnergyNetworkSettings = Field(default_factory=EnergyNetworkSettings)
-
-
-class ResponseNetwork(Protocol):
-    """What a model says beyond energy and density, as polarizabilities: a third network on the features of the first.
-
-    ``kind`` names its architecture in the header of a file, ``settings`` are its sizes.
-    """
-
-    kind: str
-    settings: Section
-
-    def __call__(self, hidden: Tensor, output: DensityOutput, geometry: Geometry) -> dict[str, Tensor]:
-        """From the last features and the density: by name in the table of `Properties`, what each atom adds, [atoms, ...]."""
-        ...
+    response: Added[ResponseNetworkSettings] = Field(
+        default_factory=ResponseNetworkSettings, description="of the network that a model has if it learned how the density answers a field"
+    )
 
 
 class Predictor(nn.Module):
     """Molecules -> Properties: energy, forces, dipole and density of neutral closed-shell molecules.
 
     Built from its networks: ``density_network`` geometry -> density, ``energy_network`` density -> energy, and maybe a
-    ``response_network`` for more.
+    ``response_network`` for what a field does to the density, asked for by `respond` or `with_response`.
 
     A molecule's result does not depend on the others in its batch. Positions enter as differences taken in their own precision
     (float64 in dynamics); the networks run in the precision of their weights; energies are summed in float64.
@@ -102,6 +97,8 @@ class Predictor(nn.Module):
     ):
         super().__init__()
         self.settings = ModelSettings(density=density_network.settings, energy=energy_network.settings)
+        if response_network is not None:
+            self.settings = self.settings.model_copy(update={"response": response_network.settings})
         self.basis, self.neighbours = density_network.basis, density_network.neighbours
         self.provenance = provenance or {}
         self.density_network, self.energy_network, self.response_network = density_network, energy_network, response_network
@@ -170,11 +167,35 @@ class Predictor(nn.Module):
         if self.uncertainty is not None:
             with torch.no_grad():
                 uncertainty = self.uncertainty(self._features(molecules, features.detach(), hidden.detach(), geometry, neighbours))
-        found = Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
+        return Properties(molecules, energy=energy, dipole=density.dipole(), density=density, uncertainty=uncertainty)
+
+    def add_response_network(self, settings: ResponseNetworkSettings) -> None:
+        """An untrained one on the features of this model's density network, in their precision and place."""
+        network = ResponseNetwork(settings, self.settings.density, self.basis, self.neighbours)
+        self.settings = self.settings.model_copy(update={"response": settings})
+        self.response_network, self._watched, self._state = network.to(self.device, self.dtype), None, ()
+
+    def respond(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Properties:
+        """Polarizability and response of the density alone, differentiable in the positions and in the weights.
+
+        Raises `ResponseMissing` if the model has not learned them.
+        """
         if self.response_network is None:
-            return found
-        more = self.response_network(hidden, output, geometry)
-        return found.replace(**{name: molecules.total(values) for name, values in more.items()})
+            raise ResponseMissing("this model does not know how its density answers a field; train that by `densnet train --response`.")
+        geometry = self.geometry(molecules, neighbours)
+        hidden = self.density_network.hidden(geometry)
+        output = self.density_network.output(hidden, geometry)
+        exponents = self.density_network.exponents_at(geometry, output.widths)
+        response = DensityResponse(molecules, self.basis, self.response_network(hidden, output.widths, geometry), exponents)
+        alpha = response.polarizability()
+        return Properties(molecules, polarizability=(alpha + alpha.mT) / 2, response=response)
+
+    def with_response(self, molecules: Molecules) -> Properties:
+        """As a call, with polarizability and response of the density, detached. Raises `ResponseMissing`."""
+        found = self(molecules)
+        with torch.no_grad():
+            more = self.respond(found.molecules)
+        return found.replace(polarizability=more.polarizability, response=more.response)
 
     def features(self, molecules: Molecules) -> Features:
         """What energies and dipoles are linear in; see `densnet.model.uncertainty`."""
@@ -318,10 +339,14 @@ def load(model: Path | str, device: str | torch.device = "cpu") -> Predictor:
 def _built(header: dict, path: Path) -> Predictor:
     """The networks that a header of the newest format describes, without their weights."""
     architecture, basis, neighbours = header["architecture"], DensityBasis.from_dict(header["basis"]), header["neighbours"]
-    for part, known in {"density": DensityNetwork.kind, "energy": EnergyNetwork.kind, "response": None}.items():
+    known = {"density": (DensityNetwork.kind,), "energy": (EnergyNetwork.kind,), "response": (None, ResponseNetwork.kind)}
+    for part, kinds in known.items():
         kind = architecture[part] and architecture[part]["kind"]
-        if kind != known:
+        if kind not in kinds:
             raise CheckpointError(f"{path} has a {part} network of a kind that this densnet does not know, {kind!r}; please upgrade.")
-    sizes = {part: architecture[part]["settings"] for part in ("density", "energy")}
+    sizes = {part: about["settings"] for part, about in architecture.items() if about}
     settings = parse(ModelSettings, sizes, f"{path.name}: settings")
-    return Predictor.of(settings, basis, neighbours, header["provenance"])
+    predictor = Predictor.of(settings, basis, neighbours, header["provenance"])
+    if architecture["response"]:
+        predictor.add_response_network(settings.response)
+    return predictor

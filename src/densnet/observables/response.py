@@ -69,11 +69,7 @@ def along(force_function: ForceFunction, molecule: Molecules, moves: Tensor, chu
     Forces [moves, 3 atoms] in hartree/bohr and dipoles [moves, 3] in e bohr, these None where the function tells none. The geometries are
     asked for in pairs, the two of a move one after the other, ``chunk`` at a time.
     """
-    _check_single(molecule)
-    positions = molecule.positions.detach().double()
-    size = positions.numel()
-    geometries = torch.stack([positions + moves, positions - moves], dim=1).flatten(0, 1)
-    answers = [force_function(molecule.copies(part)) for part in geometries.split(chunk)]
+    answers, size = [force_function(moved) for moved in _moved(molecule, moves, chunk)], molecule.positions.numel()
     forces = torch.cat([a.forces.detach().double() for a in answers]).reshape(-1, 2, size)
     dipoles = None
     if all(a.dipole is not None for a in answers):
@@ -83,6 +79,28 @@ def along(force_function: ForceFunction, molecule: Molecules, moves: Tensor, chu
 
 def _half_difference(pairs: Tensor) -> Tensor:
     return (pairs[:, 0] - pairs[:, 1]) / 2
+
+
+def polarizability_derivatives(function: ForceFunction, molecule: Molecules, step: float = 0.01, chunk: int = 64) -> Tensor:
+    """``d alpha_ij / d R_Aa`` [atoms, 3 (a), 3, 3] in bohr^2, by central differences with ``step`` in bohr; ``function`` tells alpha.
+
+    Raises `MoleculeError` when it does not.
+    """
+    size = molecule.positions.numel()
+    moves = step * torch.eye(size, dtype=torch.float64, device=molecule.positions.device).reshape(size, -1, 3)
+    answers = [function(moved).polarizability for moved in _moved(molecule, moves, chunk)]
+    if any(alpha is None for alpha in answers):
+        raise MoleculeError("this function gives no polarizability; use `Predictor.respond` of a model that has learned it.")
+    up, down = torch.cat([alpha.detach().double() for alpha in answers]).unflatten(0, (-1, 2)).unbind(1)
+    return ((up - down) / (2.0 * step)).unflatten(0, (-1, 3))
+
+
+def _moved(molecule: Molecules, moves: Tensor, chunk: int) -> list[Molecules]:
+    """Copies displaced by each of ``moves`` [moves, atoms, 3] and by its opposite, one after the other, ``chunk`` at a time."""
+    _check_single(molecule)
+    positions = molecule.positions.detach().double()
+    geometries = torch.stack([positions + moves, positions - moves], dim=1).flatten(0, 1)
+    return [molecule.copies(part) for part in geometries.split(chunk)]
 
 
 def _check_single(molecule: Molecules) -> None:

@@ -1,4 +1,4 @@
-"""Many calculations: processes side by side, one small file a label, resumable after any interruption."""
+"""Many calculations: processes side by side, one small file a label, resumable after any interruption; responses added to labels."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from densnet.progress import Progress, silent
 from densnet.properties import Properties
 from densnet.reference import geometries, scf, workers
 from densnet.reference.geometries import Frame
+from densnet.reference.response import ResponseNotConverged
 from densnet.reference.scf import NotConverged, ScfSettings
-from densnet.settings import Incidental, Section
+from densnet.settings import Added, Incidental, Section
 from densnet.threads import one_thread
 
 FORMAT = "densnet-campaign"
@@ -32,6 +33,8 @@ FORMAT_VERSION = 1
 Calculate = Callable[[Molecules], Properties]
 Save = Callable[[Path, Properties, dict], None]
 """Writes one label to a path, all or nothing; the dictionary says where the frame is from and at which level it was labelled."""
+Load = Callable[[Path], tuple[Properties, dict]]
+"""Reads what `Save` wrote."""
 
 
 class CampaignError(DensnetError):
@@ -44,6 +47,7 @@ class LabelSettings(Section):
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
     workers: Incidental[int] = Field(0, ge=0, description="parallel calculations, one core each; 0 = all cores")
     frames: int = Field(0, ge=0, description="label only the first N frames of the list; 0 = all")
+    response: Added[bool] = Field(False, description="add polarizability and density response to a static field to each label")
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,23 @@ def label(
     frames_file: Path,
     folder: Path,
     save: Save,
+    load: Load,
     *,
     execute: Executor | None = None,
     progress: Progress = silent,
 ) -> Tally:
-    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes; see `run`."""
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes.
+
+    See `run`, and `respond`, whose second count of frames ``progress`` is told.
+    """
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
     with workers.Processes(settings.workers) as local:
-        return run(frames, calculate, save, folder, level=settings.scf.level(), execute=execute or local, progress=progress)
+        chosen = execute or local
+        tally = run(frames, calculate, save, folder, level=settings.scf.level(), execute=chosen, progress=progress)
+        if settings.response and tally.labelled:
+            respond(folder, load, save, count=settings.frames, execute=chosen, progress=progress)
+        return tally
 
 
 def run(
@@ -109,6 +121,39 @@ def run(
                     files.write_json(folder / "aside" / f"{job[0]}.json", about)
                 progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
+
+
+def respond(folder: Path, load: Load, save: Save, *, count: int = 0, execute: Executor | None = None, progress: Progress = silent) -> Tally:
+    """Add the response to a field to every label of ``folder`` that lacks it, from its orbitals and at its level; see `scf.respond`.
+
+    Of the first ``count`` frames only (0: of all). Each file is replaced at once, so that the work can be interrupted and goes on where
+    it was. Labels whose response does not converge stay as they are; they are counted as set `aside` in what is returned.
+    """
+    folder = Path(folder)
+    paths = sorted((folder / "frames").glob("*.npz"))
+    paths = [path for path in paths if not count or int(path.stem[:6]) < count]
+    if not paths:
+        raise CampaignError(f"{folder} holds no label; name a folder that `densnet label` wrote to.")
+    refusal = CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.")
+    with files.locked(folder / "lock", refusal):
+        jobs = [path for path in paths if load(path)[0].polarizability is None]
+        before, aside = len(paths) - len(jobs), 0
+        progress(before, len(paths))
+        with workers.Processes() as local:
+            work = partial(_respond, load, save)
+            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+                if isinstance(problem, ResponseNotConverged):
+                    aside += 1
+                elif problem is not None:
+                    raise CampaignError(f"{job} could not be given its response: {type(problem).__name__}: {problem}") from problem
+                progress(before + done, len(paths))
+    return Tally(len(paths) - aside, len(jobs) - aside, aside)
+
+
+def _respond(load: Load, save: Save, path: Path) -> None:
+    with one_thread():
+        properties, about = load(path)
+        save(path, scf.respond(properties, ScfSettings.of_level(about["level"])), about)
 
 
 _Job = tuple[str, dict, np.ndarray, np.ndarray, int]

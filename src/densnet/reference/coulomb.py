@@ -58,23 +58,28 @@ class Coulomb:
         partners = np.tril(self.bounds * self.largest > NEGLIGIBLE)
         return ((m, n, values.transpose(2, 1, 0)) for m, n, values in self._shell_by_shell("int3c2e_sph", partners))
 
-    def _fitted(self, density: np.ndarray) -> tuple[float, np.ndarray]:
-        """E_J and the coefficients V^-1 g of the ``density`` matrix."""
-        projected = np.zeros(self.auxiliary.nao)
+    def _fitted(self, densities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """E_J [k] and the coefficients V^-1 g [P, k] of the ``densities`` [k, AO, AO], symmetric matrices."""
+        projected = np.zeros((self.auxiliary.nao, len(densities)))
         for m, n, values in self._kept or self._integrals():
-            pairs = density[np.ix_(n, m)] * np.where(n >= m[0], 1.0, 2.0)[:, None]
-            projected += values.reshape(len(projected), -1) @ pairs.ravel()
+            pairs = densities[:, n[:, None], m] * np.where(n >= m[0], 1.0, 2.0)[:, None]
+            projected += values.reshape(len(projected), -1) @ pairs.reshape(len(pairs), -1).T
         fitted = scipy.linalg.cho_solve(self.metric, projected)
-        return 0.5 * projected @ fitted, fitted
+        return 0.5 * (projected * fitted).sum(0), fitted
+
+    def potentials(self, densities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """E_J [k] in hartree and J [k, AO, AO] of k ``densities`` [k, AO, AO], symmetric matrices."""
+        energies, fitted = self._fitted(densities)
+        matrices = np.zeros_like(densities)
+        for m, n, values in self._kept or self._integrals():
+            matrices[:, n[:, None], m] = (fitted.T @ values.reshape(len(fitted), -1)).reshape(-1, len(n), len(m))
+        lower = np.tril(matrices.transpose(0, 2, 1))
+        return energies, lower + np.tril(lower, -1).transpose(0, 2, 1)
 
     def potential(self, density: DensityMatrix) -> tuple[float, np.ndarray]:
         """E_J in hartree and J [AO, AO] of the ``density`` matrix."""
-        energy, fitted = self._fitted(density.matrix)
-        matrix = np.zeros_like(density.matrix)
-        for m, n, values in self._kept or self._integrals():
-            matrix[np.ix_(n, m)] = (fitted @ values.reshape(len(fitted), -1)).reshape(len(n), len(m))
-        lower = np.tril(matrix.T)
-        return energy, lower + np.tril(lower, -1).T
+        energies, matrices = self.potentials(density.matrix[None])
+        return float(energies[0]), matrices[0]
 
     def gradient(self, density: DensityMatrix) -> np.ndarray:
         """dE_J/dR [atoms, 3] at a fixed ``density`` matrix.
@@ -82,7 +87,7 @@ class Coulomb:
         What the P contribute follows from that of the m: when all three centres of an integral move, it stays.
         """
         matrix = density.matrix
-        _, fitted = self._fitted(matrix)
+        fitted = self._fitted(matrix[None])[1][:, 0]
         starts = self._starts[:-1]
         largest = np.maximum.reduceat(np.maximum.reduceat(abs(matrix), starts, axis=0), starts, axis=1)
         partners = self.bounds * largest * self.largest * abs(fitted).max() > NEGLIGIBLE_SLOPE

@@ -33,6 +33,22 @@ class ExactExchange:
             matrix -= share / 2 * self.field.get_jk(self.molecule, tagged, with_j=False, omega=omega)[1]
         return (matrix * density.matrix).sum() / 2, matrix
 
+    def response(self, occupied: np.ndarray, first_order: np.ndarray) -> np.ndarray:
+        """v1 psi_i [k, AO, n], projected on the AOs, of doubly ``occupied`` orbitals [AO, n] that change by ``first_order`` [k, AO, n].
+
+        -c sum_Pj [(mu psi1_j|P)(P|psi_j psi_i) + (mu psi_j|P)(P|psi1_j psi_i)], the sum of both share of each kernel.
+        """
+        found = np.zeros_like(first_order)
+        for share, omega in self.parts:
+            with self.field.with_df.range_coulomb(omega) as fitted:
+                for packed in fitted.loop(self._rows_at_once(occupied, len(first_order))):
+                    found -= share * _exchanged(lib.unpack_tril(packed), occupied, first_order)
+        return found
+
+    def _rows_at_once(self, occupied: np.ndarray, directions: int, megabytes: float = 200.0) -> int:
+        """Auxiliary functions in one piece of three-centre integrals."""
+        return max(16, int(megabytes * 1e6 / (8 * len(occupied) * (len(occupied) + (directions + 1) * occupied.shape[1]))))
+
     def gradient(self, density: DensityMatrix) -> np.ndarray:
         """dE_K/dR [atoms, 3] at a fixed density matrix."""
         gradient = np.zeros((self.molecule.natm, 3))
@@ -44,3 +60,14 @@ class ExactExchange:
             own = np.array([rows[:, a:b].sum(1) for a, b in of_atom])
             gradient -= share / 2 * (2 * own + slopes.aux.sum((0, 1)))
         return gradient
+
+
+def _exchanged(integrals: np.ndarray, occupied: np.ndarray, first_order: np.ndarray) -> np.ndarray:
+    """[k, AO, n] the sums over j and over those P whose ``integrals`` [P, AO, AO] these are."""
+    directions, functions, count = first_order.shape
+    half = integrals @ occupied
+    pairs, crossed = occupied.T @ half, first_order.transpose(0, 2, 1)[:, None] @ half
+    turned = half.transpose(1, 0, 2).reshape(functions, -1)
+    moved = integrals @ first_order.transpose(1, 0, 2).reshape(functions, -1)
+    moved = moved.reshape(-1, functions, directions, count).transpose(2, 1, 0, 3).reshape(directions, functions, -1)
+    return moved @ pairs.reshape(-1, count) + turned @ crossed.reshape(directions, -1, count)

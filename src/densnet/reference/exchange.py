@@ -7,7 +7,7 @@ linearly with the molecule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -65,20 +65,40 @@ class ExchangeCorrelation:
             values = gto.eval_gto(few, f"GTOval_sph_deriv{derivatives}", points)
             yield Block(part, np.flatnonzero(np.repeat(shells, self.reach.functions)), values.transpose(0, 2, 1))
 
-    def _local(self, psi: np.ndarray, occupations: np.ndarray, weights: np.ndarray):
-        """From orbitals ``psi`` [4, occupied, points] (values, slopes): rho, eps, w d(rho eps)/d(rho, grad rho[, tau]) [4 or 5, points]."""
+    def _density(self, psi: np.ndarray, occupations: np.ndarray) -> np.ndarray:
+        """rho, grad rho[, tau] [4 or 5, points] from orbitals ``psi`` [4, occupied, points] (values, slopes)."""
         rho = 2 * np.einsum("ir,cir->cr", occupations[:, None] * psi[0], psi)
         rho[0] /= 2
         if self.kind == "MGGA":
             tau = sum(np.einsum("i,ir,ir->r", occupations, p, p) for p in psi[1:]) / 2
             rho = np.vstack([rho, tau])
+        return rho
+
+    def _local(self, psi: np.ndarray, occupations: np.ndarray, weights: np.ndarray):
+        """From orbitals ``psi`` [4, occupied, points] (values, slopes): rho, eps, w d(rho eps)/d(rho, grad rho[, tau]) [4 or 5, points]."""
+        rho = self._density(psi, occupations)
         energy, potential = self.libxc.eval_xc_eff(self.functional, rho, deriv=1, xctype=self.kind)[:2]
         return rho[0], energy, weights * potential
+
+    @property
+    def keeps(self) -> bool:
+        """Whether AO values are kept."""
+        return self._kept is not None
+
+    def blocks(self) -> Iterable[Block]:
+        """All points with the AOs there and their slopes, kept or computed anew."""
+        return self._kept or self._blocks(1)
+
+    def kernel(self, block: Block, psi: np.ndarray) -> np.ndarray:
+        """w d^2(rho eps)/d(rho, grad rho[, tau])^2 [4 or 5, 4 or 5, points] of doubly occupied ``psi`` [4, occupied, points]."""
+        rho = self._density(psi, np.full(psi.shape[1], 2.0))
+        second = self.libxc.eval_xc_eff(self.functional, rho, deriv=2, xctype=self.kind)[2]
+        return self.grid.weights[block.points] * second
 
     def potential(self, density: DensityMatrix) -> tuple[float, np.ndarray]:
         """E_xc in hartree and its derivative [AO, AO] by the ``density`` matrix."""
         total, matrix = 0.0, np.zeros_like(density.matrix)
-        for block in self._kept or self._blocks(1):
+        for block in self.blocks():
             weights = self.grid.weights[block.points]
             rho, energy, potential = self._local(density.orbitals[block.number].T @ block.ao, density.occupations, weights)
             total += (weights * rho) @ energy

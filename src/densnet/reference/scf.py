@@ -1,8 +1,9 @@
-"""One converged Kohn-Sham calculation: energy, forces, dipole and occupied orbitals of one molecule."""
+"""One converged Kohn-Sham calculation: energy, forces, dipole and occupied orbitals of one molecule, and their response to a field."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +17,14 @@ from densnet.density.orbitals import Orbitals, shipped_orbital_bases
 from densnet.errors import DensnetError
 from densnet.molecules import Molecules, check_geometry
 from densnet.properties import Properties
+from densnet.reference import response
 from densnet.reference.becke import Grid
 from densnet.reference.coulomb import Coulomb
 from densnet.reference.densitymatrix import DensityMatrix
 from densnet.reference.dispersion import d4, has_parameters
 from densnet.reference.exact_exchange import ExactExchange
 from densnet.reference.exchange import ExchangeCorrelation
-from densnet.reference.selfconsistent import Field, converge
+from densnet.reference.selfconsistent import Field, Functional, converge
 from densnet.settings import Incidental, Section, SettingsError, parse
 
 CHEAP_GRID = (15, 50)
@@ -105,6 +107,43 @@ class ScfSettings(Section):
         return self.conv_tol_grad or self.conv_tol**0.5
 
 
+@dataclass(frozen=True)
+class _Terms:
+    """The terms of the energy of one molecule, PySCF's ``mol``; ``core`` [AO, AO] is kinetic energy and nuclei."""
+
+    mol: gto.Mole
+    core: np.ndarray
+    coulomb: Coulomb
+    exchange: ExactExchange
+    semilocal: ExchangeCorrelation
+
+    @classmethod
+    def of(cls, molecule: Molecules, settings: ScfSettings) -> _Terms:
+        """Raises `MoleculeError` for what is not a closed shell."""
+        check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
+        atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
+        mol = gto.M(
+            atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
+        )
+        grid = Grid.around(mol, settings.radial_points, settings.angular_points)
+        return cls(
+            mol,
+            mol.intor("int1e_kin") + mol.intor("int1e_nuc"),
+            Coulomb(mol, settings.coulomb_basis, 0.5 * settings.memory_mb),
+            ExactExchange(mol, settings.exchange_basis, settings.xc),
+            ExchangeCorrelation(mol, grid, settings.xc, 0.3 * settings.memory_mb),
+        )
+
+    @property
+    def smooth(self) -> tuple[Functional, ...]:
+        """Those that need no grid."""
+        return (self.coulomb.potential, self.exchange.potential) if self.exchange.parts else (self.coulomb.potential,)
+
+    def fock(self, density: DensityMatrix) -> np.ndarray:
+        """[AO, AO]"""
+        return self.core + sum(functional(density)[1] for functional in (*self.smooth, self.semilocal.potential))
+
+
 def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     """Energy (hartree), forces (hartree/bohr), dipole (e bohr, about the centre of mass) and occupied orbitals of a single ``molecule``.
 
@@ -112,18 +151,10 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
     another frame: a label does not depend on the order of the work.
     Raises `NotConverged`, and `MoleculeError` for what is not a closed shell.
     """
-    check_geometry(molecule.numbers, molecule.positions, "this molecule", charge=int(molecule.net_charge))
-    atoms = [(ELEMENTS[z], x) for z, x in zip(molecule.numbers.tolist(), molecule.positions.tolist())]
-    mol = gto.M(
-        atom=atoms, unit="Bohr", basis=settings.basis, charge=int(molecule.net_charge), verbose=0, max_memory=settings.memory_mb
-    )
-    memory, grid = settings.memory_mb, (settings.radial_points, settings.angular_points)
-    exchange, coulomb = ExactExchange(mol, settings.exchange_basis, settings.xc), Coulomb(mol, settings.coulomb_basis, 0.5 * memory)
-    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * memory)
-    fine = ExchangeCorrelation(mol, Grid.around(mol, *grid), settings.xc, 0.3 * memory)
-    core, overlap = mol.intor("int1e_kin") + mol.intor("int1e_nuc"), mol.intor("int1e_ovlp")
-    smooth = (coulomb.potential, exchange.potential) if settings.hybrid else (coulomb.potential,)
-    field = Field(core, overlap, mol.nelectron // 2, smooth, cheap.potential, fine.potential)
+    terms = _Terms.of(molecule, settings)
+    mol, coulomb, exchange, fine = terms.mol, terms.coulomb, terms.exchange, terms.semilocal
+    cheap = ExchangeCorrelation(mol, Grid.around(mol, *CHEAP_GRID), settings.xc, 0.2 * settings.memory_mb)
+    field = Field(terms.core, mol.intor("int1e_ovlp"), mol.nelectron // 2, terms.smooth, cheap.potential, fine.potential)
     start = DensityMatrix.of_matrix(scf.hf.init_guess_by_minao(mol))
     state = converge(field, start, settings.conv_tol, settings.gradient_threshold, settings.max_cycle)
     energy, density = state.energy + mol.energy_nuc(), state.density
@@ -144,6 +175,19 @@ def calculate(molecule: Molecules, settings: ScfSettings) -> Properties:
         orbitals=(Orbitals(molecule=molecule, coefficients=torch.from_numpy(density.orbitals.copy()), basis=settings.basis),),
     )
     return label if settings.dispersion == "none" else label.with_dispersion(d4(molecule, settings.xc))
+
+
+def respond(label: Properties, settings: ScfSettings) -> Properties:
+    """A ``label`` of ``settings`` with its polarizability (bohr^3) and the first-order orbitals of its occupied ones; no SCF is done.
+
+    Raises `ResponseNotConverged`.
+    """
+    terms, orbitals = _Terms.of(label.molecules, settings), label.require("orbitals").orbitals[0]
+    occupied = orbitals.coefficients.double().numpy()
+    fock = terms.fock(DensityMatrix.of_pairs(occupied))
+    found = response.respond(occupied, fock, settings.xc, terms.coulomb, terms.exchange, 0.3 * settings.memory_mb)
+    changed = replace(orbitals, first_order=torch.from_numpy(found.first_order))
+    return label.replace(polarizability=torch.from_numpy(found.polarizability)[None], orbitals=(changed,))
 
 
 def _one_electron_gradient(mol: gto.Mole, density: np.ndarray, fock: np.ndarray) -> np.ndarray:

@@ -205,5 +205,5 @@ def _drift(molecules: Molecules, velocities: Tensor, time: float) -> Molecules:
 def evaluate(force_function: ForceFunction, molecules: Molecules) -> Properties:
     """What a `State` keeps of ``molecules``: all that ``force_function`` knows but densities and orbitals, in float64."""
     found = force_function(molecules).require("energy", "forces")
-    kept = {name: values.detach().double() for name, values in found.tensors().items() if not name.startswith("density.")}
+    kept = {name: values.detach().double() for name, values in found.tensors().items() if not name.startswith(("density.", "response."))}
     return found.with_tensors(molecules, kept)

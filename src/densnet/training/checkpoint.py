@@ -24,7 +24,7 @@ from densnet.model.predictor import Predictor
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 
-PHASES = ("density", "points", "energy", "joint")
+PHASES = ("density", "points", "energy", "joint", "response")
 
 
 class TrainingError(DensnetError):
@@ -40,7 +40,7 @@ def claim(folder: Path, predictor: Predictor, frames: tuple[list[Example], list[
     new = {
         "frames": _hash(t for part in frames for e in part for t in (e.molecule.positions, e.properties.energy)),
         "validation": len(frames[1]),
-        "model": {**predictor.settings.model_dump(mode="json"), "basis": predictor.basis.fingerprint},
+        "model": {**predictor.settings.deciding(), "basis": predictor.basis.fingerprint},
         "start": _hash(predictor.state_dict().values()) if predictor.provenance else None,
         "train": settings.deciding(),
     }

@@ -29,6 +29,7 @@ class Example:
     "places", "weights", "correction"   of `points`
     "coefficients"                      of `density`; only where the frame was fitted
     "metric"                            only where a phase learns in it
+    "response"                          of the points, only where the label knows how its density answers a field
     """
 
     properties: Properties
@@ -54,8 +55,8 @@ class Example:
 
     @property
     def points(self) -> Points:
-        """Sampled points with the exact correction rho - rho_SAD."""
-        return Points(*(self.prepared[name] for name in ("places", "weights", "correction")))
+        """Sampled points with the exact correction rho - rho_SAD and, if it is known, the response to a field."""
+        return Points(*(self.prepared.get(name) for name in ("places", "weights", "correction", "response")))
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,15 @@ def with_fits(batch: Batch, examples: list[Example]) -> Batch:
 
 
 def with_points(batch: Batch, examples: list[Example], count: int | None = None, seed: int = 0) -> Batch:
-    """The batch with the points of its ``examples``: ``places``, ``weights`` and ``correction`` as `Points`, stacked.
+    """The batch with the points of its ``examples``: ``places``, ``weights``, ``correction``, maybe ``response`` as `Points`, stacked.
 
     With ``count`` only so many points of each, a sub-sample drawn with ``seed``.
     """
     generator = torch.Generator().manual_seed(seed)
     sets = [e.points if count is None else e.points.subset(count, generator) for e in examples]
     names = {"places": "positions", "weights": "weights", "correction": "correction"}
+    if all(p.response is not None for p in sets):
+        names["response"] = "response"
     stacked = {name: torch.stack([getattr(p, field) for p in sets]) for name, field in names.items()}
     return Batch(batch.molecules, batch.tensors | stacked)
 

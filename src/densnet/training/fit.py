@@ -23,6 +23,7 @@ from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Batch, Example
 from densnet.training.gradients import Compiled, Gradients, Recorded, by_autograd
 from densnet.training.optimiser import Soap
+from densnet.training.response import response_stage
 from densnet.training.sampling import Batches
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import Stage, density_stage, energy_stage, joint_stage, points_stage
@@ -52,7 +53,7 @@ def train(
     predictor: Predictor, training: list[Example], validation: list[Example], settings: TrainSettings, folder: Path,
     report: Report = lambda moment: None,
 ) -> Predictor:  # fmt: skip
-    """Train both networks of ``predictor``, new (`initialise`) or trained before.
+    """Train the networks of ``predictor``, new (`initialise`) or trained before; it gets a third one where there is a phase for it.
 
     ``folder``, made if missing, keeps a log (training.jsonl) and the state from which an interrupted run goes on exactly. Raises
     `TrainingError` if it is that of another training, or if a phase cannot learn from where the model is.
@@ -60,12 +61,23 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.claim(folder, predictor, (training, validation), settings)
     validation = sorted(validation, key=lambda example: len(example.molecule.numbers))  # a batch costs its largest molecule
-    predictor.uncertainty = None  # that of other weights
+    if settings.changes_energies:
+        predictor.uncertainty = None  # that of other weights
     predictor = predictor.to(settings.place).train().requires_grad_(True)
     on_frozen = partial(energy_stage, folder=folder)
-    makers = (("density", density_stage), ("points", points_stage), ("energy", on_frozen), ("joint", joint_stage))
-    for phase, make in makers:
+    makers: dict[str, Callable[..., Stage]] = {
+        "density": density_stage,
+        "points": points_stage,
+        "energy": on_frozen,
+        "joint": joint_stage,
+        "response": response_stage,
+    }
+    for phase, make in makers.items():
         plan: StageSettings = getattr(settings, phase)
+        if phase == "response" and plan.steps and predictor.response_network is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(settings.seed)
+                predictor.add_response_network(predictor.settings.response)
         if plan.steps and not checkpoint.finished(folder, phase, predictor):
             if phase == "density" and predictor.density_network.flexed:
                 raise TrainingError("the model has learned exponents, which this phase takes as they were: set `train.density.steps` to 0.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from densnet import units
-from densnet.dataset.points import DensityError, density_error
+from densnet.dataset.points import DensityError, density_error, response_error
 from densnet.density.expansion import Density
 from densnet.density.grids import molecular_grid, shell
 from densnet.density.orbitals import Orbitals
@@ -106,7 +106,8 @@ class Evaluation:
     """Errors of a model on frames, with the numbers behind them for parity plots.
 
     energy [frames, 2], forces [components, 2], dipole [frames, 3, 2], quadrupole [frames, 3, 3, 2], potential [points, 2]: (reference,
-    predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error. An entry is empty where
+    predicted), atomic units; density [frames, 2]: percent of the electrons, percent of the promolecule's error; polarizability
+    [frames, 3, 3, 2] and response [frames], percent of the integral of its modulus, of a model that knows them. An entry is empty where
     the data hold no such label; ``labelled`` says over how many frames each is. ``uncertainty``: of energy [frames], forces [atoms] and
     dipole [frames] the standard deviation of a component that the model expected, atomic units; empty where the model knows nothing of
     its errors.
@@ -119,6 +120,8 @@ class Evaluation:
     density: np.ndarray
     quadrupole: np.ndarray
     potential: np.ndarray
+    polarizability: np.ndarray
+    response: np.ndarray
     uncertainty: dict[str, np.ndarray]
     labelled: dict[str, int]
 
@@ -149,6 +152,8 @@ class Evaluation:
             "potential_mae_mV": mean(np.abs(volts)),
             "potential_rmse_mV": rms,
             "potential_rmse_percent": None if rms is None else 100 * rms / float(own),
+            "polarizability_mae_au": mean(np.abs(gap(self.polarizability, 1.0))),
+            "response_error_percent": mean(self.response),
         }
 
     def calibration(self) -> dict[str, Agreement]:
@@ -167,15 +172,18 @@ def evaluate(
     *,
     density_frames: int | None = None,
     exact: Exact | None = None,
+    respond: Callable[[Molecules], Properties] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Compare ``predict`` with labelled single-molecule ``frames``, one by one.
 
     The density error is an integral over a grid, |rho - rho_DFT| against the exact DFT density of the label; it is the slow part, and
     ``density_frames`` limits it to the first so many frames that hold orbitals. On the same frames, if ``exact`` is given, quadrupole and
-    electrostatic potential are compared, the latter `INNER` to `OUTER` from the nearest nucleus.
+    electrostatic potential are compared, the latter `INNER` to `OUTER` from the nearest nucleus. ``respond`` predicts polarizability and
+    response, for frames that hold them.
     """
     empty = {"energy": (0, 2), "forces": (0, 2), "dipole": (0, 3, 2), "density": (0, 2), "quadrupole": (0, 3, 3, 2), "potential": (0, 2)}
+    empty |= {"polarizability": (0, 3, 3, 2), "response": (0,)}
     expected: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in ("energy", "forces", "dipole")}
     columns: dict[str, list[np.ndarray]] = {name: [np.zeros(shape)] for name, shape in empty.items()}
     labelled = dict.fromkeys(empty, 0)
@@ -197,10 +205,24 @@ def evaluate(
                     columns[name].append(pair)
                     labelled[name] += 1
             dense += 1
+        if respond is not None and frame.polarizability is not None:
+            for name, values in _in_a_field(
+                respond(frame.molecules), frame, in_space=density_frames is None or count < density_frames
+            ).items():
+                columns[name].append(values)
+                labelled[name] += 1
         count += 1
         progress(count, len(frames))
     whole, expectation = ({name: np.concatenate(parts) for name, parts in found.items()} for found in (columns, expected))
     return Evaluation(count, **whole, uncertainty=expectation, labelled={**labelled, "density": dense})
+
+
+def _in_a_field(predicted: Properties, frame: Properties, *, in_space: bool) -> dict[str, np.ndarray]:
+    """(reference, predicted) polarizability [1, 3, 3, 2], and if wanted the error of the response [1] in percent."""
+    found = {"polarizability": _pair(frame.polarizability, predicted.polarizability)}
+    if in_space and frame.orbitals is not None and frame.orbitals[0].first_order is not None:
+        found["response"] = np.array([response_error(predicted.response, frame.orbitals[0])])
+    return found
 
 
 def _surroundings(density: Density, orbitals: Orbitals, exact: Exact) -> dict[str, np.ndarray]:

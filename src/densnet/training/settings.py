@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from densnet.settings import Incidental, Section, SettingsError, cores
+from densnet.settings import Added, Incidental, Section, SettingsError, cores
 
 
 class StageSettings(Section):
@@ -32,9 +32,15 @@ class TrainSettings(Section):
     )
     energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
     joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
+    response: Added[StageSettings] = Field(
+        default_factory=lambda: StageSettings(steps=0), description="density response to a static field, the other networks frozen"
+    )
     dipole_weight: float = Field(10.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     energy_weight: float = Field(2.0, ge=0, description="weight of the energy error per atom, 1/bohr (length of the force error: 1)")
     density_weight: float = Field(0.1, ge=0, description="weight of density and dipole in the joint phase (energy and forces: 1)")
+    polarizability_weight: Added[float] = Field(
+        1.0, ge=0, description="weight of the polarizability error (density response error: 1), both in percent"
+    )
     points_per_frame: int = Field(600, ge=50, description="sampled points per frame and step")
     validation_fraction: float = Field(0.1, gt=0, lt=0.5, description="fraction of training frames used for validation")
     validation_by: Literal["trajectory", "molecule"] = Field(
@@ -51,6 +57,11 @@ class TrainSettings(Section):
         description="compile the steps of phases of 1000 steps or more: machine code (needs a C++ compiler), on a GPU a CUDA graph; "
         "for batches of the same composition, not in the density phase",
     )
+
+    @property
+    def changes_energies(self) -> bool:
+        """Whether any phase changes density or energy, and so what a model knows of its errors."""
+        return any(phase.steps for phase in (self.density, self.points, self.energy, self.joint))
 
     @property
     def place(self) -> torch.device:

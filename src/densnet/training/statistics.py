@@ -12,7 +12,7 @@ from torch import Tensor
 from densnet import units
 from densnet.density.basis import DensityBasis
 from densnet.density.expansion import Density
-from densnet.density.gaussians import coulomb_matrix
+from densnet.density.gaussians import own_coulomb_matrix
 from densnet.model.density_network import DensityOutput, NaturalFunctions
 from densnet.model.layers import calibrate
 from densnet.model.predictor import ModelSettings, Predictor
@@ -139,7 +139,7 @@ def natural_functions(densities: Iterable[Density], basis: DensityBasis, floor: 
                 continue
             if l == 0:
                 mean[row, :count] = known.mean
-            values, vectors = torch.linalg.eigh(_own_coulomb_matrix(basis, number, l))
+            values, vectors = torch.linalg.eigh(own_coulomb_matrix(basis, number, l))
             root, inverse = (vectors * values.clamp(min=1e-10) ** power @ vectors.T for power in (0.5, -0.5))
             spread, directions = torch.linalg.eigh(root @ (known.squares / known.count) @ root)
             spread, directions = spread.flip(0).clamp(min=0).sqrt(), directions.flip(1)
@@ -152,14 +152,6 @@ def natural_functions(densities: Iterable[Density], basis: DensityBasis, floor: 
 def _present(basis: DensityBasis, number: int, l: int) -> int:
     """How many functions of each m the basis has on an element; they come first."""
     return int(basis.slot_mask(torch.tensor([number]))[0, basis.slot_block(l)].sum())
-
-
-def _own_coulomb_matrix(basis: DensityBasis, number: int, l: int) -> Tensor:
-    """[n_l, n_l] Coulomb interaction of an atom's own functions of one l and m, float64."""
-    numbers = torch.tensor([number])
-    whole = coulomb_matrix(basis, torch.zeros(1, 3, dtype=torch.float64), basis.exponents(numbers))
-    columns = torch.arange(basis.width)[basis.block(l)][:: 2 * l + 1][basis.slot_mask(numbers)[0, basis.slot_block(l)]]
-    return whole[columns][:, columns]
 
 
 FREE_ATOMS = {1: -0.5, 6: -37.8450, 7: -54.5892, 8: -75.0673, 9: -99.7339, 16: -398.110, 17: -460.148}

@@ -51,10 +51,11 @@ def doubts(labels: Dataset, found: Evaluation) -> list[str]:
 
 
 def evaluate_on(predictor: Predictor, frames: list[Properties], density_frames: int | None, progress: Progress) -> Evaluation:
-    """Errors on ``frames``, those of quadrupole and potential included; see `densnet.training.objective.evaluate`."""
+    """Errors on ``frames``, of quadrupole, potential and, if known, response, too; see `densnet.training.objective.evaluate`."""
     exact = Exact(electrostatics.quadrupole, electrostatics.potential)
     predict = predictor if predictor.uncertainty is None else predictor.with_force_uncertainty
-    return evaluate(predict, frames, density_frames=density_frames, exact=exact, progress=progress)
+    respond = None if predictor.response_network is None else predictor.respond
+    return evaluate(predict, frames, density_frames=density_frames, exact=exact, respond=respond, progress=progress)
 
 
 def calibration_rows(found: Evaluation) -> dict[str, dict[str, float | None]]:

@@ -69,8 +69,13 @@ def train_on(
 
     charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
+    if plan.response.steps:
+        predictor.provenance = predictor.provenance | {"response": _response_provenance(parts, plan)}
+    if not plan.changes_energies:
+        return predictor.requires_grad_(False)
     now = {side: names(example.molecule for example in part) for side, part in zip(SIDES, parts)}
     predictor.provenance = {
+        **{key: value for key, value in predictor.provenance.items() if key == "response"},
         "training_frames": len(parts[0]),
         "validation_frames": len(parts[1]),
         "training": plan.model_dump(mode="json"),
@@ -82,6 +87,13 @@ def train_on(
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)
     return with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
+
+
+def _response_provenance(parts: list[list[Example]], plan: TrainSettings) -> dict:
+    """What network 3 was trained on, and how."""
+    frames = {f"{side}_frames": sum("response" in e.prepared for e in part) for side, part in zip(SIDES, parts)}
+    chosen = {name: value for name, value in plan.model_dump(mode="json").items() if name in ("response", "polarizability_weight", "seed")}
+    return {**frames, "training": chosen}
 
 
 def with_uncertainty(predictor: Predictor, training: list[Molecules], validation: list[Properties], progress: Progress) -> Predictor:
@@ -96,5 +108,6 @@ def with_uncertainty(predictor: Predictor, training: list[Molecules], validation
 
 def _short(metrics: dict[str, float]) -> str:
     known = {"density_error_percent": "density {:.2f} %", "dipole_mae_D": "dipole {:.4f} D", "force_mae_meV_per_A": "forces {:.1f} meV/A"}
+    known |= {"response_error_percent": "response {:.2f} %", "polarizability_mae_au": "polarizability {:.3f} au"}
     told = [text.format(metrics[key]) for key, text in known.items() if key in metrics]
     return f" ({', '.join(told)})" if told else ""

@@ -35,7 +35,8 @@ def sample(desk: Desk) -> None:
 
 def label(desk: Desk) -> None:
     """Labels one by one, then sealed."""
-    tally = campaign.label(desk.settings.label, desk.path(FRAMES), desk.place, store.save_label, progress=desk.progress)
+    frames, plan = desk.path(FRAMES), desk.settings.label
+    tally = campaign.label(plan, frames, desk.place, store.save_label, store.load_label, progress=desk.progress)
     if tally.labelled == 0:
         raise StageError(f"none of the {tally.aside} frames converged; the reasons are in {desk.place / 'aside'}.")
     store.seal(store.read(desk.place), desk.path(LABELS), f"run {desk.settings.run.name}")

@@ -84,7 +84,8 @@ def _file(folder: Path, orbitals: Orbitals, basis: DensityBasis, points: int, *,
 def _identity(orbitals: Orbitals, basis: DensityBasis, points: int) -> str:
     molecule = orbitals.molecule
     charge = f" charge {int(molecule.net_charge)}" if molecule.net_charge.any() else ""
-    arrays = (tensor.numpy().tobytes() for tensor in (molecule.numbers, molecule.positions, orbitals.coefficients))
+    tensors = (molecule.numbers, molecule.positions, orbitals.coefficients, orbitals.first_order)
+    arrays = (tensor.numpy().tobytes() for tensor in tensors if tensor is not None)
     return sha256(f"{basis.fingerprint} {points} {orbitals.basis}{charge}", *arrays)[:16]
 
 
@@ -94,6 +95,8 @@ def _work(job: Job, *, basis: DensityBasis, points: int) -> dict[str, np.ndarray
     seed = int(sha256(orbitals.molecule.positions.numpy().tobytes())[:12], 16)
     sampled = sample(orbitals, points, torch.Generator().manual_seed(seed))
     arrays = {"points": sampled.positions, "weights": sampled.weights, "correction": sampled.correction}
+    if sampled.response is not None:
+        arrays["response"] = sampled.response
     if fitted:
         arrays["coefficients"] = fitting.fit(orbitals, basis).coefficients
     return {key: tensor.float().numpy() for key, tensor in arrays.items()}
