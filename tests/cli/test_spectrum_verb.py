@@ -35,6 +35,7 @@ def run():
         masses=torch.tensor([12.0, 15.9949146]).double() * units.AMU,
         positions=torch.tensor([[[[0.0, 0.0, 0.0], [0.0, 0.0, 2.2]]]]).expand(6, 1, 2, 3),
         times=t,
+        method="classical dynamics",
         realised=Realised(300.0, 300.0, 30.5),
     )
 

@@ -21,7 +21,7 @@ def doctor(json: JsonFile = None) -> None:
     from densnet.workflow.doctor import examine
 
     findings = examine()
-    table = Table(box=None, show_header=False)
+    table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
         table.add_row(" " if finding.fine else "!", finding.subject, finding.found, finding.meaning)
     show([asdict(finding) for finding in findings], json, table)
