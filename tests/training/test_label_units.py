@@ -22,7 +22,7 @@ def evaluation(energy=ENERGY, forces=FORCES, dipole=DIPOLE) -> Evaluation:
         DIPOLE + 0.003 * units.DEBYE * noise.normal(size=(8, 3)),
     )
     pairs = [np.stack([label, own], axis=-1) for label, own in zip((energy, forces, dipole), predicted)]
-    none = (np.zeros((0, 2)), np.zeros((0, 3, 3, 2)), np.zeros((0, 2)))
+    none = (np.zeros((0, 2)), np.zeros((0, 3, 3, 2)), np.zeros((0, 2)), np.zeros((0, 3, 3, 2)), np.zeros((0,)))
     return Evaluation(8, *pairs, *none, uncertainty={}, labelled=dict.fromkeys(("energy", "forces", "dipole"), 8))
 
 
