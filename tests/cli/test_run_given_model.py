@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_to_its_report(place):
     assert "HOH bend" in page and "curve.csv" in page and "SIS" in page and "not measured" not in page
     assert "nothing was labelled" in page and "default-src 'none'" in page
     (place / "mine.toml").write_text(text.replace("depth = 60", "depth = 80"))
-    assert "spectrum   is done again" in densnet("run", "mine.toml", cwd=place).err
+    assert "spectrum   repeated" in densnet("run", "mine.toml", cwd=place).err
 
 
 def test_a_model_that_cannot_be_compiled_runs_as_it_is(place, monkeypatch):
