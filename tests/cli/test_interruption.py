@@ -1,5 +1,6 @@
 """A run that is interrupted in every stage goes on each time, and ends with its report. The molecule is hydrogen fluoride."""
 
+import ctypes
 import json
 import os
 import re
@@ -113,3 +114,15 @@ def test_ctrl_c_in_a_destructor_is_not_lost(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         del late
         time.sleep(5.0)
+
+
+def test_ctrl_c_while_ctypes_converts_an_argument_is_an_interruption(monkeypatch, capsys):
+    def broken():
+        raise ctypes.ArgumentError("argument 3: KeyboardInterrupt: ")
+
+    monkeypatch.setattr(main, "build", lambda: broken)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 130 and "interrupted" in capsys.readouterr().err

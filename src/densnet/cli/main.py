@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -89,6 +90,13 @@ def _insist(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _is_interruption(end: BaseException) -> bool:
+    """Ctrl-C, an exit that says so, or Ctrl-C while ctypes converts an argument, of which Python makes an error of ctypes."""
+    if isinstance(end, ctypes.ArgumentError):
+        return "KeyboardInterrupt" in str(end)
+    return isinstance(end, KeyboardInterrupt) or (isinstance(end, SystemExit) and end.code == 130)
+
+
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 an explained error, 2 wrong usage, 130 interrupted.
 
@@ -104,8 +112,8 @@ def main() -> None:
             raise
         typer.echo(f"error: {explain(error)}", err=True)
         sys.exit(1)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != 130:
+    except (KeyboardInterrupt, SystemExit, ctypes.ArgumentError) as end:
+        if not _is_interruption(end):
             raise
         typer.echo("interrupted; run the same command again to continue.", err=True)
         sys.exit(130)
