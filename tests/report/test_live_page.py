@@ -311,7 +311,7 @@ def test_units_limits_weights_and_a_dropped_file(full, page, browser, tmp_path):
     assert "measured, other.csv" in window.evaluate(names)
     (tmp_path / "wrong.txt").write_text("hello")
     window.locator("input[type=file]").set_input_files(tmp_path / "wrong.txt")
-    assert "no two columns" in window.locator(".message").inner_text()
+    window.locator(".message", has_text="no two columns").wait_for()
     window.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert window.locator("details:not([open])").count() == 0
     assert window.faults == []
