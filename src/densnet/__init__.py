@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from densnet import units
     from densnet.dataset.store import read as read_labels
     from densnet.density.expansion import Density
-    from densnet.interfaces.ase import DensnetCalculator, molecules_of
+    from densnet.interfaces.ase import DensnetCalculator, calculator, molecules_of
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.observables.vibrations import normal_modes, relax
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "evaluate", "infrared", "load",
-    "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "run", "simulate", "units",
+    "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "calculator", "evaluate", "infrared",
+    "load", "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "run", "simulate", "units",
 ]  # fmt: skip
 
 _HOMES = {
@@ -41,6 +41,7 @@ _HOMES = {
     "Properties": ("densnet.properties", "Properties"),
     "SimulateSettings": ("densnet.simulation.run", "SimulateSettings"),
     "Spectrum": ("densnet.spectra.spectrum", "Spectrum"),
+    "calculator": ("densnet.interfaces.ase", "calculator"),
     "evaluate": ("densnet.training.objective", "evaluate"),
     "infrared": ("densnet.spectra.infrared", None),
     "load": ("densnet.model.predictor", "load"),

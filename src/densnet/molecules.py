@@ -39,6 +39,9 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
+CLOSEST = 0.4 * units.ANGSTROM
+"""No two atoms of a molecule are nearer to each other."""
+
 LINEAR = 1e-4
 """A molecule is linear if at its minimum its smallest moment of inertia is below this fraction of the largest."""
 
@@ -297,7 +300,7 @@ SUPPORTED = {1, 6, 7, 8, 9, 16, 17}
 """Elements that the package promises: H, C, N, O, F, S, Cl."""
 
 
-def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM, *, charge: int = 0) -> None:
+def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = CLOSEST, *, charge: int = 0) -> None:
     """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
 
     ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.

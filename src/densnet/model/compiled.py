@@ -60,6 +60,16 @@ class Compiled:
         self.template = with_forces(energy, like, neighbours)
         self._prepare(neighbours)
 
+    @classmethod
+    def made_before(cls, energy: EnergyFunction, like: Molecules, folder: Path | None = None) -> Compiled | None:
+        """As the constructor if the library is there already, else None."""
+        try:
+            folder = folder or library_folder()
+        except CompilationError:
+            return None
+        path, _ = _place(energy, like, energy.neighbours_of(like), folder)
+        return cls(energy, like, folder) if os.path.exists(path) else None
+
     def __call__(self, molecules: Molecules) -> Properties:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
             made = f"{self.like.count} molecules of {len(self.like.numbers)} atoms together"
@@ -76,9 +86,7 @@ class Compiled:
     @one_thread()
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
-        molecules, width = self.like, neighbours.sender.shape[1]
-        width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
-        path = self.folder / f"{_identity(self.energy, molecules, width)}.so"
+        molecules, (path, width) = self.like, _place(self.energy, self.like, neighbours, self.folder)
         if not os.path.exists(path):  # unlike Path.exists, False in a folder that may not be looked into
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
             if molecules.positions.device.type != "cpu":
@@ -88,6 +96,14 @@ class Compiled:
                 graph = traced(arithmetic(self.energy, molecules), arguments)
             build(graph, arguments, path)
         self.library, self.width = Library(path, runners=cores()), width
+
+
+@one_thread()
+def _place(energy: EnergyFunction, molecules: Molecules, neighbours: Neighbours, folder: Path) -> tuple[Path, int]:
+    """The library for tables as wide as ``neighbours``, and how wide the tables are that it takes."""
+    width = neighbours.sender.shape[1]
+    width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
+    return folder / f"{_identity(energy, molecules, width)}.so", width
 
 
 def compiler_found() -> bool:
