@@ -53,8 +53,11 @@ class DensnetCalculator(Calculator):
 
     def calculate(self, atoms: Atoms | None = None, properties=("energy",), system_changes=tuple(all_changes)) -> None:
         """Fills ``results`` with all the force function knows; ASE calls this when a property is asked for and the atoms have changed."""
-        super().calculate(atoms, properties, system_changes)
-        molecule = _near_origin(self._read(self.atoms))
+        if atoms is not None:
+            self.atoms = atoms.copy()
+        molecule = self._read(self.atoms)
+        if abs(self.atoms.positions[0]).max() > FAR:
+            molecule = molecule.at(molecule.positions - molecule.positions.mean(0))
         if system_changes or not self.results:
             self.results = _results(self.force_function(molecule).require("energy", "forces"))
         if "polarizability" in properties and "polarizability" not in self.results and self._respond is not None:
@@ -131,7 +134,7 @@ class _OneMolecule:
 
 def _results(found: Properties) -> dict[str, float | np.ndarray]:
     """What is known of one molecule, by ASE's names and in its units."""
-    energy = float(found.energy[0]) / units.EV
+    energy = found.energy.item() / units.EV
     results = {"energy": energy, "free_energy": energy, "forces": _array(found.forces, units.EV_PER_ANGSTROM)}
     if found.dipole is not None:
         results["dipole"] = _array(found.dipole[0], units.E_ANGSTROM)
@@ -139,9 +142,9 @@ def _results(found: Properties) -> dict[str, float | np.ndarray]:
         results["polarizability"] = _array(found.polarizability[0], units.POLARIZABILITY)
     if (known := found.uncertainty) is not None:
         results |= {
-            "energy_uncertainty": float(known.energy[0]) / units.EV,
-            "dipole_uncertainty": float(known.dipole[0]) / units.E_ANGSTROM,
-            "novelty": float(known.novelty[0]),
+            "energy_uncertainty": known.energy.item() / units.EV,
+            "dipole_uncertainty": known.dipole.item() / units.E_ANGSTROM,
+            "novelty": known.novelty.item(),
         }
         if known.forces is not None:
             results["forces_uncertainty"] = _array(known.forces, units.EV_PER_ANGSTROM)
@@ -149,18 +152,12 @@ def _results(found: Properties) -> dict[str, float | np.ndarray]:
 
 
 def _array(values: torch.Tensor, unit: float) -> np.ndarray:
-    return values.detach().cpu().double().numpy() / unit
+    return np.divide(values.numpy(force=True), unit, dtype=np.float64)
 
 
-FAR = 100 * units.ANGSTROM
-"""From the origin, where networks in float32 round the dipole of a molecule by more than it matters."""
-
-
-def _near_origin(molecule: Molecules) -> Molecules:
-    """``molecule`` itself, or moved to the origin from `FAR` away: a neutral molecule has the same properties there."""
-    if molecule.positions.abs().max() < FAR:
-        return molecule
-    return molecule.at(molecule.positions - molecule.positions.mean(0))
+FAR = 100.0
+"""Angstrom from the origin, where networks in float32 round the dipole of a molecule by more than it matters; a neutral molecule has the
+same properties at the origin."""
 
 
 def molecules_of(atoms: Atoms) -> Molecules:
@@ -185,18 +182,20 @@ class _Reader:
         self.name, self.about, self.numbers = "these atoms", {}, np.zeros(0)
 
     def __call__(self, atoms: Atoms) -> Molecules:
-        positions = torch.as_tensor(atoms.positions, dtype=torch.float64) * units.ANGSTROM
-        fresh = self.like is None or len(atoms) < 2 or not np.array_equal(atoms.numbers, self.numbers)
-        if fresh:
-            self.like, self.numbers, self.about = Molecules.single(atoms.numbers, positions), atoms.numbers.copy(), {}
-            self.name = atoms.get_chemical_formula() or "these atoms"
+        positions = torch.from_numpy(atoms.positions * units.ANGSTROM)
+        if self.like is None or not np.array_equal(atoms.numbers, self.numbers):
+            self.like, self.name, self.about = None, atoms.get_chemical_formula() or "these atoms", {}
         if atoms.pbc.any():
             raise MoleculeError(f"{self.name}: periodic boundary conditions {atoms.pbc.tolist()} are not supported; set atoms.pbc = False.")
         columns = {key: values for key, values in atoms.arrays.items() if key not in ("numbers", "positions", "masses")}
         if columns or not _same(atoms.info, self.about):
             neutral.check({key: value for key, value in atoms.info.items() if isinstance(key, str)}, columns, self.name)
             self.about = dict(atoms.info)
-        if fresh or not torch.pdist(positions).min() > CLOSEST:  # also where one of them is no number
+        if self.like is None:
+            molecule = Molecules.single(atoms.numbers, positions)
+            check_geometry(molecule.numbers, positions, self.name)
+            self.like, self.numbers = molecule, atoms.numbers.copy()
+        elif len(positions) > 1 and not torch.pdist(positions).min() > CLOSEST:  # also where one of them is no number
             check_geometry(self.like.numbers, positions, self.name)
         return self.like.at(positions)
 
