@@ -202,6 +202,11 @@ def isotopologue(molecule: Molecules) -> str:
     return "".join(f"{name}{count if count > 1 else ''}" for name, count in ((a[1], atoms.count(a)) for a in order))
 
 
+def formula_of(molecule: Molecules) -> str:
+    """The formula of a single molecule, with its isotopes where they are not the most abundant ones."""
+    return isotopologue(molecule) or hill(molecule.numbers.tolist())
+
+
 def bonds(molecule: Molecules) -> Tensor:
     """[atoms, atoms] bool: which atoms of a single molecule are bonded to each other."""
     radii = torch.tensor(COVALENT_RADII, dtype=torch.float64)[molecule.numbers.cpu()] * units.ANGSTROM

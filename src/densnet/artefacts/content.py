@@ -10,7 +10,7 @@ from typing import Any
 import densnet
 from densnet.artefacts.artefact import Told
 from densnet.files import read_json, write_json
-from densnet.molecules import hill, isotopologue
+from densnet.molecules import formula_of
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Ensemble
 
@@ -44,8 +44,7 @@ class Analysis:
         """Into a file: conformers and modes, with the level and the formula before them."""
         molecule = value.ensemble.conformers[0].molecule
         level = {"level": value.level} if value.level else {}
-        formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
-        write_json(path, {**level, "densnet": densnet.__version__, "formula": formula, **value.ensemble.to_dict()})
+        write_json(path, {**level, "densnet": densnet.__version__, "formula": formula_of(molecule), **value.ensemble.to_dict()})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from densnet.frames.xyz import with_masses
 from densnet.model.compiled import Compiled
 from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor, load
 from densnet.molecules import CLOSEST, MoleculeError, Molecules, check_geometry
+from densnet.observables.response import ForceFunction
 from densnet.properties import Properties
 from densnet.threads import one_thread
 
@@ -39,7 +39,7 @@ class DensnetCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "forces", "dipole", "polarizability"]
 
-    def __init__(self, force_function: Callable[[Molecules], Properties] | str | Path, *, compiled: bool | None = None):
+    def __init__(self, force_function: ForceFunction | str | Path, *, compiled: bool | None = None):
         super().__init__()
         given = load(force_function) if isinstance(force_function, str | Path) else force_function
         if not callable(given):
@@ -113,8 +113,9 @@ class _OneMolecule:
 
     def __init__(self, model: Predictor, compiled: bool | None):
         self.model, self.compiled = model, compiled
-        self.made: dict[tuple[int, ...], Callable[[Molecules], Properties]] = {}
-        self.numbers, self.function = None, model
+        self.made: dict[tuple[int, ...], ForceFunction] = {}
+        self.numbers: torch.Tensor | None = None
+        self.function: ForceFunction = model
 
     def __call__(self, molecule: Molecules) -> Properties:
         with one_thread() if len(molecule.numbers) <= ALL_PAIRS_UP_TO else nullcontext():
@@ -122,7 +123,7 @@ class _OneMolecule:
                 self.function, self.numbers = self._function(molecule), molecule.numbers
             return self.function(molecule)
 
-    def _function(self, molecule: Molecules) -> Callable[[Molecules], Properties]:
+    def _function(self, molecule: Molecules) -> ForceFunction:
         key = tuple(molecule.numbers.tolist())
         if key not in self.made:
             found = Compiled(self.model, molecule) if self.compiled else None
@@ -135,7 +136,8 @@ class _OneMolecule:
 def _results(found: Properties) -> dict[str, float | np.ndarray]:
     """What is known of one molecule, by ASE's names and in its units."""
     energy = found.energy.item() / units.EV
-    results = {"energy": energy, "free_energy": energy, "forces": _array(found.forces, units.EV_PER_ANGSTROM)}
+    forces = _array(found.forces, units.EV_PER_ANGSTROM)
+    results: dict[str, float | np.ndarray] = {"energy": energy, "free_energy": energy, "forces": forces}
     if found.dipole is not None:
         results["dipole"] = _array(found.dipole[0], units.E_ANGSTROM)
     if found.polarizability is not None:
@@ -179,7 +181,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.like: Molecules | None = None
-        self.name, self.about, self.numbers = "these atoms", {}, np.zeros(0)
+        self.about: dict = {}
+        self.name, self.numbers = "these atoms", np.zeros(0)
 
     def __call__(self, atoms: Atoms) -> Molecules:
         positions = torch.from_numpy(atoms.positions * units.ANGSTROM)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import find_peaks
 
 from densnet.errors import DensnetError
+from densnet.markup import curve, facts, folded, shown
 
 ABSOLUTE = "km/mol per cm^-1"
 """Unit of an absolute molar spectrum: its integral over a band is that band's intensity in km/mol."""
@@ -93,6 +94,12 @@ class Spectrum:
                 raise SpectrumError(f"`{name}` of a spectrum contains a number that is not finite; check the data it was computed from.")
         if len(self.axis) < 2 or (np.diff(self.axis) <= 0).any():
             raise SpectrumError("the axis of a spectrum must have at least two points and ascend strictly; sort it and drop doubles.")
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the curve with its error, and where it is from."""
+        span = f"{self.axis[0]:g} to {self.axis[-1]:g} cm^-1, {len(self.axis)} points"
+        made = folded(f"{span}; how it was made", facts(self.header.items()))
+        return shown("Spectrum", curve(self.axis, self.intensity, self.error, unit=self.unit), made)
 
     def integral(self, lower: float, upper: float) -> float:
         """``Int_lower^upper A(nu) dnu`` by trapezoids; km/mol for an absolute spectrum."""

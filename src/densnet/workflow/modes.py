@@ -15,7 +15,7 @@ from densnet.artefacts.using import CONFORMERS, SHIPPED
 from densnet.errors import DensnetError
 from densnet.model import shipped as models
 from densnet.model.predictor import Predictor, load
-from densnet.molecules import Molecules, hill, isotopologue
+from densnet.molecules import Molecules, formula_of
 from densnet.observables.conformers import Conformer, characterise
 from densnet.observables.response import polarizability_derivatives
 from densnet.observables.vibrations import Modes
@@ -97,11 +97,10 @@ def _of_analysis(known: Analysis, where: str, conformer: str | None, model: Pred
 
 
 def _lines(found: Conformer, origin: str, names: Sequence[str], model: Predictor | None) -> Lines:
-    molecule, activities = found.molecule, None
+    activities, others = None, tuple(dict.fromkeys(name for name in names if name != found.name))
     if model is not None and model.response_network is not None:
-        activities = raman.from_modes(found.modes, polarizability_derivatives(model.respond, molecule)).activities
-    formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
-    return Lines(found.name, formula, origin, found.modes, activities, tuple(dict.fromkeys(name for name in names if name != found.name)))
+        activities = raman.from_modes(found.modes, polarizability_derivatives(model.respond, found.molecule)).activities
+    return Lines(found.name, formula_of(found.molecule), origin, found.modes, activities, others)
 
 
 def _model_of(folder: Path) -> Predictor | None:
