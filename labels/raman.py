@@ -17,9 +17,9 @@ from torch import Tensor
 
 from densnet.files import read_json, write_json
 from densnet.molecules import Molecules
-from densnet.observables.conformers import Conformer, Ensemble, symmetry_operations
+from densnet.observables.conformers import Ensemble
+from densnet.observables.pointgroup import up_to_symmetry
 from densnet.observables.response import polarizability_derivatives
-from densnet.properties import Properties
 from densnet.reference import campaign, scf
 from densnet.reference.scf import ScfSettings
 
@@ -43,25 +43,6 @@ def kept(settings: ScfSettings, folder: Path) -> Callable[[Molecules], Tensor]:
     return polarizability
 
 
-def up_to_symmetry(polarizability: Callable[[Molecules], Tensor], conformer: Conformer) -> Callable[[Molecules], Properties]:
-    """Of geometries near ``conformer``; one that an operation carries into one seen before is not calculated."""
-    operations = symmetry_operations(conformer.molecule)
-    centre = conformer.molecule.positions.mean(0)
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def known(positions: Tensor) -> Tensor:
-        for turn, places in operations:
-            image = torch.empty_like(positions)
-            image[places] = (positions - centre) @ turn.T + centre
-            for other, alpha in seen:
-                if (image - other).abs().max() < 0.1 * STEP:
-                    return turn.T @ alpha @ turn
-        seen.append((positions, polarizability(conformer.molecule.at(positions))))
-        return seen[-1][1]
-
-    return lambda molecules: Properties(molecules, polarizability=torch.stack([known(one.positions) for one in molecules.split()]))
-
-
 def main(name: str, folder: Path, only: str | None) -> None:
     """Displace, write, conformer by conformer."""
     path = TARGET / f"{name}.json"
@@ -70,7 +51,7 @@ def main(name: str, folder: Path, only: str | None) -> None:
     for conformer, row in zip(Ensemble.from_dict(content).conformers, content["conformers"]):
         if only in (None, conformer.name):
             print(conformer.name, flush=True)
-            slopes = polarizability_derivatives(up_to_symmetry(polarizability, conformer), conformer.molecule, STEP)
+            slopes = polarizability_derivatives(up_to_symmetry(polarizability, conformer.molecule), conformer.molecule, STEP)
             row["polarizability_slopes_bohr2"] = [round(x, 5) for x in slopes.flatten().tolist()]
             write_json(path, content)
 
