@@ -43,6 +43,7 @@ DOORS = {
     "tblite": ("reference/", "interfaces/"),
     "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),
+    "rdkit": ("interfaces/",),
     "jcamp": (),
     "typer": ("cli/",),
     "rich": ("cli/",),

@@ -21,6 +21,7 @@ from densnet.molecules import Molecules
 from densnet.observables.conformers import Ensemble, characterise
 from densnet.reference import shipped
 from densnet.simulation.run import SimulateSettings, simulate
+from densnet.spectra import raman
 from tests.interfaces.test_molden import strictly
 from tests.model.random_model import answering
 
@@ -47,8 +48,9 @@ def test_modes_of_a_shipped_model_and_of_its_reference(tmp_path):
     model = strictly(out.read_text())
     assert model[0] == ["O", "H", "H"] and model[3].shape == (3, 1)
     assert export("water", "-o", out, "--reference").exit_code == 0
-    known = Analysis.read(shipped.harmonic(minimum().molecule)).ensemble.conformers[0].modes
-    found = strictly(out.read_text())
+    conformer = Analysis.read(shipped.harmonic(minimum().molecule)).ensemble.conformers[0]
+    known, found = conformer.modes, strictly(out.read_text())
+    assert found[3][:, 1] == pytest.approx(raman.from_modes(known, conformer.polarizability_slopes).activities.numpy(), abs=1e-4)
     assert found[2] == pytest.approx(known.frequencies.numpy(), abs=1e-3) and found[2] == pytest.approx(model[2], abs=8)
     assert "PBE/aug-cc-pVDZ" in out.read_text().splitlines()[2]
 

@@ -97,9 +97,10 @@ def _of_analysis(known: Analysis, where: str, conformer: str | None, model: Pred
 
 
 def _lines(found: Conformer, origin: str, names: Sequence[str], model: Predictor | None) -> Lines:
-    activities, others = None, tuple(dict.fromkeys(name for name in names if name != found.name))
-    if model is not None and model.response_network is not None:
-        activities = raman.from_modes(found.modes, polarizability_derivatives(model.respond, found.molecule)).activities
+    slopes, others = found.polarizability_slopes, tuple(dict.fromkeys(name for name in names if name != found.name))
+    if slopes is None and model is not None and model.response_network is not None:
+        slopes = polarizability_derivatives(model.respond, found.molecule)
+    activities = None if slopes is None else raman.from_modes(found.modes, slopes).activities
     return Lines(found.name, formula_of(found.molecule), origin, found.modes, activities, others)
 
 
