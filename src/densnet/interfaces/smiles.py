@@ -30,7 +30,8 @@ def molecule(text: str, seed: int = 0) -> Molecules:
     if not available():
         raise SmilesError("SMILES are read by RDKit, which is not installed: pip install 'densnet[smiles]', or give an xyz file.")
     from rdkit import Chem, RDLogger
-    from rdkit.Chem import AllChem
+    from rdkit.Chem.rdDistGeom import EmbedMolecule
+    from rdkit.Chem.rdForceFieldHelpers import MMFFHasAllMoleculeParams, MMFFOptimizeMolecule
 
     RDLogger.DisableLog("rdApp.*")  # its complaints go to the terminal; ours are below
     known = Chem.MolFromSmiles(text)
@@ -39,10 +40,10 @@ def molecule(text: str, seed: int = 0) -> Molecules:
     whole = Chem.AddHs(known)
     radicals = sum(atom.GetNumRadicalElectrons() for atom in whole.GetAtoms())
     neutral.check({"charge": Chem.GetFormalCharge(whole), "multiplicity": 1 + radicals}, {}, f"SMILES {text}")
-    if AllChem.EmbedMolecule(whole, randomSeed=seed) != 0:
+    if EmbedMolecule(whole, randomSeed=seed) != 0:
         raise SmilesError(f"RDKit finds no geometry for {text!r}; give an xyz file.")
-    if AllChem.MMFFHasAllMoleculeParams(whole):
-        AllChem.MMFFOptimizeMolecule(whole, maxIters=2000)
+    if MMFFHasAllMoleculeParams(whole):
+        MMFFOptimizeMolecule(whole, maxIters=2000)
     numbers = [atom.GetAtomicNum() for atom in whole.GetAtoms()]
     found = Molecules.single(numbers, torch.as_tensor(whole.GetConformer().GetPositions(), dtype=torch.float64) * units.ANGSTROM)
     check_geometry(found.numbers, found.positions, f"SMILES {text}")
