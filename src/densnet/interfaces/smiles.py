@@ -29,12 +29,12 @@ def molecule(text: str, seed: int = 0) -> Molecules:
     """
     if not available():
         raise SmilesError("SMILES are read by RDKit, which is not installed: pip install 'densnet[smiles]', or give an xyz file.")
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
     from rdkit.Chem.rdDistGeom import EmbedMolecule
     from rdkit.Chem.rdForceFieldHelpers import MMFFHasAllMoleculeParams, MMFFOptimizeMolecule
 
-    RDLogger.DisableLog("rdApp.*")  # its complaints go to the terminal; ours are below
-    known = Chem.MolFromSmiles(text)
+    with rdBase.BlockLogs():  # its complaints go to the terminal; ours are below
+        known = Chem.MolFromSmiles(text)
     if known is None or not known.GetNumAtoms():
         raise SmilesError(f"{text!r} is not valid SMILES; ethanol, for instance, is CCO.")
     whole = Chem.AddHs(known)
