@@ -72,7 +72,7 @@ def test_labels_are_kept_and_troubled_frames_set_aside_with_the_reason(finished)
     reasons = {index: about["reason"] for index, about in known.items()}
     assert {index: about["temperature"] for index, about in known.items()} == {3: 300.0, 5: None}
     assert reasons[3] == "frame 3 wobbles"
-    assert "killed twice by signal 9" in reasons[5]
+    assert "killed 2 times by signal 9" in reasons[5]
     assert (place / "log").read_text().split().count("5") == 2, "a killed frame has one more try, no more"
 
 
@@ -168,9 +168,9 @@ def start(place: Path) -> subprocess.Popen:
     return process
 
 
-def gone(process: subprocess.Popen) -> bool:
-    """No process of its session is left."""
-    deadline = time.monotonic() + 20
+def gone(process: subprocess.Popen, seconds: float = 20) -> bool:
+    """No process of its session is left after so long."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         listing = subprocess.run(["ps", "-o", "stat=", "-s", str(process.pid)], capture_output=True, text=True).stdout.split()
         if all(state.startswith("Z") for state in listing):
