@@ -157,6 +157,27 @@ if __name__ == "__main__":
 """
 
 
+UNGUARDED = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import test_campaign as t
+place = Path(sys.argv[1])
+t.campaign.run(t.waters(2), partial(t.springs, log=place / "log"), t.store.save_label, place / "labels", level=t.LEVEL)
+"""
+
+
+def test_a_script_without_a_guard_ends_with_one_error_that_names_it(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(UNGUARDED.format(here=str(Path(__file__).parent)))
+    run = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 1 and run.stderr.count("Traceback") == 1
+    assert run.stderr.splitlines()[-1].startswith(f"densnet.reference.workers.Unguarded: {script} starts processes, and each of them")
+    assert 'under `if __name__ == "__main__":`' in run.stderr
+    assert done(tmp_path / "labels") == []
+
+
 def start(place: Path) -> subprocess.Popen:
     (place / "work.py").write_text(SCRIPT.format(here=str(Path(__file__).parent)))
     process = subprocess.Popen([sys.executable, place / "work.py", place], stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -172,7 +172,8 @@ def test_jobs_of_dask_ask_the_batch_system_for_what_the_settings_say(scheduler, 
         "slurm": ["#SBATCH -p long", "#SBATCH -A chem", "#SBATCH --cpus-per-task=16", "#SBATCH --mem=32G", "#SBATCH -t 02:30:00"],
         "pbs": ["#PBS -q long", "#PBS -A chem", "#PBS -l select=1:ncpus=16:mem=32GB", "#PBS -l walltime=02:30:00"],
     }
-    for line in (*asked[scheduler], "--exclude=n1", "module load gcc\nsource env/bin/activate\n", "--nthreads 1 --memory-limit 2.00GiB --nworkers 16"):
+    workers = "--nthreads 1 --memory-limit 2.00GiB --nworkers 16"
+    for line in (*asked[scheduler], "--exclude=n1", "module load gcc\nsource env/bin/activate\n", workers):
         assert line in script, script
 
 
@@ -200,9 +201,9 @@ engine = "{}"
 workers = 1
 
 [label.scf]
-basis = "sto-3g"
+basis = "def2-svp"
 radial_points = 20
-angular_points = 50
+angular_points = 110
 """
 
 

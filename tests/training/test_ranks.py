@@ -38,7 +38,8 @@ def train(folder: Path, report=lambda moment: None) -> list[dict]:
     """
     frames = examples(6) + examples(5, seed=1, peroxide=True)
     phase = StageSettings(steps=4, batch=5, warmup=2, validate_every=2, learning_rate=1e-4)
-    plan = TrainSettings(density=phase.model_copy(update={"steps": 0}), points=phase, energy=phase, joint=phase, points_per_frame=100, threads=1)
+    none = StageSettings(steps=0)
+    plan = TrainSettings(density=none, points=phase, energy=phase, joint=phase, points_per_frame=100, threads=1)
     known = frames[:5] + frames[6:10]
     torch.manual_seed(1)
     model = initialise(known, SMALL, known[0].basis).double()
