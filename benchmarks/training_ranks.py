@@ -29,6 +29,11 @@ PHASES = {"density": False, "points": False, "energy": False, "energy, compiled"
 """Which are compiled."""
 
 
+def prepare(model: str, labels: Path, frames: int, folder: Path) -> None:
+    """Fits and points of the frames, which all processes then find in ``folder``."""
+    prepared(model, labels, frames, folder)
+
+
 def part(job: dict, out: Path) -> None:
     """What one of the processes does; the first writes how many frames a second all together have learned from."""
     job = Job(**{**job, "labels": Path(job["labels"]), "examples": Path(job["examples"])})
@@ -61,7 +66,7 @@ def main() -> None:
         part(json.loads(chosen.part), chosen.out)
         return
     print(f"like `{chosen.model}`, {chosen.frames} frames of {chosen.labels.name}, {chosen.steps} steps; {machine_line()}", flush=True)
-    list(apart(prepared, [(chosen.model, chosen.labels, chosen.frames, chosen.out / "examples")]))
+    list(apart(prepare, [(chosen.model, chosen.labels, chosen.frames, chosen.out / "examples")]))
     found: dict[str, dict[str, float]] = {}
     for phase in chosen.phases:
         best = dict.fromkeys(WAYS, 0.0)

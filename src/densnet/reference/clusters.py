@@ -121,13 +121,15 @@ def parsl(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail:
         if pool.interchange_proc.poll() is None:
             kernel.cleanup()
         else:  # for whose answer cleaning up would wait
+            pool.set_bad_state_and_fail_all(RuntimeError("Parsl's scheduler has ended"))
             pool.provider.cancel(list(pool.blocks_to_job_id.values()))
             atexit.unregister(kernel.atexit_cleanup)
 
 
 def interchange() -> None:
-    """The main function of Parsl's scheduler, as a process that ends with the one that started it."""
+    """The main function of Parsl's scheduler, as a process that ends with the one that started it, but does not see its Ctrl-C."""
     parent = os.getppid()
+    os.setpgid(0, 0)
 
     def watch() -> None:
         while os.getppid() == parent:
