@@ -73,10 +73,10 @@ class Engine(Executor):
             self._submit, self._lost = self._stack.enter_context(self._start(self._fail))
         told: Future = Future()
         self._open.add(told)
-        self._submit(fn, *args, **kwargs).add_done_callback(partial(self._tell, told))
+        self._submit(_call, fn, args, kwargs).add_done_callback(partial(self._tell, told))
         return told
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, *, wait: bool = True, cancel_futures: bool = False) -> None:
         """End the workers at once, after all jobs with ``wait``."""
         for future in list(self._open) if wait and not cancel_futures else ():
             future.exception()
@@ -87,9 +87,10 @@ class Engine(Executor):
         self.shutdown(cancel_futures=kind is not None)
 
     def _tell(self, told: Future, done: Future) -> None:
-        if told not in self._open:
+        try:
+            self._open.remove(told)
+        except KeyError:  # failed, or forgotten
             return
-        self._open.discard(told)
         if not told.set_running_or_notify_cancel():
             return
         try:
@@ -110,3 +111,8 @@ class Engine(Executor):
 
     def _gone(self) -> EngineError:
         return EngineError(f"the scheduler of {self.name} is gone; all labels that were made are kept: run the same command again.")
+
+
+def _call(function: Callable[..., Any], arguments: tuple, keywords: dict[str, Any]) -> Any:
+    """What a worker does; the packages take keywords of `submit` as their own."""
+    return function(*arguments, **keywords)
