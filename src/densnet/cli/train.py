@@ -64,7 +64,7 @@ def train(
         plan = plan.model_copy(update={"density": plan.density.model_copy(update={"steps": 0})})
     known, watched = parted(labels, plan, former, say)
     with ranks.joined(plan.device), only_one(out, "densnet train") if ranks.first() else nullcontext():
-        say(f"{len(known)} training frames, {len(watched)} validation frames, on {plan.place}")
+        say(f"{len(known)} training frames, {len(watched)} validation frames, on {ranks.count()} x {plan.place}")
         with ranks.after_the_first(), activity("fitting densities") as progress:
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
         with activity("training") as progress:
@@ -111,7 +111,7 @@ def add_response(data: list[Path], start: str | None, out: Path, settings: Path 
     predictor.settings = predictor.settings.model_copy(update={"response": chosen["model"].response})
     parts = parted(labels, plan, predictor, say)
     with ranks.joined(plan.device), only_one(out, "densnet train") if ranks.first() else nullcontext():
-        say(f"{len(parts[0])} frames to train on, {len(parts[1])} to validate, on {plan.place}")
+        say(f"{len(parts[0])} frames to train on, {len(parts[1])} to validate, on {ranks.count()} x {plan.place}")
         with ranks.after_the_first(), activity("responses on points") as progress:
             points, place = chosen["density"].points, out / "examples"
             examples = [prepare(part, predictor.basis, place, points=points, progress=progress, fits=0) for part in parts]
