@@ -112,7 +112,7 @@ def test_parsl_without_its_scheduler_is_one_line_and_keeps_all_labels(tmp_path):
     process = start(tmp_path, "parsl")
     for pid in in_session(process, "HTEX interchange"):
         os.kill(pid, signal.SIGKILL)
-    assert process.communicate(timeout=60)[1].strip() == GONE.format("parsl")
+    assert process.communicate(timeout=180)[1].strip() == GONE.format("parsl")
     assert gone(process, 60)
     assert len(store.read(tmp_path / "labels")) >= 3
 
@@ -129,7 +129,7 @@ def test_dask_without_its_scheduler_is_one_line_and_keeps_all_labels(tmp_path):
             time.sleep(0.05)
         process = start(tmp_path, "dask", json.loads(port.read_text())["address"])
         scheduler.kill()
-        assert process.communicate(timeout=60)[1].strip() == GONE.format("dask")
+        assert process.communicate(timeout=180)[1].strip() == GONE.format("dask")
     finally:
         scheduler.kill()
         worker.kill()
