@@ -18,6 +18,7 @@ from pathlib import Path
 from densnet.artefacts.run import Run
 from densnet.files import write_text
 from densnet.progress import Progress, silent
+from densnet.reference.workers import end_if_rerun
 from densnet.report.content import report
 from densnet.report.infrared import spectrum_drawing
 from densnet.report.style import save
@@ -75,6 +76,7 @@ def run(
     begins, ends or is skipped; all of this stands in ``run.log`` as well. Interrupted, it is resumed by the same call. With ``until`` it
     ends after the stage of that name, without a page. Raises `SettingsError` where there is no such stage.
     """
+    end_if_rerun()
     plan = what if isinstance(what, Plan) else Plan.of(what, choice)
     folder, todo = plan.folder, stages(plan.inputs, progress, lambda text: note(text))
     if until is not None:
