@@ -57,6 +57,11 @@ class Trajectory:
         return self.known.get("dipole")
 
     @property
+    def polarizability(self) -> Tensor | None:
+        """[replicas, samples, 3, 3] bohr^3; None if the force function knew none."""
+        return self.known.get("polarizability")
+
+    @property
     def potential(self) -> Tensor:
         """[replicas, samples] hartree, on the step."""
         return self.known["energy"]

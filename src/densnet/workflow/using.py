@@ -49,7 +49,7 @@ from densnet.spectra.width import widened
 from densnet.threads import one_thread
 from densnet.workflow.desk import Desk, Recipe
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
-from densnet.workflow.forces import force_function
+from densnet.workflow.forces import forces
 from densnet.workflow.harmonic import analyse, cold_run, fundamentals, slices, write_reference
 from densnet.workflow.making import split
 from densnet.workflow.uncertain import expected_errors, keeping_uncertain
@@ -98,12 +98,12 @@ def simulate(desk: Desk) -> None:
     if settings.ensemble.geometries > 1:
         desk.tell(settings.cost)
     try:
-        forces = force_function(model, start, settings, say)
+        function = forces(model, start, settings, say)
     except LibraryError as error:
         desk.tell(f"warning: {error} Continuing without it.")
-        forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
+        function = forces(model, start, settings.model_copy(update={"compile": False}), say)
     with keeping_uncertain(place, settings, desk.tell):
-        run_dynamics(forces, start, settings, place, desk.progress, provenance, partial(_warn, desk))
+        run_dynamics(function, start, settings, place, desk.progress, provenance, partial(_warn, desk))
     run = read_trajectory(place, motion=False)
     desk.tell("; ".join(filter(None, (str(run.realised), run.quantum))))
     desk.give(EXPECTED, ExpectedErrors.of(expected_errors(run)))
