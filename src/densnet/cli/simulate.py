@@ -32,8 +32,9 @@ def simulate(
     If the model predicts its uncertainty (docs/uncertainty.md), samples with unusually large values are marked, the first is reported, and
     some are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
     `compile = true` in the settings first compiles the model: this takes minutes, once, and about doubles the speed. `device = "cuda"`
-    runs everything on a GPU. A model that has learned the response to a field also gives the polarizability of every sample, for Raman spectra
-    (`polarizability = false` leaves it out). `ensemble = "trpmd"` makes the nuclei quantum mechanical (docs/nuclei.md); each bead costs one set of forces.
+    runs everything on a GPU. `ensemble = "trpmd"` makes the nuclei quantum mechanical (docs/nuclei.md); each bead costs one set of forces.
+    With a model that has learned the response to a field, samples have the polarizability, too, for Raman spectra (docs/raman.md);
+    `polarizability = false` leaves it out.
     """
     from rich.console import Console
 

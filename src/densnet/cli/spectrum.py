@@ -40,16 +40,17 @@ def spectrum(
     from densnet.settings import SettingsError, parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
     from densnet.spectra.comparison import comparable, compare
-    from densnet.spectra.infrared import LINE, InfraredSettings, Sampling, from_series, highest_wavenumber
+    from densnet.spectra.infrared import from_series
     from densnet.spectra.measured import read_measured, told
     from densnet.spectra.output import write_spectrum
+    from densnet.spectra.timeseries import LINE, Sampling, SeriesSettings, highest_wavenumber
     from densnet.workflow.ensemble import named_isotopes
 
     if depth is not None and resolution is not None:
         raise SettingsError("--depth and --resolution are the same setting; give one of them.")
     depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
     fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
-    settings = parse(InfraredSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+    settings = parse(SeriesSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
     measured = [comparable(read_measured(path), maximum, str(path)) for path in experiment or []]
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:

@@ -109,10 +109,10 @@ class Trajectory:
 
     @property
     def method(self) -> str:
-        """What the dynamics is to a spectrum: which nuclei, and what the correlation of dipoles is taken for."""
+        """What the dynamics is to a spectrum: which nuclei, and what the correlation, in braces of what, is taken for."""
         if self.quantum_kinetic is None:
-            return "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction"
-        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, dipole autocorrelation taken as Kubo-transformed"
+            return "classical dynamics, {} autocorrelation, harmonic (Kubo) quantum correction"
+        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, {{}} autocorrelation taken as Kubo-transformed"
 
     @property
     def quantum(self) -> str | None:

@@ -15,8 +15,9 @@ from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import nearest_conformer
 from densnet.observables.vibrations import free_energy
 from densnet.simulation.trajectory import Trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series, highest_wavenumber
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Replicas, Spectrum, SpectrumError, mixture
+from densnet.spectra.timeseries import Sampling, SeriesSettings, highest_wavenumber
 
 KJ_PER_MOL = 1 / 2625.4996
 """hartree"""
@@ -37,7 +38,7 @@ def origins(found: Ensemble, replicas: int) -> NDArray:
     return start
 
 
-def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: InfraredSettings) -> tuple[Spectrum, list[Spectrum]]:
+def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: SeriesSettings) -> tuple[Spectrum, list[Spectrum]]:
     """``sum_c w_c A_c`` and the A_c: A_c from the replicas that start in c, w_c from free energies at ``temperature`` (K).
 
     Each A_c is divided by the mean temperature of its replicas, all of which obey one thermostat. The error is the scatter of the replicas

@@ -31,8 +31,9 @@ from densnet.reference.geometries import Frame
 from densnet.reference.shipped import measured
 from densnet.settings import Section
 from densnet.simulation import integrators
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 ForceFunction = Callable[[Molecules], Properties]
 
@@ -186,7 +187,7 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
     highest = float(modes.frequencies.max())
     sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
-    return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=InfraredSettings(depth=settings.depth))
+    return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=SeriesSettings(depth=settings.depth))
 
 
 def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:

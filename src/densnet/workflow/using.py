@@ -128,7 +128,7 @@ def spectrum(desk: Desk) -> None:
     folder, settings = desk.path(TRAJECTORY).parent, desk.settings.spectrum
     run, ensemble = read_trajectory(folder, motion=False), desk.take(CONFORMERS).ensemble
     temperature = desk.settings.simulate.temperature
-    found, parts = weighted_spectrum(run, ensemble, temperature, settings.infrared)
+    found, parts = weighted_spectrum(run, ensemble, temperature, settings.series)
     found, *parts = (named_isotopes(one, run) for one in (found, *parts))
     for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
         named = replace(part, header={**part.header, "conformer": conformer.name})
