@@ -28,7 +28,7 @@ from torch import Tensor
 
 from densnet import units
 from densnet.observables.vibrations import Modes
-from densnet.spectra.spectrum import Band, Replicas, Spectrum, cut, mixture
+from densnet.spectra.spectrum import Band, Spectrum, Sticks, cut, mixture
 from densnet.spectra.timeseries import Rates, Sampling, SeriesSettings, checked, spectrum_of
 
 ACTIVITY = "A^4/amu per cm^-1"
@@ -141,12 +141,12 @@ class Raman:
     def _scattered(self, light: Light, mean: float, anisotropy: float) -> Spectrum:
         """K times a sum of the invariants. Below one line width K, which grows as 1/nu^2, would show what the window has smeared."""
         whole = self._combined(mean, anisotropy)
-        seen = whole.axis >= float(whole.header["resolution_cm-1"])
-        factor = light.cross_section(whole.axis[seen])
-        error = None if whole.error is None else factor * whole.error[seen]
-        rows = whole.replicas and Replicas(factor * whole.replicas.intensity[:, seen], whole.replicas.weights, whole.replicas.groups)
+        whole = whole.above(float(whole.header["resolution_cm-1"]))
+        factor = light.cross_section(whole.axis)
+        error = None if whole.error is None else factor * whole.error
+        rows = whole.replicas and replace(whole.replicas, intensity=factor * whole.replicas.intensity)
         header = {**whole.header, "laser_nm": light.laser, "scattering temperature_K": light.temperature}
-        return Spectrum(whole.axis[seen], factor * whole.intensity[seen], CROSS_SECTION, error, header, rows)
+        return Spectrum(whole.axis, factor * whole.intensity, CROSS_SECTION, error, header, rows)
 
     def _combined(self, mean: float, anisotropy: float) -> Spectrum:
         a, g = self.isotropic, self.anisotropic
@@ -165,6 +165,13 @@ class RamanBand(Band):
     depolarisation_error: float | None = None
     cross_section: float = 0.0
     cross_section_error: float | None = None
+
+
+def sticks(lines: Lines, light: Light) -> Sticks:
+    """Cross sections (1e-36 m^2/sr) of both polarisations together; none of modes that are no vibration."""
+    real = lines.frequencies > 0
+    nu, mean, anisotropy = (x[real].numpy() for x in (lines.frequencies, lines.isotropic, lines.anisotropic))
+    return Sticks(nu, light.cross_section(nu) * (mean + 7 / 45 * anisotropy))
 
 
 def from_series(
