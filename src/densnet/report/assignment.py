@@ -40,7 +40,8 @@ _ABOUT = (
 )
 _DYNAMICS = (
     "Dynamics: centroid of the band, listed with its strongest mode; the other modes of a band are not resolved. Wavenumbers in cm⁻¹; Δ is "
-    "model minus reference; intensities I in km/mol (napierian), calculated ones harmonic."
+    "model minus reference; intensities I in km/mol (napierian), calculated ones harmonic; Raman activities in Å⁴/u, ρ is the "
+    "depolarisation ratio."
 )
 
 
@@ -55,6 +56,7 @@ class Assigned:
     quantum    VPT2 fundamental
     dynamics   centroid with its error, of the band whose strongest mode this is
     measured   wavenumber, and perhaps intensity and remark, as they ship
+    raman      activity (A^4/amu) and depolarisation ratio, harmonic, by the model
     """
 
     index: int
@@ -67,6 +69,7 @@ class Assigned:
     quantum: float | None
     dynamics: str | None
     measured: Mapping
+    raman: tuple[float, float] | None = None
 
 
 def assigned(run: Run, model: Conformer) -> list[Assigned]:
@@ -77,7 +80,7 @@ def assigned(run: Run, model: Conformer) -> list[Assigned]:
     known = species(modes) if reference is None else [species(reference.modes)[k] for k in order]
     _, measured = ("", []) if reference is None else run.fundamentals(reference)
     observed = {(row["species"], row["number"]): row for row in measured}
-    bands, rows = _strongest(run, model), []
+    bands, rows, scattering = _strongest(run, model), [], run.raman_lines.get(model.name)
     for k, (text, symmetry) in enumerate(zip(describe(modes), known)):
         other = None if order is None else tuple(float(x[order[k]]) for x in (reference.modes.frequencies, reference.modes.intensities))
         fundamental = None if quantum is None or k in quantum.soft else float(quantum.fundamentals[k])
@@ -85,6 +88,7 @@ def assigned(run: Run, model: Conformer) -> list[Assigned]:
             k, symmetry.number, symmetry.name, text.replace(" %", "\u00a0%"), float(modes.frequencies[k]), float(modes.intensities[k]),
             other, None if fundamental is None or math.isnan(fundamental) else fundamental, bands.get(k),
             observed.get((symmetry.name, symmetry.number), {}),
+            scattering and (float(scattering.activities[k]), float(scattering.depolarisation[k])),
         ))  # fmt: skip
     return sorted(rows, key=lambda row: row.number)
 
@@ -93,7 +97,7 @@ def _table(run: Run, place: int) -> str:
     """Of the conformer at that ``place``; each row has the key of its mode."""
     functional = run.level.split("/")[0]
     titles = ["", "species", "motion", functional, "model", "Δ", "VPT2", "dynamics", "measured"]
-    titles += [f"I, {functional}", "I, model", "I, measured"]
+    titles += [f"I, {functional}", "I, model", "I, measured", "Raman, model", "ρ, model"]
     rows, found = [], assigned(run, run.model.conformers[place])
     for mode in found:
         other, strength = mode.reference or (None, None)
@@ -103,6 +107,7 @@ def _table(run: Run, place: int) -> str:
             None if other is None else f"{mode.harmonic - other:+.1f}", _one(mode.quantum), mode.dynamics,
             None if not row else f"{row['wavenumber']:g}" + (f" ({row['remark']})" if "remark" in row else ""),
             _one(strength), _one(mode.strength), f"{row['intensity']:g}" if "intensity" in row else None,
+            mode.raman and _one(mode.raman[0]), mode.raman and f"{mode.raman[1]:.2f}",
         ])  # fmt: skip
     kept = [k for k in range(len(titles)) if k < 3 or any(cells[k] is not None for cells in rows)]
     keys = [f"mode-{place}-{mode.index}" for mode in found]

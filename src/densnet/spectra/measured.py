@@ -59,7 +59,7 @@ def read_measured(path: Path, data_type: str = INFRARED) -> Spectrum:
 
 
 def is_raman(path: Path) -> bool:
-    """Whether a file says that it holds a Raman spectrum: JCAMP-DX by its ##DATA TYPE=, tables by a word before their numbers; or is ours."""
+    """Whether a file says that it holds a Raman spectrum: JCAMP-DX by its ##DATA TYPE=, a table by a word before its numbers, or ours."""
     text = _text(Path(path).read_bytes(), str(path))
     if _JCAMP.search(text):
         kinds = re.findall(r"##\s*DATA\s*TYPE\s*=(.*)", text, re.I)

@@ -26,9 +26,11 @@ def write_spectrum(folder: Path, spectrum: Spectrum, bands: Sequence[Band], titl
     return smooth
 
 
-def write_raman(folder: Path, found: Raman, bands: Sequence[RamanBand], title: str, light: Light, width: float = WIDTH) -> dict[str, Spectrum]:
-    """``raman.csv`` as the window leaves it, ``raman-smoothed.csv`` with lines ``width`` cm^-1 wide, whose columns are returned, ``raman.jdx``
-    of both polarisations together, and ``raman-bands.csv``."""
+def write_raman(
+    folder: Path, found: Raman, bands: Sequence[RamanBand], title: str, light: Light, width: float = WIDTH
+) -> dict[str, Spectrum]:
+    """``raman.csv`` as the window leaves it, ``raman-smoothed.csv`` with lines ``width`` cm^-1 wide, whose columns are returned,
+    ``raman.jdx`` of both polarisations together, and ``raman-bands.csv``."""
     columns = columns_of(found, light)
     smooth = {name: widened(one, width) for name, one in columns.items()}
     write_table(folder / "raman.csv", columns)

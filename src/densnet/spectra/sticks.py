@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
 from densnet.observables.conformers import Ensemble
+from densnet.spectra.raman import Lines, RamanBand
 from densnet.spectra.spectrum import Band, Sticks
 
 
@@ -42,3 +45,21 @@ def band_rows(bands: list[Band], sticks: Sticks) -> list[dict]:
     """Bands of a spectrum as plain data, each with the harmonic intensity (km/mol) that falls between its limits."""
     inside = [(sticks.frequencies > b.lower) & (sticks.frequencies < b.upper) for b in bands]
     return [{**b.__dict__, "harmonic": float(sticks.intensities[mask].sum())} for b, mask in zip(bands, inside)]
+
+
+def raman_rows(bands: list[RamanBand], lines: Mapping[str, Lines], weights: Mapping[str, float]) -> list[dict]:
+    """Bands of a Raman spectrum as plain data, each with activity (A^4/amu) and depolarisation of the harmonic lines between its limits.
+
+    ``lines`` of each conformer by name, and its weight; empty where they are not known: None.
+    """
+    rows = []
+    for band in bands:
+        mean = anisotropy = 0.0
+        for name, own in lines.items():
+            inside = (own.frequencies > band.lower) & (own.frequencies < band.upper)
+            mean += weights[name] * float(own.isotropic[inside].sum())
+            anisotropy += weights[name] * float(own.anisotropic[inside].sum())
+        known, polarised = bool(lines), 45 * mean + 4 * anisotropy
+        ratio = 3 * anisotropy / polarised if polarised else None
+        rows.append({**band.__dict__, "harmonic": 45 * mean + 7 * anisotropy if known else None, "harmonic_depolarisation": ratio})
+    return rows

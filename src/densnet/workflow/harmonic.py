@@ -22,6 +22,7 @@ from densnet.files import read_json, sha256, write_json, write_text
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
+from densnet.observables.response import polarizability_derivatives
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
@@ -32,6 +33,7 @@ from densnet.reference.shipped import measured
 from densnet.settings import Section
 from densnet.simulation import integrators
 from densnet.spectra.infrared import from_series
+from densnet.spectra.raman import Lines, from_modes
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.timeseries import Sampling, SeriesSettings
 
@@ -126,6 +128,11 @@ def fundamentals(force_function: ForceFunction, found: Ensemble, settings: Anhar
         except VibrationError as error:
             return {"skipped": f"{c.name}: {error}"}
     return {"conformers": rows}
+
+
+def raman_lines(respond: ForceFunction, found: Ensemble) -> dict[str, Lines]:
+    """Name of a conformer -> its harmonic Raman lines; ``respond`` tells polarizabilities."""
+    return {c.name: from_modes(c.modes, polarizability_derivatives(respond, c.molecule)) for c in found.conformers}
 
 
 def named_geometries(path: Path) -> list[tuple[str, Molecules]]:

@@ -17,11 +17,11 @@ from densnet.model.shipped import find as find_model
 from densnet.model.shipped import names as model_names
 from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
-from densnet.reference.geometries import SampleSettings, read
-from densnet.settings import Section, SettingsError, parse, read_toml
+from densnet.reference.geometries import SampleSettings
+from densnet.settings import Added, Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.comparison import comparable
-from densnet.spectra.measured import read_measured
+from densnet.spectra.measured import is_raman, read_measured, read_raman
 from densnet.spectra.spectrum import SpectrumError
 from densnet.spectra.timeseries import SeriesSettings, highest_wavenumber, suffices
 from densnet.spectra.width import WIDTH
@@ -58,13 +58,17 @@ class EvaluateSettings(Section):
 class SpectrumSettings(SeriesSettings):
     """The spectrum and what it is compared with."""
 
-    experiment: tuple[Path, ...] = Field((), description="measured spectra, JCAMP-DX or CSV, relative to the settings file")
+    experiment: tuple[Path, ...] = Field(
+        (), description="measured spectra, infrared or Raman, JCAMP-DX or CSV, relative to the settings file"
+    )
     bands: tuple[tuple[float, float], ...] = Field(
         (), description="limits of the bands in the tables, cm^-1; default: groups of harmonic lines"
     )
     width: float = Field(
         WIDTH, ge=0, description="line width (FWHM) in figures and in smoothed.csv, cm^-1; 0: no smoothing beyond the window"
     )
+
+    laser_nm: Added[float] = Field(532.0, gt=100, le=2000, description="wavelength of the laser for Raman cross sections, nm")
 
     @property
     def series(self) -> SeriesSettings:
@@ -110,7 +114,8 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     settings = parse(RunFile, values, "")
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
-        comparable(read_measured(root / path), settings.spectrum.maximum, str(path))
+        read = read_raman if is_raman(root / path) else read_measured
+        comparable(read(root / path), settings.spectrum.maximum, str(path))
     run = settings.run
     if run.model is None:
         if settings.sample is None:
