@@ -52,8 +52,8 @@ def _caption(run: Run) -> str:
     return (
         f"Differential Stokes cross section of one molecule at right angles to the laser ({header['laser_nm']:g} nm, polarised across the "
         f"plane of scattering) at {header['scattering temperature_K']:g} K: both polarisations of the scattered light, and of it the "
-        f"crossed one. From the polarizability along the trajectories of the infrared spectrum; line width {run.width:.0f} cm⁻¹. The shaded "
-        "band is one standard error over replicas (sampling only)."
+        f"crossed one. From the polarizability along the trajectories of the infrared spectrum; line width {run.width:.0f} cm⁻¹. The "
+        "shaded band is one standard error over replicas (sampling only)."
     )
 
 

@@ -17,7 +17,7 @@ from densnet.model.shipped import find as find_model
 from densnet.model.shipped import names as model_names
 from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
-from densnet.reference.geometries import SampleSettings
+from densnet.reference.geometries import SampleSettings, read
 from densnet.settings import Added, Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.comparison import comparable
@@ -114,8 +114,8 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     settings = parse(RunFile, values, "")
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
-        read = read_raman if is_raman(root / path) else read_measured
-        comparable(read(root / path), settings.spectrum.maximum, str(path))
+        curve = read_raman(root / path) if is_raman(root / path) else read_measured(root / path)
+        comparable(curve, settings.spectrum.maximum, str(path))
     run = settings.run
     if run.model is None:
         if settings.sample is None:
