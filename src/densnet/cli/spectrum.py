@@ -67,6 +67,8 @@ def spectrum(
         raise TrajectoryError(
             f"{trajectory} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them."
         )
+    if scattered and run.polarizability is None:
+        raise TrajectoryError(f"{trajectory} contains no polarizabilities, so {scattered[0]}, a Raman spectrum, cannot be compared.")
     first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first), run.method)
     found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
@@ -89,8 +91,6 @@ def spectrum(
         tables.append(_raman_table(lit, light))
         written += "; raman.csv, .jdx, .png, raman-smoothed.csv and raman-bands.csv"
         further = {"raman": {"laser_nm": laser, "bands": [asdict(band) for band in lit]}}
-    elif scattered:
-        raise TrajectoryError(f"{trajectory} contains no polarizabilities, so {scattered[0]}, a Raman spectrum, cannot be compared.")
     lines = [line for path, likewise, words in likeness for line in (f"against {path}: {likewise}", f"  {words}")]
     figures = {
         "replicas": len(run.dipole),

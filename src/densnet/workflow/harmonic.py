@@ -171,11 +171,18 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
 
 
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:
-    """Infrared spectrum of dynamics in which every mode starts at the minimum with the kinetic energy k_B T.
+    """Infrared spectrum of `cold_dynamics`: in the harmonic limit each band integrates to its harmonic intensity exactly."""
+    states, sampling = cold_dynamics(force_function, modes, settings, progress)
+    return from_series(torch.stack([s.dipole for s in states], dim=1).numpy(), sampling, settings=SeriesSettings(depth=settings.depth))
+
+
+def cold_dynamics(
+    force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress
+) -> tuple[list[integrators.State], Sampling]:
+    """Samples of dynamics in which every mode starts at the minimum with the kinetic energy k_B T, and how they were taken.
 
     The velocities sum_k +-sqrt(2 k_B T) cos(w dt / 2) dR/dQ_k, those on the step, carry no rotation; the signs of the replicas are
-    orthogonal (Hadamard), so that cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic
-    intensity exactly.
+    orthogonal (Hadamard), so that cross terms between modes cancel.
     """
     timestep = settings.timestep_fs * units.FEMTOSECOND
     velocities = _kicks(modes, settings.temperature * units.KELVIN, timestep)
@@ -184,17 +191,16 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)
     steps = round(1000 * settings.duration_ps / settings.timestep_fs)
-    dipoles, kinetic = [state.dipole], []
+    samples, kinetic = [state], []
     for number in range(1, steps + 1):
         state = step(state)
         kinetic.append(state.half_step_kinetic(timestep))
         if number % settings.sample_every == 0:
-            dipoles.append(state.dipole)
+            samples.append(state)
             progress(number, steps)
     temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
     highest = float(modes.frequencies.max())
-    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
-    return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=SeriesSettings(depth=settings.depth))
+    return samples, Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
 
 
 def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:
