@@ -42,14 +42,13 @@ def spectrum(
 
     from densnet.cli.console import say, show
     from densnet.molecules import Molecules
-    from densnet.report.figures import draw_raman, draw_spectrum
+    from densnet.report.figures import draw_spectrum
     from densnet.settings import SettingsError, parse
     from densnet.simulation.trajectory import TrajectoryError, read_trajectory
-    from densnet.spectra import raman
-    from densnet.spectra.comparison import comparable, compare
     from densnet.spectra.infrared import from_series
-    from densnet.spectra.measured import is_raman, read_measured, read_raman, told
-    from densnet.spectra.output import write_raman, write_spectrum
+    from densnet.spectra.measured import is_raman, read_measured, read_raman
+    from densnet.spectra.output import write_spectrum
+    from densnet.spectra.raman import Light
     from densnet.spectra.timeseries import LINE, Sampling, SeriesSettings, highest_wavenumber
     from densnet.workflow.ensemble import named_isotopes
 
@@ -58,17 +57,15 @@ def spectrum(
     depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
     fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
     settings = parse(SeriesSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
-    scattered = [path for path in experiment or [] if is_raman(path)]
-    absorbed = [path for path in experiment or [] if path not in scattered]
-    measured = [comparable(read_measured(path), maximum, str(path)) for path in absorbed]
-    shifted = [comparable(read_raman(path), maximum, str(path)) for path in scattered]
+    shifted = _curves([path for path in experiment or [] if is_raman(path)], read_raman, maximum)
+    measured = _curves([path for path in experiment or [] if path not in shifted], read_measured, maximum)
     run = read_trajectory(trajectory, motion=False)
     if run.dipole is None:
         raise TrajectoryError(
             f"{trajectory} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them."
         )
-    if scattered and run.polarizability is None:
-        raise TrajectoryError(f"{trajectory} contains no polarizabilities, so {scattered[0]}, a Raman spectrum, cannot be compared.")
+    if shifted and run.polarizability is None:
+        raise TrajectoryError(f"{trajectory} contains no polarizabilities, so {next(iter(shifted))}, a Raman spectrum, cannot be compared.")
     first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
     sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first), run.method)
     found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
@@ -77,29 +74,48 @@ def spectrum(
 
     out.mkdir(parents=True, exist_ok=True)
     smooth = write_spectrum(out, found, bands, trajectory.stem, width)
-    draw_spectrum(out / "spectrum.png", smooth, references=measured)
-
-    likeness = [(path, compare(found, other), told(other)) for path, other in zip(absorbed, measured)]
-    tables, written, further = [_band_table(bands)], "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv", {}
+    draw_spectrum(out / "spectrum.png", smooth, references=list(measured.values()))
+    likeness, tables = _likeness(found, measured), [_band_table(bands)]
+    figures = {"replicas": len(run.dipole), "temperature_K": run.realised.mean, "bands": [asdict(band) for band in bands]}
+    written = "spectrum.csv, .jdx, .png, spectrum-absorbance.jdx, smoothed.csv and bands.csv"
     if run.polarizability is not None:
-        light = raman.Light(laser, run.realised.asked)
-        both = raman.from_series(run.polarizability, sampling, settings=settings)
-        both = raman.Raman(*(named_isotopes(one, run) for one in (both.isotropic, both.anisotropic)))
-        lit = both.bands([(b.lower, b.upper) for b in both.activity.above(RAMAN_FROM).find_bands()], light)
-        draw_raman(out / "raman.png", write_raman(out, both, lit, trajectory.stem, light, width), references=shifted)
-        likeness += [(path, compare(both.total(light), other), told(other)) for path, other in zip(scattered, shifted)]
-        tables.append(_raman_table(lit, light))
+        light = Light(laser, run.realised.asked)
+        total, scattered = _raman(run, sampling, settings, light, (out, trajectory.stem, width), list(shifted.values()))
+        likeness, tables = likeness + _likeness(total, shifted), [*tables, _raman_table(scattered, light)]
+        figures["raman"] = {"laser_nm": laser, "bands": [asdict(band) for band in scattered]}
         written += "; raman.csv, .jdx, .png, raman-smoothed.csv and raman-bands.csv"
-        further = {"raman": {"laser_nm": laser, "bands": [asdict(band) for band in lit]}}
+    figures["measured"] = [{"file": str(path), **asdict(likewise), "read_as": words} for path, likewise, words in likeness]
     lines = [line for path, likewise, words in likeness for line in (f"against {path}: {likewise}", f"  {words}")]
-    figures = {
-        "replicas": len(run.dipole),
-        "temperature_K": run.realised.mean,
-        "bands": [asdict(band) for band in bands],
-        "measured": [{"file": str(path), **asdict(likewise), "read_as": words} for path, likewise, words in likeness],
-    }
-    show(figures | further, json, f"{len(run.dipole)} replicas, {run.realised}", *tables, *lines)
+    show(figures, json, f"{len(run.dipole)} replicas, {run.realised}", *tables, *lines)
     say(f"written to {out}: {written}")
+
+
+def _curves(paths, read, maximum):
+    from densnet.spectra.comparison import comparable
+
+    return {path: comparable(read(path), maximum, str(path)) for path in paths}
+
+
+def _likeness(found, measured):
+    from densnet.spectra.comparison import compare
+    from densnet.spectra.measured import told
+
+    return [(path, compare(found, other), told(other)) for path, other in measured.items()]
+
+
+def _raman(run, sampling, settings, light, where, references):
+    """The cross section and the bands; files and picture are written ``where``: folder, title, line width."""
+    from densnet.report.figures import draw_raman
+    from densnet.spectra.output import write_raman
+    from densnet.spectra.raman import Raman, from_series
+    from densnet.workflow.ensemble import named_isotopes
+
+    out, title, width = where
+    both = from_series(run.polarizability, sampling, settings=settings)
+    both = Raman(*(named_isotopes(one, run) for one in (both.isotropic, both.anisotropic)))
+    bands = both.bands([(band.lower, band.upper) for band in both.activity.above(RAMAN_FROM).find_bands()], light)
+    draw_raman(out / "raman.png", write_raman(out, both, bands, title, light, width), references=references)
+    return both.total(light), bands
 
 
 def _raman_table(bands, light):

@@ -30,7 +30,7 @@ def assignment(run: Run) -> list[str]:
     measured = (
         f"Measured: {'; '.join(dict.fromkeys(sources))}. " if sources else "No measured fundamentals are available for this molecule. "
     )
-    return [page.section("Assignment", page.paragraph(_ABOUT + measured + _DYNAMICS), *parts)]
+    return [page.section("Assignment", page.paragraph(_ABOUT + measured + _DYNAMICS + (_RAMAN if run.raman_lines else "")), *parts)]
 
 
 _ABOUT = (
@@ -40,9 +40,9 @@ _ABOUT = (
 )
 _DYNAMICS = (
     "Dynamics: centroid of the band, listed with its strongest mode; the other modes of a band are not resolved. Wavenumbers in cm⁻¹; Δ is "
-    "model minus reference; intensities I in km/mol (napierian), calculated ones harmonic; Raman activities in Å⁴/u, ρ is the "
-    "depolarisation ratio."
+    "model minus reference; intensities I in km/mol (napierian), calculated ones harmonic."
 )
+_RAMAN = " Raman activities in Å⁴/u, harmonic; ρ: depolarisation ratio."
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def read_raman(path: Path) -> Spectrum:
     return _spectrum(shift, {"file": path.name, **curve.header}, name)
 
 
-_KIND = r"raman(\s*(spectrum|shift))?"
-"""What is taken out of words, because it names the kind of spectrum and neither unit nor quantity."""
+_KIND = r"raman(\s*(spectrum|shift))?|\b\d{3,4}(\.\d+)?\s*nm\b"
+"""What is taken out of words, because it names the kind of spectrum, or the laser, and neither unit nor quantity of an axis."""
 
 
 def told(spectrum: Spectrum) -> str:
