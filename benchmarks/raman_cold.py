@@ -23,7 +23,7 @@ from densnet.reference import shipped
 from densnet.spectra import raman
 from densnet.spectra.sticks import bands_around, raman_rows, sticks_of
 from densnet.spectra.timeseries import SeriesSettings
-from densnet.workflow.harmonic import ColdSettings, HarmonicSettings, analyse, cold_dynamics, named_geometries, raman_lines
+from densnet.workflow.harmonic import ColdSettings, HarmonicSettings, analyse, cold_dynamics, named_geometries, scattering
 
 GAP, MARGIN = 60.0, 100.0
 """cm^-1, between two bands, and beside the lines of one: without rotation and heat lines are narrow."""
@@ -34,12 +34,13 @@ def measured(model: Path, molecule: str, settings: ColdSettings) -> dict:
     predictor = load(model).double()
     name, start = named_geometries(shipped.geometries(molecule))[0]
     conformer = analyse(predictor, name, start, HarmonicSettings())
-    found, respond = Ensemble((conformer,), (0,)), Polarizability(predictor)
+    respond = Polarizability(predictor)
+    found = scattering(respond, Ensemble((conformer,), (0,)))
     states, sampling = cold_dynamics(predictor, conformer.modes, settings, silent)
     alpha = torch.stack([respond(state.molecules).polarizability for state in states], dim=1)
     spectrum = raman.from_series(alpha.numpy(), sampling, settings=SeriesSettings(depth=settings.depth))
     bands = spectrum.bands(bands_around(sticks_of(found, settings.temperature), GAP, MARGIN), raman.Light(532.0, 300.0))
-    return {"bands": raman_rows(bands, raman_lines(respond, found), {conformer.name: 1.0})}
+    return {"bands": raman_rows(bands, found, settings.temperature)}
 
 
 def main() -> None:

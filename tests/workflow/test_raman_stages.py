@@ -12,7 +12,7 @@ from densnet.model.predictor import load
 from densnet.model.response_network import ResponseNetworkSettings
 from densnet.report.content import report
 from densnet.simulation.trajectory import read_trajectory
-from densnet.spectra.raman import CROSS_SECTION
+from densnet.spectra import raman
 from densnet.workflow.execution import run
 from densnet.workflow.settings import RunFile
 
@@ -63,11 +63,11 @@ def test_samples_are_those_of_the_model(done):
 
 def test_spectrum_bands_and_lines(done):
     columns = done.raman
-    assert set(columns) == {"total", "parallel", "perpendicular", "activity"} and columns["total"].unit == CROSS_SECTION
+    assert set(columns) == {"total", "parallel", "perpendicular", "activity"} and columns["total"].unit == raman.CROSS_SECTION
     assert columns["total"].header["laser_nm"] == 633.0 and columns["total"].error is not None
     told = json.loads((done.folder / "spectrum" / "raman-bands.json").read_text())
     assert [b["lower"] for b in told["bands"]] == [1200, 3000] and told["laser_nm"] == 633.0
-    lines = done.raman_lines["bent"]
+    lines = raman.lines_of(done.model)["bent"]
     assert told["bands"][1]["harmonic"] == pytest.approx(float(lines.activities[1:].sum()))
     assert 0 <= told["bands"][1]["harmonic_depolarisation"] <= 0.75 and told["bands"][1]["depolarisation_error"] > 0
     assert "SIS" in json.loads((done.folder / "spectrum" / "raman-comparison.json").read_text())["raman.csv"]

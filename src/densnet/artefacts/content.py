@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import densnet
 from densnet.artefacts.artefact import Told
 from densnet.files import read_json, write_json
 from densnet.molecules import hill, isotopologue
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Ensemble
-from densnet.spectra.raman import Lines
 
 
 @dataclass(frozen=True)
@@ -137,24 +134,6 @@ class RamanBands(Told):
     temperature_K: float
     laser_nm: float
     bands: list[dict]
-
-
-@dataclass(frozen=True)
-class RamanLines(Told):
-    """Harmonic Raman lines of the model: of each conformer, in the order of its modes, `Lines` as plain data."""
-
-    conformers: list[dict]
-
-    @classmethod
-    def of_lines(cls, found: Mapping[str, Lines]) -> RamanLines:
-        """From the lines of each conformer by name."""
-        return cls([{"name": name, **{key: values.tolist() for key, values in lines.__dict__.items()}} for name, lines in found.items()])
-
-    @property
-    def lines(self) -> dict[str, Lines]:
-        """Of each conformer, by name."""
-        parts = ("frequencies", "isotropic", "anisotropic")
-        return {c["name"]: Lines(*(torch.tensor(c[key], dtype=torch.float64) for key in parts)) for c in self.conformers}
 
 
 @dataclass(frozen=True)

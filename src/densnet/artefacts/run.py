@@ -16,7 +16,6 @@ from densnet.artefacts.artefact import Artefact
 from densnet.artefacts.content import Analysis
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Conformer, Ensemble, counterpart
-from densnet.spectra.raman import Lines
 from densnet.spectra.spectrum import Spectrum
 
 T = TypeVar("T")
@@ -170,12 +169,6 @@ class Run:
     def raman(self) -> dict[str, Spectrum] | None:
         """Raman spectrum of the dynamics at the `width` of the figures: cross sections "total", "parallel", "perpendicular", "activity"."""
         return self.get(using.RAMAN_SMOOTHED)
-
-    @cached_property
-    def raman_lines(self) -> dict[str, Lines]:
-        """Harmonic Raman lines of the model, by the name of the conformer; empty where it knows no polarizability."""
-        found = self.get(using.RAMAN_LINES)
-        return {} if found is None else found.lines
 
     @cached_property
     def raman_experiments(self) -> list[tuple[str, Spectrum]]:

@@ -12,7 +12,6 @@ from densnet.artefacts.content import (
     Fundamentals,
     Populations,
     RamanBands,
-    RamanLines,
     Verification,
 )
 from densnet.files import read_json, write_json
@@ -25,9 +24,6 @@ CONFORMERS = Artefact("conformers", "conformers.json", Analysis.read, Analysis.w
 
 FUNDAMENTALS = Artefact("conformers", "anharmonic.json", Fundamentals.read, Fundamentals.write)
 """Quantum fundamentals of the model."""
-
-RAMAN_LINES = Artefact("conformers", "raman.json", RamanLines.read, RamanLines.write)
-"""Harmonic Raman lines of a model that has learned the polarizability."""
 
 SHIPPED = Artefact("conformers", "reference.json", Analysis.read)
 """What ships of the molecule: modes and anharmonic constants at the reference level, measured fundamentals."""

@@ -10,28 +10,36 @@ from densnet import units
 from densnet.artefacts import using
 from densnet.artefacts.content import RamanBands
 from densnet.artefacts.run import Run
+from densnet.observables.conformers import Ensemble
 from densnet.report import figures, page
 from densnet.report.infrared import LOWER
-from densnet.report.style import MEASURED, MODEL, svg
-from densnet.spectra.raman import CROSS_SECTION, Light, sticks
+from densnet.report.style import MEASURED, MODEL, REFERENCE, svg
+from densnet.spectra.raman import CROSS_SECTION, Light, lines_of, sticks
 from densnet.spectra.spectrum import Gaussian, Spectrum
+from densnet.spectra.sticks import raman_between
 from densnet.spectra.width import widened
 
 
 def raman_drawing(run: Run) -> Figure:
-    """The Raman spectrum; below it measured curves, the harmonic lines of the model and the infrared spectrum, all of one line width."""
+    """The Raman spectrum; below it measured curves, harmonic lines, of the reference level where they are known, and the infrared spectrum.
+
+    Everything has one line width.
+    """
     references = [(f"measured, {name}", widened(curve, run.width), MEASURED) for name, curve in run.raman_experiments]
-    if run.raman_lines:
-        references.append(("harmonic, model", _harmonic(run), MODEL))
+    known = [(run.level, run.reference, REFERENCE), ("model", run.model, MODEL)]
+    curves = [(f"harmonic, {name}", curve, colour) for name, ensemble, colour in known if (curve := _harmonic(run, ensemble)) is not None]
+    references += curves[:1]
     return figures.raman_figure(run.raman, references, run.smoothed, label=f"dynamics, {run.temperature:.0f} K", lower=LOWER)
 
 
-def _harmonic(run: Run) -> Spectrum:
-    """Lines of all conformers by their weights, as cross sections."""
-    total, weights = run.raman["total"], run.model.weights(run.temperature).tolist()
+def _harmonic(run: Run, ensemble: Ensemble | None) -> Spectrum | None:
+    """Lines of all conformers by their weights, as cross sections; None where they are not known."""
+    lines = {} if ensemble is None else lines_of(ensemble)
+    if ensemble is None or len(lines) < len(ensemble.conformers):
+        return None
+    total, weights = run.raman["total"], ensemble.weights(run.temperature).tolist()
     light = Light(float(total.header["laser_nm"]), float(total.header["scattering temperature_K"]))
-    lines = [sticks(run.raman_lines[c.name], light) for c in run.model.conformers]
-    curves = [own.broaden(total.axis, Gaussian.of_width(run.width)) for own in lines]
+    curves = [sticks(own, light).broaden(total.axis, Gaussian.of_width(run.width)) for own in lines.values()]
     found = sum(w * curve.intensity for w, curve in zip(weights, curves))
     return replace(curves[0], intensity=found, unit=CROSS_SECTION)
 
@@ -42,7 +50,7 @@ def raman(run: Run) -> list[str]:
         return []
     parts = [page.figure(svg(raman_drawing(run)), _caption(run))]
     if bands := run.get(using.RAMAN_BANDS):
-        parts.append(page.table(*raman_table(bands)))
+        parts.append(page.table(*raman_table(run, bands)))
     parts += [page.paragraph(page.powers(text)) for text in (run.get(using.RAMAN_COMPARISON) or {}).values()]
     return [page.section("Raman spectrum", *parts, page.paragraph(_UNITS), page.paragraph(_ABOUT))]
 
@@ -70,18 +78,25 @@ _ABOUT = (
 )
 
 
-def raman_table(found: RamanBands) -> page.Columns:
-    """Titles and rows: bands of the dynamics beside harmonic lines of the model."""
-    titles = ["band / cm⁻¹", "centroid / cm⁻¹", "activity / Å⁴ u⁻¹", "harmonic, model / Å⁴ u⁻¹"]
-    titles += ["depolarisation", "harmonic, model", "cross section / 10⁻³⁶ m² sr⁻¹"]
+def raman_table(run: Run, found: RamanBands) -> page.Columns:
+    """Titles and rows: bands of the dynamics beside harmonic lines of the model and, where they are known, of the reference level."""
+    functional = run.level.split("/")[0]
+    titles = ["band / cm⁻¹", "centroid / cm⁻¹", "activity / Å⁴ u⁻¹", "harmonic, model", f"harmonic, {functional}"]
+    titles += ["depolarisation", "harmonic, model", f"harmonic, {functional}", "cross section / 10⁻³⁶ m² sr⁻¹"]
     rows = []
     for b in found.bands:
-        ratio = f"{b['depolarisation']:.3f}"
-        ratio += "" if b["depolarisation_error"] is None else f" ± {b['depolarisation_error']:.3f}"
+        reference = raman_between(run.reference, found.temperature_K, b["lower"], b["upper"]) if run.reference else None
+        activity, ratio = reference or (None, None)
+        error = b["depolarisation_error"]
         rows.append([
             f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b["centroid_error"]), page.pm(b["integral"], b["error"]),
-            None if b["harmonic"] is None else f"{b['harmonic']:.1f}", ratio,
-            None if b["harmonic_depolarisation"] is None else f"{b['harmonic_depolarisation']:.3f}",
-            page.pm(b["cross_section"], b["cross_section_error"]),
+            _decimals(b["harmonic"], 1), _decimals(activity, 1),
+            f"{b['depolarisation']:.3f}" + ("" if error is None else f" ± {error:.3f}"),
+            _decimals(b["harmonic_depolarisation"], 3), _decimals(ratio, 3), page.pm(b["cross_section"], b["cross_section_error"]),
         ])  # fmt: skip
-    return titles, rows
+    kept = [k for k in range(len(titles)) if any(row[k] is not None for row in rows)]
+    return [titles[k] for k in kept], [[row[k] for k in kept] for row in rows]
+
+
+def _decimals(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"

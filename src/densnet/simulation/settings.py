@@ -54,7 +54,7 @@ class SimulateSettings(Section):
     sample_every: int = Field(4, gt=0, description="steps between samples")
     record_forces: bool = Field(False, description="record the forces of every sample; files grow by half")
     polarizability: bool = Field(
-        True, description="record the polarizability of every sample if the model has learned it, for Raman spectra; costs a tenth"
+        True, description="record the polarizability of every sample if the model has learned it, for Raman spectra (docs/raman.md)"
     )
     checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
     device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="device for model, replicas and thermostats; cuda: one GPU")

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from densnet import units
+from densnet.observables.conformers import Ensemble
 from densnet.observables.vibrations import Modes
 from densnet.spectra.spectrum import Band, Spectrum, Sticks, cut, mixture
 from densnet.spectra.timeseries import Rates, Sampling, SeriesSettings, checked, spectrum_of
@@ -63,6 +64,12 @@ def from_modes(modes: Modes, polarizability_derivatives: Tensor) -> Lines:
     slopes = torch.einsum("kax,axij->kij", modes.displacements, polarizability_derivatives)
     mean, anisotropy = invariants(slopes)
     return Lines(modes.frequencies, mean / units.RAMAN_ACTIVITY, anisotropy / units.RAMAN_ACTIVITY)
+
+
+def lines_of(ensemble: Ensemble) -> dict[str, Lines]:
+    """Of the conformers that know slopes of the polarizability, by name."""
+    known = (c for c in ensemble.conformers if c.polarizability_slopes is not None)
+    return {c.name: from_modes(c.modes, c.polarizability_slopes) for c in known}
 
 
 def invariants(slopes: Tensor) -> tuple[Tensor, Tensor]:

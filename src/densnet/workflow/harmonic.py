@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,6 @@ from densnet.reference.shipped import measured
 from densnet.settings import Section
 from densnet.simulation import integrators
 from densnet.spectra.infrared import from_series
-from densnet.spectra.raman import Lines, from_modes
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.timeseries import Sampling, SeriesSettings
 
@@ -130,9 +130,10 @@ def fundamentals(force_function: ForceFunction, found: Ensemble, settings: Anhar
     return {"conformers": rows}
 
 
-def raman_lines(respond: ForceFunction, found: Ensemble) -> dict[str, Lines]:
-    """Name of a conformer -> its harmonic Raman lines; ``respond`` tells polarizabilities."""
-    return {c.name: from_modes(c.modes, polarizability_derivatives(respond, c.molecule)) for c in found.conformers}
+def scattering(respond: ForceFunction, found: Ensemble) -> Ensemble:
+    """The same conformers with the slopes of their polarizability, which ``respond`` tells."""
+    conformers = (replace(c, polarizability_slopes=polarizability_derivatives(respond, c.molecule)) for c in found.conformers)
+    return replace(found, conformers=tuple(conformers))
 
 
 def named_geometries(path: Path) -> list[tuple[str, Molecules]]:

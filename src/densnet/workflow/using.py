@@ -10,7 +10,7 @@ from pathlib import Path
 
 from densnet import units
 from densnet.artefacts.artefact import Series
-from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, RamanBands, RamanLines
+from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, RamanBands
 from densnet.artefacts.making import LABELS, MODEL
 from densnet.artefacts.using import (
     BANDS,
@@ -28,7 +28,6 @@ from densnet.artefacts.using import (
     RAMAN,
     RAMAN_BANDS,
     RAMAN_COMPARISON,
-    RAMAN_LINES,
     RAMAN_MEASURED,
     RAMAN_SMOOTHED,
     SHIPPED,
@@ -60,7 +59,7 @@ from densnet.threads import one_thread
 from densnet.workflow.desk import Desk, Recipe
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_raman, weighted_spectrum
 from densnet.workflow.forces import forces
-from densnet.workflow.harmonic import analyse, cold_run, fundamentals, raman_lines, slices, write_reference
+from densnet.workflow.harmonic import analyse, cold_run, fundamentals, scattering, slices, write_reference
 from densnet.workflow.making import split
 from densnet.workflow.uncertain import expected_errors, keeping_uncertain
 
@@ -70,9 +69,9 @@ def conformers(desk: Desk) -> None:
     """Conformers of the model, their normal modes and quantum fundamentals; what ships of this molecule, calculated and measured."""
     model = desk.model().double()
     found = gather(desk.inputs.named, partial(analyse, model, settings=desk.settings.harmonic))
-    desk.give(CONFORMERS, Analysis(found))
     if model.response_network is not None:
-        desk.give(RAMAN_LINES, RamanLines.of_lines(raman_lines(Polarizability(model), found)))
+        found = scattering(Polarizability(model), found)
+    desk.give(CONFORMERS, Analysis(found))
     quantum = Fundamentals.of(fundamentals(model, found, desk.settings.anharmonic, desk.progress))
     desk.give(FUNDAMENTALS, quantum)
     if quantum.skipped:
@@ -168,9 +167,7 @@ def _raman(desk: Desk, run: Trajectory, limits: Sequence[tuple[float, float]]) -
     found = Raman(*(named_isotopes(one, run) for one in (found.isotropic, found.anisotropic)))
     bands = found.bands([pair for pair in limits if pair[1] < found.activity.axis[-1] + 1], light)
     write_raman(desk.path(RAMAN).parent, found, bands, desk.settings.run.name, light, settings.width)
-    lines = desk.take(RAMAN_LINES).lines if desk.path(RAMAN_LINES).exists() else {}
-    weights = dict(zip((c.name for c in ensemble.conformers), ensemble.weights(light.temperature).tolist()))
-    desk.give(RAMAN_BANDS, RamanBands(light.temperature, light.laser, raman_rows(bands, lines, weights)))
+    desk.give(RAMAN_BANDS, RamanBands(light.temperature, light.laser, raman_rows(bands, ensemble, light.temperature)))
     against = {name: f"Against {name}: {compare(found.total(light), other)}" for name, other in _measured_raman(desk).items()}
     desk.give(RAMAN_COMPARISON, against)
 
@@ -214,7 +211,7 @@ def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
 RECIPES = (
     Recipe(
         "conformers", "minima and modes of the model", conformers, ("harmonic", "anharmonic"), ("geometries", "model", "reference"),
-        takes=(MODEL,), gives=(CONFORMERS, FUNDAMENTALS, RAMAN_LINES, SHIPPED),
+        takes=(MODEL,), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
     ),
     Recipe(
         "validate", "dynamics of the cold molecule", validate, ("cold",),
@@ -226,7 +223,7 @@ RECIPES = (
     ),
     Recipe(
         "spectrum", "infrared and Raman spectrum", spectrum, ("spectrum",), ("experiment",),
-        takes=(TRAJECTORY, CONFORMERS, RAMAN_LINES),
+        takes=(TRAJECTORY, CONFORMERS),
         gives=(
             SPECTRUM, SMOOTHED, PARTS, SMOOTHED_PARTS, BANDS, COMPARISON, MEASURED, POPULATIONS,
             RAMAN, RAMAN_SMOOTHED, RAMAN_BANDS, RAMAN_COMPARISON, RAMAN_MEASURED,
