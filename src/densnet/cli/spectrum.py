@@ -41,33 +41,20 @@ def spectrum(
     from dataclasses import asdict, replace
 
     from densnet.cli.console import say, show
-    from densnet.molecules import Molecules
     from densnet.report.figures import draw_spectrum
-    from densnet.settings import SettingsError, parse
-    from densnet.simulation.trajectory import TrajectoryError, read_trajectory
+    from densnet.simulation.trajectory import TrajectoryError
     from densnet.spectra.infrared import from_series
     from densnet.spectra.measured import is_raman, read_measured, read_raman
     from densnet.spectra.output import write_spectrum
     from densnet.spectra.raman import Light
-    from densnet.spectra.timeseries import LINE, Sampling, SeriesSettings, highest_wavenumber
     from densnet.workflow.ensemble import named_isotopes
 
-    if depth is not None and resolution is not None:
-        raise SettingsError("--depth and --resolution are the same setting; give one of them.")
-    depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
-    fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
-    settings = parse(SeriesSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+    settings = _settings(depth, resolution, maximum)
     shifted = _curves([path for path in experiment or [] if is_raman(path)], read_raman, maximum)
     measured = _curves([path for path in experiment or [] if path not in shifted], read_measured, maximum)
-    run = read_trajectory(trajectory, motion=False)
-    if run.dipole is None:
-        raise TrajectoryError(
-            f"{trajectory} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them."
-        )
+    run, sampling = _trajectory(trajectory)
     if shifted and run.polarizability is None:
         raise TrajectoryError(f"{trajectory} contains no polarizabilities, so {next(iter(shifted))}, a Raman spectrum, cannot be compared.")
-    first = Molecules.single(run.numbers, read_trajectory(trajectory, every=len(run.times)).positions[0, 0].double(), run.masses)
-    sampling = Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first), run.method)
     found = named_isotopes(from_series(run.dipole, sampling, settings=settings), run)
     found = replace(found, header={**found.header, "set temperature_K": run.realised.asked})
     bands = found.find_bands()
@@ -88,6 +75,30 @@ def spectrum(
     lines = [line for path, likewise, words in likeness for line in (f"against {path}: {likewise}", f"  {words}")]
     show(figures, json, f"{len(run.dipole)} replicas, {run.realised}", *tables, *lines)
     say(f"written to {out}: {written}")
+
+
+def _settings(depth, resolution, maximum):
+    from densnet.settings import SettingsError, parse
+    from densnet.spectra.timeseries import LINE, SeriesSettings
+
+    if depth is not None and resolution is not None:
+        raise SettingsError("--depth and --resolution are the same setting; give one of them.")
+    depth = LINE / resolution if resolution is not None else 2048.0 if depth is None else depth
+    fine = {"step": min(1.0, 0.25 * LINE / depth)} if depth > 0 else {}
+    return parse(SeriesSettings, {"depth": depth, "maximum": maximum, **fine}, "spectrum")
+
+
+def _trajectory(path):
+    """The trajectory without its motion, and how it was sampled."""
+    from densnet.molecules import Molecules
+    from densnet.simulation.trajectory import TrajectoryError, read_trajectory
+    from densnet.spectra.timeseries import Sampling, highest_wavenumber
+
+    run = read_trajectory(path, motion=False)
+    if run.dipole is None:
+        raise TrajectoryError(f"{path} contains no dipoles, which an infrared spectrum needs; simulate with a model that predicts them.")
+    first = Molecules.single(run.numbers, read_trajectory(path, every=len(run.times)).positions[0, 0].double(), run.masses)
+    return run, Sampling(run.sample_step, run.time_step, run.temperature.mean(dim=1).numpy(), highest_wavenumber(first), run.method)
 
 
 def _curves(paths, read, maximum):
