@@ -69,8 +69,7 @@ def spectrum_figure(
         scale, remark = _scale(spectrum, reference)
         panel.plot(reference.axis, scale * reference.intensity, color=colour, label=name + remark)
         legend_above(panel)
-    band = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
-    axes.set_ylim(0, 1.05 * band[spectrum.axis >= lower].max() or 1.0)
+    axes.set_ylim(0, 1.05 * _reach(spectrum, lower))
     for panel in below:
         shown = [y[x >= lower].max() for x, y in (line.get_data() for line in panel.lines)]
         panel.set_ylim(0, 1.15 * max(shown) or 1.0)
@@ -107,8 +106,7 @@ def raman_figure(
     _with_band(axes, total, label)
     axes.plot(crossed.axis, crossed.intensity, color=VIOLET, lw=1.0, label="of it, crossed polarisation")
     axes.set_title(title)
-    high = total.intensity + (0 if total.error is None else total.error)
-    axes.set_ylim(0, 1.05 * high[total.axis >= lower].max() or 1.0)
+    axes.set_ylim(0, 1.05 * _reach(total, lower))
     for (name, reference, colour), panel in zip(references, below):
         scale, remark = (1.0, "") if reference.unit == total.unit else _highest(total, reference, lower)
         panel.plot(total.axis, total.intensity, color=DYNAMICS, lw=0.9, alpha=0.55)
@@ -117,7 +115,7 @@ def raman_figure(
         panel.set_ylim(0, 1.15 * max(shown) or 1.0)
     if infrared is not None:
         _with_band(below[-1], infrared, "infrared, km mol⁻¹ per cm⁻¹", error=None)
-        below[-1].set_ylim(0, 1.05 * infrared.intensity[infrared.axis >= lower].max() or 1.0)
+        below[-1].set_ylim(0, 1.05 * _reach(infrared, lower))
     for panel in (axes, *below):
         legend_above(panel)
         panel.set_xlim(total.axis[-1], max(lower, total.axis[0]))
@@ -170,6 +168,12 @@ def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     grid = figure.add_gridspec(rows, 1, height_ratios=[1.4] + [1.0] * (rows - 1))
     first = figure.add_subplot(grid[0])
     return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
+
+
+def _reach(spectrum: Spectrum, lower: float) -> float:
+    """The highest point of the error band from ``lower`` on; 1 where there is nothing."""
+    high = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
+    return high[spectrum.axis >= lower].max() or 1.0
 
 
 def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = SAMPLING) -> None:
