@@ -91,7 +91,7 @@ def raman_table(run: Run, found: RamanBands) -> page.Columns:
         rows.append([
             f"{b['lower']:.0f}–{b['upper']:.0f}", page.pm(b["centroid"], b["centroid_error"]), page.pm(b["integral"], b["error"]),
             _decimals(b["harmonic"], 1), _decimals(activity, 1),
-            f"{b['depolarisation']:.3f}" + ("" if error is None else f" ± {error:.3f}"),
+            _decimals(b["depolarisation"], 3) if error is None else f"{b['depolarisation']:.3f} ± {error:.3f}",
             _decimals(b["harmonic_depolarisation"], 3), _decimals(ratio, 3), page.pm(b["cross_section"], b["cross_section_error"]),
         ])  # fmt: skip
     kept = [k for k in range(len(titles)) if any(row[k] is not None for row in rows)]

@@ -124,11 +124,12 @@ class Raman:
         return self._scattered(light, 1.0, 7 / 45)
 
     def band(self, lower: float, upper: float, light: Light) -> RamanBand:
-        """What lies between two limits, cm^-1; the depolarisation is the ratio of the integrals of 3 g'^2 and 45 a'^2 + 4 g'^2."""
+        """What lies between two limits, cm^-1; the depolarisation is the ratio of the integrals of 3 g'^2 and 45 a'^2 + 4 g'^2, NaN of
+        nothing."""
         crossed, along = self._combined(0.0, 3.0), self._combined(45.0, 4.0)
         polarised = along.integral(lower, upper)
-        ratio, error = crossed.integral(lower, upper) / polarised, None
-        if crossed.replicas is not None:
+        ratio, error = crossed.integral(lower, upper) / polarised if polarised else float("nan"), None
+        if crossed.replicas is not None and polarised:
             rows = crossed.replicas.intensity - ratio * along.replicas.intensity
             grid, parts = cut(crossed.axis, rows, lower, upper)
             error = crossed.replicas.standard_error(np.trapezoid(parts, grid, axis=1) / polarised)

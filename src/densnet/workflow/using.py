@@ -165,7 +165,7 @@ def _raman(desk: Desk, run: Trajectory, limits: Sequence[tuple[float, float]]) -
     light = Light(settings.laser_nm, desk.settings.simulate.temperature)
     found = weighted_raman(run, ensemble, light.temperature, settings.series)
     found = Raman(*(named_isotopes(one, run) for one in (found.isotropic, found.anisotropic)))
-    bands = found.bands([pair for pair in limits if pair[1] < found.activity.axis[-1] + 1], light)
+    bands = found.bands(limits, light)
     write_raman(desk.path(RAMAN).parent, found, bands, desk.settings.run.name, light, settings.width)
     desk.give(RAMAN_BANDS, RamanBands(light.temperature, light.laser, raman_rows(bands, ensemble, light.temperature)))
     against = {name: f"Against {name}: {compare(found.total(light), other)}" for name, other in _measured_raman(desk).items()}
