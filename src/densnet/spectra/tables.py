@@ -105,9 +105,7 @@ def read_table(path: Path) -> dict[str, Spectrum]:
         names = lines[len(comments)].split(",")
         table = np.array([[float(field) for field in line.split(",")] for line in lines[len(comments) + 1 :] if line.strip()])
         column = {name: table[:, k] for k, name in enumerate(names)}
-        return {
-            name: Spectrum(column[names[0]], column[name], unit, column.get(f"{name}{_ERROR}"), header) for name, unit in units.items()
-        }
+        return {name: Spectrum(column[names[0]], column[name], unit, column.get(f"{name}{_ERROR}"), header) for name, unit in units.items()}
     except (ValueError, KeyError, IndexError) as error:
         raise SpectrumError(f"{path} is damaged ({error}); write the spectrum again.") from error
 
