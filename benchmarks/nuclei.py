@@ -28,9 +28,10 @@ from densnet.reference.geometries import read
 from densnet.simulation.ensembles import Nve
 from densnet.simulation.ringpolymer import Trpmd, frequencies
 from densnet.simulation.run import SimulateSettings, Trajectory, read_trajectory, simulate
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_modes, from_series, highest_wavenumber
+from densnet.spectra.infrared import from_modes, from_series
 from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.sticks import bands_around
+from densnet.spectra.timeseries import Sampling, SeriesSettings, highest_wavenumber
 from densnet.workflow.forces import force_function
 from densnet.workflow.process import keep_memory
 
@@ -77,7 +78,7 @@ def run(model: str, settings: SimulateSettings, folder: Path) -> None:
 def spectrum_of(found: Trajectory, highest: float, depth: float, every: int = 1) -> Spectrum:
     """Of all replicas; ``every`` as many samples."""
     sampling = Sampling(every * found.sample_step, found.time_step, found.temperature.mean(1).numpy(), highest, found.method)
-    return from_series(found.dipole[:, ::every].numpy(), sampling, settings=InfraredSettings(depth=depth, maximum=4200.0))
+    return from_series(found.dipole[:, ::every].numpy(), sampling, settings=SeriesSettings(depth=depth, maximum=4200.0))
 
 
 def harmonic_kinetic(conformer: Conformer, temperature: float, beads: int) -> float:

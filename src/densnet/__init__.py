@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from densnet.observables.vibrations import normal_modes, relax
     from densnet.properties import Properties
     from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
-    from densnet.spectra import infrared
+    from densnet.spectra import infrared, raman, timeseries
     from densnet.spectra.spectrum import Spectrum
     from densnet.training.objective import evaluate
     from densnet.workflow.execution import run
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "calculator", "evaluate", "infrared",
-    "load", "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "run", "simulate", "units",
+    "load", "molecules_of", "normal_modes", "raman", "read_labels", "read_trajectory", "relax", "run", "simulate", "timeseries", "units",
 ]  # fmt: skip
 
 _HOMES = {
@@ -47,11 +47,13 @@ _HOMES = {
     "load": ("densnet.model.predictor", "load"),
     "molecules_of": ("densnet.interfaces.ase", "molecules_of"),
     "normal_modes": ("densnet.observables.vibrations", "normal_modes"),
+    "raman": ("densnet.spectra.raman", None),
     "read_labels": ("densnet.dataset.store", "read"),
     "read_trajectory": ("densnet.simulation.run", "read_trajectory"),
     "relax": ("densnet.observables.vibrations", "relax"),
     "run": ("densnet.workflow.execution", "run"),
     "simulate": ("densnet.simulation.run", "simulate"),
+    "timeseries": ("densnet.spectra.timeseries", None),
     "units": ("densnet.units", None),
 }
 """Public name -> module and name in it (None: the module itself)."""

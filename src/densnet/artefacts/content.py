@@ -126,6 +126,16 @@ class Bands(Told):
 
 
 @dataclass(frozen=True)
+class RamanBands(Told):
+    """Bands of a Raman spectrum (`spectra.raman.RamanBand`) in the light of a ``laser_nm``, each with what harmonic lines of the model have
+    between its limits: ``harmonic`` (A^4/amu) and ``harmonic_depolarisation``."""
+
+    temperature_K: float
+    laser_nm: float
+    bands: list[dict]
+
+
+@dataclass(frozen=True)
 class Populations(Told):
     """Conformers of an ensemble and what dynamics makes of them; see `workflow.ensemble.account`."""
 

@@ -59,6 +59,11 @@ class Trajectory:
         return self.known.get("dipole")
 
     @property
+    def polarizability(self) -> Tensor | None:
+        """[replicas, samples, 3, 3] bohr^3; None if the force function knew none."""
+        return self.known.get("polarizability")
+
+    @property
     def potential(self) -> Tensor:
         """[replicas, samples] hartree, on the step."""
         return self.known["energy"]
@@ -106,10 +111,10 @@ class Trajectory:
 
     @property
     def method(self) -> str:
-        """What the dynamics is to a spectrum: which nuclei, and what the correlation of dipoles is taken for."""
+        """What the dynamics is to a spectrum: which nuclei, and what the correlation, in braces of what, is taken for."""
         if self.quantum_kinetic is None:
-            return "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction"
-        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, dipole autocorrelation taken as Kubo-transformed"
+            return "classical dynamics, {} autocorrelation, harmonic (Kubo) quantum correction"
+        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, {{}} autocorrelation taken as Kubo-transformed"
 
     @property
     def quantum(self) -> str | None:

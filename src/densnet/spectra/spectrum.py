@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -131,6 +131,18 @@ class Spectrum:
             integral=integral,
             error=None if error is None else float(error),
             centroid_error=None if shift is None else float(shift),
+        )
+
+    def above(self, lower: float) -> Spectrum:
+        """What lies from ``lower`` (cm^-1) on."""
+        seen = self.axis >= lower
+        replicas = self.replicas and replace(self.replicas, intensity=self.replicas.intensity[:, seen])
+        return replace(
+            self,
+            axis=self.axis[seen],
+            intensity=self.intensity[seen],
+            error=None if self.error is None else self.error[seen],
+            replicas=replicas,
         )
 
     def bands(self, limits: Iterable[tuple[float, float]]) -> list[Band]:

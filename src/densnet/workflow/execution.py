@@ -21,6 +21,7 @@ from densnet.progress import Progress, silent
 from densnet.reference.workers import end_if_rerun
 from densnet.report.content import report
 from densnet.report.infrared import spectrum_drawing
+from densnet.report.raman import raman_drawing
 from densnet.report.style import save
 from densnet.settings import SettingsError, read_toml
 from densnet.workflow.desk import Inputs
@@ -115,11 +116,13 @@ def read_run(folder: Path) -> Run:
 
 
 def write_page(folder: Path, out: Path | None = None) -> Path:
-    """The page of the run in ``folder``, at ``out`` or as ``report.html`` in it; and ``spectrum.png``."""
+    """The page of the run in ``folder``, at ``out`` or as ``report.html`` in it; ``spectrum.png`` and, if there is one, ``raman.png``."""
     found, page = read_run(folder), out or folder / "report.html"
     write_text(page, report(found))
     if found.spectrum is not None:
         save(spectrum_drawing(found), folder / "spectrum.png")
+    if found.raman is not None:
+        save(raman_drawing(found), folder / "raman.png")
     return page
 
 
