@@ -68,7 +68,7 @@ class Compiled:
         self._prepare(neighbours)
 
     @classmethod
-    def made_before(cls, energy: EnergyFunction, like: Molecules, folder: Path | None = None) -> Compiled | None:
+    def made_before(cls, energy: MolecularFunction, like: Molecules, folder: Path | None = None) -> Compiled | None:
         """As the constructor if the library is there already, else None."""
         try:
             folder = folder or library_folder()
@@ -106,7 +106,7 @@ class Compiled:
 
 
 @one_thread()
-def _place(energy: EnergyFunction, molecules: Molecules, neighbours: Neighbours, folder: Path) -> tuple[Path, int]:
+def _place(energy: MolecularFunction, molecules: Molecules, neighbours: Neighbours, folder: Path) -> tuple[Path, int]:
     """The library for tables as wide as ``neighbours``, and how wide the tables are that it takes."""
     width = neighbours.sender.shape[1]
     width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
