@@ -23,7 +23,6 @@ from densnet.observables.conformers import Conformer
 from densnet.observables.response import polarizability_derivatives
 from densnet.properties import Properties
 from densnet.reference import scf, shipped
-from densnet.reference.geometries import read
 from densnet.reference.scf import ScfSettings
 from densnet.spectra import raman
 
@@ -64,7 +63,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     print(machine_line(), flush=True)
-    analysis = Analysis.read(shipped.harmonic(read(shipped.geometries(chosen.molecule))[0].molecule))
+    analysis = Analysis.read(shipped.geometries(chosen.molecule).with_suffix(".json"))
     settings, model = ScfSettings.of_level(analysis.level), load(chosen.model)
     lines = Table(["conformer", "line, cm^-1", "DFT, A^4/amu", "model", "depolarisation, DFT", "model"], [])
     columns = ["conformer", "modes", "strongest, A^4/amu", "mean error, % of it", "largest, %", "lines compared", "depolarisation within"]
