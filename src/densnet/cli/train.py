@@ -66,7 +66,7 @@ def train(
         with activity("fitting densities") as progress:
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
         if former is not None and former.provenance.get("level") != labels.level:
-            moved = move_references(former, parts[0])
+            moved = move_references(former, (example.properties for example in parts[0]))
             say(f"labels of another level of theory than those of {start}: reference energies moved by {moved:+.4f} hartree per molecule")
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)

@@ -176,19 +176,19 @@ def _shared(counts: Tensor, energies: Tensor) -> Tensor:
     return torch.linalg.lstsq(counts / sizes, energies.unsqueeze(1) / sizes, driver="gelsd").solution.squeeze(1)
 
 
-def move_references(predictor: Predictor, training: Iterable[Example]) -> float:
-    """Adds to the reference energies of a trained ``predictor`` what these frames, of another level of theory, have more.
+def move_references(predictor: Predictor, labels: Iterable[Properties]) -> float:
+    """Adds to the reference energies of a trained ``predictor`` what these ``labels``, of another level of theory, have more.
 
     Total energies of two levels differ by tenths of a hartree, shapes of their surfaces little: so that a network that knows one learns
     the other from few frames. Gives the mean change of a molecule's energy, hartree.
     """
     counts, gaps, elements = [], [], torch.tensor(predictor.basis.elements)
-    for some in _parts(training):
-        labels = Properties.concatenate([e.properties.replace(orbitals=None) for e in some])
+    for some in _parts(labels):
+        part = Properties.concatenate([one.replace(orbitals=None) for one in some])
         with torch.no_grad():
-            known = predictor.without_forces(labels.molecules).energy
-        counts.append(_counts(labels.molecules, elements))
-        gaps.append(labels.energy.double() - known)
+            known = predictor.without_forces(part.molecules).energy
+        counts.append(_counts(part.molecules, elements))
+        gaps.append(part.energy.double() - known)
     network, change = predictor.energy_network, _shared(torch.cat(counts), torch.cat(gaps))
     network.set_statistics(tuple((torch.tensor(network.reference, dtype=torch.float64) + change).tolist()), network.scale)
     return float((torch.cat(counts) @ change).mean())
