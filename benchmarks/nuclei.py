@@ -127,12 +127,13 @@ def judged(conformer: Conformer, anharmonic: Anharmonic, runs: dict[int, Traject
             inner = mean_error(found.internal_temperature)
         size = f"{len(found.dipole)} x {float(found.times[-1]) / units.PICOSECOND:.2f}"
         row = [names[beads], size, pm(found.realised.mean, found.realised.error), inner, kinetic]
-        row += [f"{harmonic_kinetic(conformer, chosen.temperature, beads):.1f}", drift, f"{per_step:.3f}", f"{per_ps:.1f}"]
+        row += [f"{harmonic_kinetic(conformer, chosen.temperature, beads):.1f}", drift, f"{100 * float(found.marked.double().mean()):.2g}"]
+        row += [f"{per_step:.3f}", f"{per_ps:.1f}"]
         averages.append(row)
     exact = f"{harmonic_kinetic(conformer, chosen.temperature, 0):.1f}"
-    averages.append(["infinitely many beads", None, None, None, None, exact, None, None, None])
+    averages.append(["infinitely many beads", None, None, None, None, exact, *[None] * 4])
     titles = ["nuclei", "replicas x ps", "T of centroid, K", "T of internal modes, K", "kinetic energy, meV", "the same, harmonic, meV"]
-    titles += ["drift, meV/atom/ps", "CPU, ms a geometry", "CPU, s a ps and replica"]
+    titles += ["drift, meV/atom/ps", "marked as novel, %", "CPU, ms a geometry", "CPU, s a ps and replica"]
     return {f"{chosen.model}-bands": Table(head, bands), f"{chosen.model}-averages": Table(titles, averages)}
 
 
