@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from experiment import Table, conclude, machine, machine_line, parser, write
-from variational import Lines, lines
+from variational import Lines, band_limits, centroid, lines
 
 from densnet import units
 from densnet.files import read_json
@@ -30,9 +30,8 @@ from densnet.reference.geometries import read
 from densnet.simulation.ensembles import Nve
 from densnet.simulation.ringpolymer import Trpmd, frequencies
 from densnet.simulation.run import SimulateSettings, Trajectory, read_trajectory, simulate
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_modes, from_series, highest_wavenumber
+from densnet.spectra.infrared import InfraredSettings, Sampling, from_series, highest_wavenumber
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.sticks import bands_around
 from densnet.workflow.forces import force_function
 from densnet.workflow.process import keep_memory
 
@@ -91,12 +90,6 @@ def harmonic_kinetic(conformer: Conformer, temperature: float, beads: int) -> fl
     return float(kt * (modes.sum() + 1.5) / units.MEV)
 
 
-def centroid(conformer: Conformer, values: torch.Tensor, limits: tuple[float, float]) -> float:
-    """Mean over the lines whose harmonic wavenumber is within ``limits``, by harmonic intensities; cm^-1."""
-    inside = (conformer.modes.frequencies > limits[0]) & (conformer.modes.frequencies < limits[1])
-    return float(np.average(values[inside].numpy(), weights=conformer.modes.intensities[inside].numpy()))
-
-
 def pm(value: float, error: float | None, digits: int = 1) -> str:
     return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} +- {error:.{digits}f}"
 
@@ -105,13 +98,12 @@ def judged(
     conformer: Conformer, anharmonic: Anharmonic, exact: Lines | None, runs: dict[int, Trajectory], chosen
 ) -> dict[str, Table]:
     """Bands, and averages with the cost; ``exact`` lines where they are known."""
-    highest, limits = highest_wavenumber(conformer.molecule), bands_around(from_modes(conformer.modes))
-    limits = [(lower, min(upper, 4200.0)) for lower, upper in limits]
+    highest, limits = highest_wavenumber(conformer.molecule), band_limits(conformer.modes)
     spectra = {beads: spectrum_of(found, highest, chosen.depth) for beads, found in runs.items()}
     names = {beads: "classical" if beads == 1 else f"TRPMD, {beads} beads" for beads in runs}
     bands = []
     for lower, upper in limits:
-        harmonic, quantum = (centroid(conformer, v, (lower, upper)) for v in (conformer.modes.frequencies, anharmonic.fundamentals))
+        harmonic, quantum = (centroid(conformer.modes, v, (lower, upper)) for v in (conformer.modes.frequencies, anharmonic.fundamentals))
         inside = (conformer.modes.frequencies > lower) & (conformer.modes.frequencies < upper)
         true = (None, None) if exact is None else [f"{value:.1f}" for value in exact.band(lower, upper)]
         for beads, found in spectra.items():

@@ -1,5 +1,7 @@
 """Vibrations of a bent triatomic molecule by the variational method: what VPT2 and ring polymers approximate, for one and the same model.
 
+    python benchmarks/variational.py [water water-pbe0] [--record]
+
 The rotationless Watson Hamiltonian (Mol. Phys. 15, 479, 1968) in normal coordinates, atomic units,
 
     H = 1/2 sum_k P_k^2 + V(Q) + 1/2 sum_ab pi_a mu_ab(Q) pi_b - 1/8 sum_a mu_aa(Q),    pi_a = sum_kl zeta^a_kl Q_k P_l
@@ -16,10 +18,18 @@ from functools import reduce
 
 import numpy as np
 import torch
+from experiment import Table, conclude, parser
 
 from densnet import units
+from densnet.model.predictor import load
+from densnet.observables.anharmonic import vpt2
+from densnet.observables.conformers import characterise
 from densnet.observables.response import ForceFunction
 from densnet.observables.vibrations import Modes
+from densnet.reference import shipped
+from densnet.reference.geometries import read
+from densnet.spectra.infrared import from_modes
+from densnet.spectra.sticks import bands_around
 
 
 @dataclass(frozen=True)
@@ -94,3 +104,38 @@ def lines(force_function: ForceFunction, modes: Modes, functions: int = 9, point
     gaps = energies[1:] - energies[0]
     moments = np.stack([states[:, 1:].T @ (matrix(dipole[:, x]) @ states[:, 0]) for x in range(3)], 1)
     return Lines(gaps / units.INVERSE_CM, 2 * gaps * (moments**2).sum(1) / units.KM_PER_MOL)
+
+
+def band_limits(modes: Modes) -> list[tuple[float, float]]:
+    """cm^-1, of the groups of harmonic lines, up to 4200."""
+    return [(lower, min(upper, 4200.0)) for lower, upper in bands_around(from_modes(modes))]
+
+
+def centroid(modes: Modes, values: torch.Tensor, limits: tuple[float, float]) -> float:
+    """Mean of ``values`` over the modes whose harmonic wavenumber is within ``limits``, by harmonic intensities."""
+    inside = (modes.frequencies > limits[0]) & (modes.frequencies < limits[1])
+    return float(np.average(values[inside].numpy(), weights=modes.intensities[inside].numpy()))
+
+
+def main() -> None:
+    """Bands of shipped models: harmonic, by VPT2, exact, and how much a smaller basis changes that."""
+    options = parser(__doc__)
+    options.add_argument("names", nargs="*", default=["water", "water-pbe0"], metavar="NAME")
+    chosen, rows = options.parse_args(), []
+    torch.set_num_threads(1)
+    for name in chosen.names:
+        model = load(name).double()
+        modes = characterise(model, read(shipped.geometries(name))[0].molecule, name).modes
+        second, exact = vpt2(model, modes).fundamentals, lines(model.without_forces, modes)
+        fewer = lines(model.without_forces, modes, functions=8, points=12)
+        for limits in band_limits(modes):
+            (line, integral), (same, _) = exact.band(*limits), fewer.band(*limits)
+            row = [name, "{:.0f}-{:.0f}".format(*limits), *(f"{centroid(modes, v, limits):.1f}" for v in (modes.frequencies, second))]
+            harmonic = modes.intensities[(modes.frequencies > limits[0]) & (modes.frequencies < limits[1])].sum()
+            rows.append([*row, f"{line:.1f}", f"{abs(line - same):.1f}", f"{float(harmonic):.1f}", f"{integral:.1f}"])
+    head = ["model", "band", "harmonic", "VPT2", "exact", "a smaller basis within", "harmonic, km/mol", "exact, km/mol"]
+    conclude(chosen, "nuclei", {"exact": Table(head, rows)})
+
+
+if __name__ == "__main__":
+    main()
