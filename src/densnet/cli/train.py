@@ -42,6 +42,7 @@ def train(
     from densnet.settings import parse
     from densnet.training import ranks
     from densnet.training.settings import TrainSettings
+    from densnet.training.statistics import move_references
     from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.fitting import examples_of, train_on, untrained
     from densnet.workflow.folder import only_one
@@ -67,6 +68,9 @@ def train(
         say(f"{len(known)} training frames, {len(watched)} validation frames, on {ranks.count()} x {plan.place}")
         with ranks.after_the_first(), activity("fitting densities") as progress:
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
+        if former is not None and former.provenance.get("level") != labels.level:
+            moved = move_references(former, (example.properties for example in parts[0]))
+            say(f"labels of another level of theory than those of {start}: reference energies moved by {moved:+.4f} hartree per molecule")
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
             predictor = train_on(predictor, parts, plan, out, progress, labels.level)

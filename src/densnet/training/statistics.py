@@ -78,7 +78,7 @@ class Means:
             squares += float(labels.forces.double().square().sum())
             charges |= set(molecules.net_charge.tolist())
             charged |= molecules.charge is not None
-            counts.append(molecules.total((molecules.numbers[:, None] == elements).double()))
+            counts.append(_counts(molecules, elements))
             energies.append(labels.energy.double())
         references = reference_energies(torch.cat(counts), torch.cat(energies), basis.elements)
         return cls(max(1.0, near / atoms), {"charges": sorted(charges)} if charged else None, references, (squares / (3 * atoms)) ** 0.5)
@@ -167,6 +167,33 @@ def reference_energies(counts: Tensor, energies: Tensor, elements: tuple[int, ..
     of another composition has a meaning, too.
     """
     free = torch.tensor([FREE_ATOMS[z] for z in elements], dtype=torch.float64)
+    return free + _shared(counts, energies - counts @ free)
+
+
+def _shared(counts: Tensor, energies: Tensor) -> Tensor:
+    """[elements] that add up to the ``energies`` [molecules] with the least squares per atom and the smallest norm."""
     sizes = counts.sum(1, keepdim=True)
-    binding = (energies - counts @ free).unsqueeze(1)
-    return free + torch.linalg.lstsq(counts / sizes, binding / sizes, driver="gelsd").solution.squeeze(1)
+    return torch.linalg.lstsq(counts / sizes, energies.unsqueeze(1) / sizes, driver="gelsd").solution.squeeze(1)
+
+
+def move_references(predictor: Predictor, labels: Iterable[Properties]) -> float:
+    """Adds to the reference energies of a trained ``predictor`` what these ``labels``, of another level of theory, have more.
+
+    Total energies of two levels differ by tenths of a hartree, shapes of their surfaces little: so that a network that knows one learns
+    the other from few frames. Gives the mean change of a molecule's energy, hartree.
+    """
+    counts, gaps, elements = [], [], torch.tensor(predictor.basis.elements)
+    for some in _parts(labels):
+        part = Properties.concatenate([one.replace(orbitals=None) for one in some])
+        with torch.no_grad():
+            known = predictor.without_forces(part.molecules).energy
+        counts.append(_counts(part.molecules, elements))
+        gaps.append(part.energy.double() - known)
+    network, change = predictor.energy_network, _shared(torch.cat(counts), torch.cat(gaps))
+    network.set_statistics(tuple((torch.tensor(network.reference, dtype=torch.float64) + change).tolist()), network.scale)
+    return float((torch.cat(counts) @ change).mean())
+
+
+def _counts(molecules: Molecules, elements: Tensor) -> Tensor:
+    """[molecules, elements] float64, how many atoms of each."""
+    return molecules.total((molecules.numbers[:, None] == elements).double())

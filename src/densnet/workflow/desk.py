@@ -65,10 +65,11 @@ class Inputs:
         deal(Molecules.concatenate([molecule for _, molecule in found]), len(found))
         return found
 
-    @property
+    @cached_property
     def reference(self) -> Path | None:
-        """The shipped analysis of this molecule at the reference level, if there is one."""
-        return shipped.harmonic(self.named[0][1])
+        """The shipped analysis of this molecule, at the level of the labels if there is one of it."""
+        level = self.settings.label.scf.level() if self.trains else load(self.model_file).provenance.get("level")
+        return shipped.harmonic(self.named[0][1], level)
 
     def files(self, name: str) -> tuple[Path, ...]:
         """Files whose content decides what a stage gives: those called geometries, model, reference or experiment in its recipe."""

@@ -209,12 +209,13 @@ def by_name(molecule: str, choice: Choice) -> str:
         other = "" if near else f" For another molecule: save its geometry as {molecule}.xyz, then {next_for(Path(molecule))}"
         raise SettingsError(told + other)
     lengths = LONG if choice.long else SHORT
-    chosen = {"replicas": choice.replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
+    replicas = choice.replicas or MORE_REPLICAS.get(shipped.molecule_of(molecule), lengths["replicas"])
+    chosen = {"replicas": replicas, "compile": compiler_found()}
     simulate = {**lengths, **chosen} | ({} if choice.temperature is None else {"temperature": choice.temperature})
     spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
     spectrum["maximum"] = 4200.0
-    if molecule in BANDS:
-        spectrum["bands"] = BANDS[molecule]
+    if bands := BANDS.get(shipped.molecule_of(molecule)):
+        spectrum["bands"] = bands
     warm = "" if choice.temperature is None else f"-{choice.temperature:g}K"
     run = {"name": f"{molecule}{warm}{'-long' if choice.long else ''}", "model": molecule}
     run |= {} if choice.folder is None else {"folder": str(choice.folder)}
