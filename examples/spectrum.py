@@ -24,7 +24,7 @@ import ase.io
 import numpy as np
 
 import densnet
-from densnet import infrared, units
+from densnet import infrared, timeseries, units
 from densnet.interfaces import molden, smiles
 
 model = densnet.load("ethanol")  # a shipped model, or the path of your own
@@ -81,9 +81,9 @@ trajectory
 
 # %%
 temperatures = trajectory.temperature.mean(dim=1).numpy()
-highest = infrared.highest_wavenumber(molecule)
-sampling = infrared.Sampling(trajectory.sample_step, trajectory.time_step, temperatures, highest)
-spectrum = infrared.from_series(trajectory.dipole, sampling, settings=infrared.InfraredSettings(depth=100.0))
+highest = timeseries.highest_wavenumber(molecule)
+sampling = timeseries.Sampling(trajectory.sample_step, trajectory.time_step, temperatures, highest)
+spectrum = infrared.from_series(trajectory.dipole, sampling, settings=timeseries.SeriesSettings(depth=100.0))
 spectrum
 
 # %% [markdown]
