@@ -43,6 +43,7 @@ DOORS = {
     "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),
     "jcamp": (),
+    "rdkit": ("frames/smiles.py",),
     "typer": ("cli/",),
     "rich": ("cli/",),
     "pickle": (),

@@ -179,7 +179,9 @@ class Run:
     @cached_property
     def level(self) -> str:
         """Functional / orbital basis."""
-        return level_words((self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"})
+        refined = self.get(making.REFINEMENT)
+        known = (self._reference.level if self._reference else None) or (refined.level if refined else None)
+        return level_words(known or {"xc": "reference", "basis": "level"})
 
 
 def level_words(level: Mapping) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 
 from densnet import units
 from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations
-from densnet.artefacts.making import LABELS, MODEL
+from densnet.artefacts.making import LABELS, MODEL, REFINED, STARTS
 from densnet.artefacts.using import (
     BANDS,
     COLD_RUN,
@@ -32,9 +32,10 @@ from densnet.artefacts.using import (
     UNCERTAIN,
     WARNINGS,
 )
+from densnet.dataset.dataset import formula
 from densnet.files import content_hash
 from densnet.model.library import LibraryError
-from densnet.model.predictor import load
+from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.observables.conformers import gather
 from densnet.simulation.run import Trajectory, read_trajectory
@@ -47,6 +48,7 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.sticks import band_rows, bands_around, sticks_of
 from densnet.spectra.width import widened
 from densnet.threads import one_thread
+from densnet.training.coverage import distance
 from densnet.workflow.desk import Desk, Recipe
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
 from densnet.workflow.forces import force_function
@@ -97,6 +99,8 @@ def simulate(desk: Desk) -> None:
 
     if settings.ensemble.geometries > 1:
         desk.tell(settings.cost)
+    if unknown := _unknown_molecule(desk, model):
+        _warn(desk, unknown)
     try:
         forces = force_function(model, start, settings, say)
     except LibraryError as error:
@@ -114,6 +118,24 @@ def simulate(desk: Desk) -> None:
     kind = (settings.ensemble.kind, settings.ensemble.constant_energy, settings.ensemble.words)
     drift = float(run.drift.mean()), float(run.drift.abs().max())
     desk.give(DRIFT, Drift(*drift, *about, *kind, **_realised(run), nuclei=run.nuclei, quantum=run.quantum))
+
+
+def _unknown_molecule(desk: Desk, model: Predictor) -> str:
+    """What it means that a given model was trained on no frame of this molecule; "" where it was, or does not say."""
+    known, molecule = model.provenance.get("coverage"), desk.take(CONFORMERS).ensemble.conformers[0].molecule
+    away = None if not known else distance(known, molecule)
+    seen = away is not None and away / units.ANGSTROM <= _ALIKE * known[formula(molecule.numbers)]["radius"]
+    if desk.inputs.trains or desk.inputs.refines or not known or seen:
+        return ""
+    return (
+        "the model was trained on no geometry of this molecule, and nothing was calculated to check it here: errors of wavenumbers, "
+        "intensities and conformer weights are unknown, and expected errors are those of other molecules. `run.start` in place of "
+        "`run.model` refines it for this molecule and measures its errors (docs/your-molecule.md)."
+    )
+
+
+_ALIKE = 2.0
+"""A minimum that is farther from the training frames of its formula than this many times their own spread is of another isomer."""
 
 
 def _warn(desk: Desk, text: str) -> None:
@@ -176,7 +198,7 @@ def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
 RECIPES = (
     Recipe(
         "conformers", "minima and modes of the model", conformers, ("harmonic", "anharmonic"), ("geometries", "model", "reference"),
-        takes=(MODEL,), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
+        takes=(MODEL, REFINED, STARTS), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
     ),
     Recipe(
         "validate", "dynamics of the cold molecule", validate, ("cold",),
@@ -184,7 +206,7 @@ RECIPES = (
     ),
     Recipe(
         "simulate", "molecular dynamics", simulate, ("simulate",), ("geometries", "model"),
-        takes=(MODEL,), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
+        takes=(MODEL, REFINED, STARTS), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
     ),
     Recipe(
         "spectrum", "infrared spectrum", spectrum, ("spectrum",), ("experiment",),
