@@ -29,7 +29,7 @@ from densnet.progress import Progress
 from densnet.reference import campaign, geometries
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame, SampleSettings
-from densnet.settings import Incidental, Section
+from densnet.settings import Incidental, Section, cores
 from densnet.simulation.ensembles import Langevin
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
 from densnet.training.settings import StageSettings, TrainSettings
@@ -78,13 +78,14 @@ class RefineSettings(Section):
 
     targets: TargetSettings = Field(default_factory=TargetSettings, description="errors to be reached")
     labels: int = Field(80, gt=0, description="budget: reference calculations in all")
-    minutes: float = Field(25.0, gt=0, description="budget: wall time; a round that would exceed it is not begun")
+    minutes: float = Field(15.0, gt=0, description="budget: wall time; a round that would exceed it is not begun")
     rounds: int = Field(4, ge=1, description="most rounds of training")
     frames: int = Field(20, gt=0, description="labels of a round to train on, the most uncertain frames")
     judged: int = Field(10, gt=1, description="labels of a round to judge the model, random frames; then trained on, too")
     temperature: float = Field(300.0, gt=0, description="K, of the dynamics that frames are taken from")
     replicas: int = Field(8, gt=1, description="trajectories of a round; at least as many as conformers")
-    duration_ps: float = Field(1.5, gt=0, description="length of each, ps, after 0.3 ps of thermalisation")
+    duration_ps: float = Field(1.0, gt=0, description="length of each, ps")
+    thermalise_ps: float = Field(0.3, ge=0, description="before that, ps")
     timestep_fs: float = Field(1.0, gt=0, le=2, description="time step, fs")
     spacing_fs: float = Field(25.0, gt=0, description="time between frames that may be taken, fs")
     points: int = Field(4000, ge=100, description="points per frame at which the exact density is stored for training")
@@ -93,9 +94,10 @@ class RefineSettings(Section):
     threads: Incidental[int] = Field(0, ge=0, description="threads of the dynamics; 0 = all cores")
 
     def dynamics(self, number: int, conformers: int) -> SimulateSettings:
-        """Of round ``number``."""
+        """Of round ``number``; every core has a block of replicas."""
+        replicas = max(self.replicas, conformers)
         return SimulateSettings(
-            temperature=self.temperature, replicas=max(self.replicas, conformers), timestep_fs=self.timestep_fs, thermalise_ps=0.3,
+            temperature=self.temperature, replicas=replicas, block=-(-replicas // (self.threads or cores())), timestep_fs=self.timestep_fs, thermalise_ps=self.thermalise_ps,
             thermalise_friction=10.0, duration_ps=self.duration_ps, sample_every=max(1, round(self.spacing_fs / self.timestep_fs)),
             ensemble=Langevin(friction=2.0), checkpoint_every=250, threads=self.threads, seed=1000 * self.seed + number,
         )  # fmt: skip
