@@ -80,7 +80,7 @@ def test_a_molecule_that_a_model_never_saw_is_told_so(place):
     assert outcome.code == 0 and "warning: the model was trained on no geometry of this molecule" in outcome.err, outcome.err
     warning = json.loads((place / "runs" / "water-zero-shot" / "simulate" / "warnings.json").read_text())[0]
     assert "errors of wavenumbers, intensities and conformer weights are unknown" in warning
-    assert "errors of wavenumbers, intensities and conformer weights are unknown" in (place / "runs/water-zero-shot/report.html").read_text()
+    assert warning.split(":")[0] in (place / "runs" / "water-zero-shot" / "report.html").read_text()
 
 
 def test_the_density_of_a_smiles(place):

@@ -57,18 +57,21 @@ class TargetSettings(Section):
         return max(errors[name] / target for name, target in self)
 
 
+class TuningPhase(StageSettings):
+    """One phase of it."""
+
+    steps: int = Field(600, ge=0, description="gradient steps")
+    batch: int = Field(8, ge=1, description="frames per step")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
+    validate_every: int = Field(100, ge=1, description="steps between validations (and checkpoints)")
+
+
 class FineTuning(TrainSettings):
     """Settings of training as in [train], for some tens of frames from a trained model: all weights, at a low rate."""
 
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
-    points: StageSettings = Field(
-        default_factory=lambda: StageSettings(steps=600, batch=8, learning_rate=1e-3, average=0.99, validate_every=100),
-        description="real space",
-    )
-    energy: StageSettings = Field(
-        default_factory=lambda: StageSettings(steps=900, batch=8, learning_rate=1e-3, average=0.99, validate_every=100),
-        description="energy and forces, density frozen",
-    )
+    points: TuningPhase = Field(default_factory=TuningPhase, description="real space")
+    energy: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900), description="energy and forces, density frozen")
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     validation_fraction: float = Field(0.12, gt=0, lt=0.5, description="fraction of the labelled frames used for validation")
 
@@ -97,9 +100,10 @@ class RefineSettings(Section):
         """Of round ``number``; every core has a block of replicas."""
         replicas = max(self.replicas, conformers)
         return SimulateSettings(
-            temperature=self.temperature, replicas=replicas, block=-(-replicas // (self.threads or cores())), timestep_fs=self.timestep_fs, thermalise_ps=self.thermalise_ps,
-            thermalise_friction=10.0, duration_ps=self.duration_ps, sample_every=max(1, round(self.spacing_fs / self.timestep_fs)),
-            ensemble=Langevin(friction=2.0), checkpoint_every=250, threads=self.threads, seed=1000 * self.seed + number,
+            temperature=self.temperature, replicas=replicas, block=-(-replicas // (self.threads or cores())), threads=self.threads,
+            timestep_fs=self.timestep_fs, thermalise_ps=self.thermalise_ps, thermalise_friction=10.0, duration_ps=self.duration_ps,
+            sample_every=max(1, round(self.spacing_fs / self.timestep_fs)), ensemble=Langevin(friction=2.0), checkpoint_every=250,
+            seed=1000 * self.seed + number,
         )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import SpectrumError
 from densnet.spectra.width import WIDTH
 from densnet.training.settings import TrainSettings
+from densnet.workflow.folder import Mark
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 from densnet.workflow.refinement import RefineSettings
 from densnet.workflow.search import SearchSettings
@@ -115,6 +118,12 @@ def read_runfile(path: Path) -> RunFile:
 def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
     settings = parse(RunFile, values, "")
+    folder = settings.run.folder or Path("runs") / (settings.run.name or name)
+    if settings.run.model is None and settings.run.start is None:
+        values = as_begun(values, folder)
+        settings = parse(RunFile, values, "")
+        if "cold" not in values:
+            settings = settings.model_copy(update={"cold": settings.cold.model_copy(update={"run": False})})
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
         comparable(read_measured(root / path), settings.spectrum.maximum, str(path))
@@ -137,11 +146,43 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         settings = settings.model_copy(update={"label": label})
     highest = _highest(settings, changes.get("geometries"), root)
     _enough("simulate", settings.simulate, settings.spectrum.infrared, highest)
-    if given is None:
+    if given is None and settings.cold.run:
         _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth), highest)
-    name = run.name or name
-    changes |= {"name": name, "folder": run.folder or Path("runs") / name}
+    changes |= {"name": run.name or name, "folder": folder}
     return settings.model_copy(update={"run": run.model_copy(update=changes)})
+
+
+FORMER_DEFAULTS: dict[str, dict[tuple[str, ...], Any]] = {
+    "train": {("train", "density", "steps"): 2000, ("train", "points", "steps"): 1000, ("train", "points", "learning_rate"): 1e-3},
+    "validate": {("cold", "run"): True},
+}
+"""Stage -> settings whose default has changed since, and what it was."""
+
+
+def as_begun(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """``values`` of a settings file with the defaults that the stages in the run's ``folder`` were begun with.
+
+    Of `FORMER_DEFAULTS` only, and where the file says nothing: so a newer version does not make anew what an older one has made.
+    """
+    found = copy.deepcopy(values)
+    for stage, former in FORMER_DEFAULTS.items():
+        mark = Mark.read(folder / stage)
+        for path, before in former.items() if mark else ():
+            if _at(mark.settings, path, before) == before and _at(values, path) is None:
+                section = found
+                for key in path[:-1]:
+                    section = section.setdefault(key, {})
+                section[path[-1]] = before
+    return found
+
+
+def _at(values: Mapping[str, Any], path: Sequence[str], otherwise: Any = None) -> Any:
+    """What stands in nested ``values``, else ``otherwise``."""
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return otherwise
+        values = values[key]
+    return values
 
 
 def _one_molecule(settings: RunFile) -> None:

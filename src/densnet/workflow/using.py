@@ -74,12 +74,14 @@ def conformers(desk: Desk) -> None:
 
 @one_thread()
 def validate(desk: Desk) -> None:
-    """The cold run of the first conformer, a picture of the density."""
+    """A picture of the density; the cold run of the first conformer, if that is asked for."""
     model, (_, held) = desk.model(), split(desk.take(LABELS), desk.settings)
     label = held[0].properties
     if label.orbitals is not None:
         desk.give(SLICES, slices(label, model(label.molecules)))
     modes, cold = desk.take(CONFORMERS).ensemble.conformers[0].modes, desk.settings.cold
+    if not cold.run:
+        return
     sticks, spectrum = from_modes(modes), cold_run(model, modes, cold, desk.progress)
     desk.give(COLD_SPECTRUM, spectrum)
     rows = band_rows(spectrum.bands(bands_around(sticks)), sticks)
@@ -201,7 +203,7 @@ RECIPES = (
         takes=(MODEL, REFINED, STARTS), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
     ),
     Recipe(
-        "validate", "dynamics of the cold molecule", validate, ("cold",),
+        "validate", "checks of density and dynamics", validate, ("cold",),
         takes=(LABELS, MODEL, CONFORMERS), gives=(SLICES, COLD_SPECTRUM, COLD_RUN),
     ),
     Recipe(
