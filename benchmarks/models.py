@@ -37,6 +37,8 @@ COLUMNS = {
     "quadrupole, D A": "quadrupole_mae_D_A",
     "potential, mV": "potential_rmse_mV",
     "potential, %": "potential_rmse_percent",
+    "polarizability, bohr^3": "polarizability_mae_au",
+    "its density, %": "response_error_percent",
 }
 
 

@@ -1,7 +1,7 @@
 """Harmonic Raman lines of a model and of DFT: python benchmarks/raman.py MODEL [--molecule water] [--conformers NAME ...] [--record]
 
-Slopes of the polarizability by central differences (0.01 bohr) of the model and of labels at its level, at the shipped minima, along the
-shipped modes of the reference level, so that nothing but the polarizability differs. What DFT says is kept in the folder `--out`.
+Slopes of the polarizability by central differences (0.01 bohr) of the model, and those of its level that ship (labels/raman.py), at the
+shipped minima, along the shipped modes of the reference level, so that nothing but the polarizability differs.
 """
 
 from __future__ import annotations
@@ -10,42 +10,25 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from pathlib import Path
-
 import torch
-from experiment import Table, conclude, machine_line, once, parser
+from experiment import Table, conclude, machine_line, parser
 from torch import Tensor
 
 from densnet.artefacts.content import Analysis
 from densnet.model.predictor import load
-from densnet.molecules import Molecules
 from densnet.observables.conformers import Conformer
 from densnet.observables.response import polarizability_derivatives
-from densnet.properties import Properties
-from densnet.reference import scf, shipped
+from densnet.reference import shipped
 from densnet.reference.geometries import read
-from densnet.reference.scf import ScfSettings
 from densnet.spectra import raman
 
 WEAK = 0.05
 """Of the strongest activity; depolarisation ratios of weaker lines are not compared."""
 
 
-def by_dft(molecules: Molecules, settings: ScfSettings) -> Properties:
-    """Polarizabilities of a batch, one after the other."""
-    found = [scf.respond(scf.calculate(one, settings), settings).polarizability for one in molecules.split()]
-    return Properties(molecules, polarizability=torch.cat(found))
-
-
-def reference(conformer: Conformer, settings: ScfSettings, path: Path) -> Tensor:
-    """d alpha / d R [atoms, 3, 3, 3] of the reference level."""
-    found = once(path, lambda: {"slopes": polarizability_derivatives(lambda m: by_dft(m, settings), conformer.molecule, chunk=1).tolist()})
-    return torch.tensor(found["slopes"], dtype=torch.float64)
-
-
-def compared(conformer: Conformer, slopes: Tensor, of_model: Tensor) -> tuple[list[list], list]:
+def compared(conformer: Conformer, of_model: Tensor) -> tuple[list[list], list]:
     """A row for each mode, and what sums them up."""
-    exact, found = (raman.from_modes(conformer.modes, own) for own in (slopes, of_model))
+    exact, found = (raman.from_modes(conformer.modes, own) for own in (conformer.polarizability_slopes, of_model))
     strongest = float(exact.activities.max())
     gaps = 100 * (found.activities - exact.activities).abs() / strongest
     strong = exact.activities > WEAK * strongest
@@ -57,7 +40,7 @@ def compared(conformer: Conformer, slopes: Tensor, of_model: Tensor) -> tuple[li
 
 def main() -> None:
     """Measure and print."""
-    options = parser(__doc__, out="runs/raman")
+    options = parser(__doc__)
     options.add_argument("model")
     options.add_argument("--molecule", default="water", choices=shipped.names())
     options.add_argument("--conformers", nargs="*", default=[], help="names; all by default")
@@ -65,15 +48,14 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine_line(), flush=True)
     analysis = Analysis.read(shipped.harmonic(read(shipped.geometries(chosen.molecule))[0].molecule))
-    settings, model = ScfSettings.of_level(analysis.level), load(chosen.model)
+    model = load(chosen.model)
     lines = Table(["conformer", "line, cm^-1", "DFT, A^4/amu", "model", "depolarisation, DFT", "model"], [])
     columns = ["conformer", "modes", "strongest, A^4/amu", "mean error, % of it", "largest, %", "lines compared", "depolarisation within"]
     errors = Table(columns, [])
     for conformer in analysis.ensemble.conformers:
         if chosen.conformers and conformer.name not in chosen.conformers:
             continue
-        exact = reference(conformer, settings, chosen.out / f"{chosen.molecule}-{conformer.name}.json")
-        rows, summed = compared(conformer, exact, polarizability_derivatives(model.respond, conformer.molecule))
+        rows, summed = compared(conformer, polarizability_derivatives(model.respond, conformer.molecule))
         lines.rows.extend(rows)
         errors.rows.append(summed)
     conclude(chosen, "raman", {f"{chosen.molecule}-lines": lines, f"{chosen.molecule}-errors": errors})

@@ -13,8 +13,10 @@ from ase.build import molecule as built
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.observables.conformers import Ensemble, symmetry_operations
-from densnet.observables.pointgroup import characters, point_group, species
+from densnet.observables.pointgroup import characters, point_group, species, up_to_symmetry
+from densnet.observables.response import polarizability_derivatives
 from densnet.observables.vibrations import Modes, modes
+from densnet.properties import Properties
 from densnet.symmetry import random_rotation
 
 GROUPS = {
@@ -110,3 +112,23 @@ def test_isotopes_are_told_apart():
     masses = water.masses.clone()
     masses[1] = 2.01410178 * units.AMU
     assert point_group(replace(water, isotopes=masses)).name == "Cs"
+
+
+@pytest.mark.parametrize(("name", "calculated"), [("CH4", 3), ("H2O", 9), ("CH3OH", 26)])
+def test_slopes_of_the_polarizability_need_no_geometry_that_symmetry_gives(name: str, calculated: int):
+    """A sum over pairs of r r^T e^(-r). Where they are x, y and z or turn into each other: methanol has but a plane with four atoms."""
+    still, asked = Molecules.single((atoms := built(name)).numbers, torch.tensor(atoms.positions) * units.ANGSTROM), []
+
+    def alpha(molecule: Molecules) -> torch.Tensor:
+        asked.append(molecule)
+        apart = molecule.positions[:, None] - molecule.positions
+        strength = torch.outer(molecule.numbers, molecule.numbers) * torch.exp(-apart.norm(dim=2))
+        return torch.einsum("ab,abi,abj->ij", strength.double(), apart, apart)
+
+    def all_of_them(molecules: Molecules) -> Properties:
+        return Properties(molecules, polarizability=torch.stack([alpha(one) for one in molecules.split()]))
+
+    plain = polarizability_derivatives(all_of_them, still)
+    asked.clear()
+    assert (polarizability_derivatives(up_to_symmetry(alpha, still), still) - plain).abs().max() < 1e-8 * plain.abs().max() + 1e-5
+    assert len(asked) == calculated

@@ -9,12 +9,14 @@ from densnet.cli.console import JsonFile
 if TYPE_CHECKING:
     from rich.table import Table
 
+SHOWN = ("energy_mae_meV", "force_mae_meV_per_A", "dipole_mae_D", "density_error_percent", "polarizability_mae_au")
+
 
 def models(json: JsonFile = None) -> None:
     """List the models that come with densnet: molecules, reference level, size, and errors on frames that no training saw.
 
     Mean absolute errors of energy (per molecule) and of force components, mean length of the dipole's error, integral of the density's
-    error over the number of electrons; at 300 K. docs/models.md has more.
+    error over the number of electrons, mean absolute error of a component of the polarizability; at 300 K. docs/models.md has more.
     """
     from densnet.cli.console import show
     from densnet.workflow.catalogue import catalogue
@@ -31,10 +33,10 @@ def _table(found: list[dict]) -> Table:
     table = Table(title="models that come with densnet", caption=caption, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for title in ("name", "molecules", "level"):
         table.add_column(title, no_wrap=True)
-    for title in ("energy\nmeV", "forces\nmeV/A", "dipole\nD", "density\n%"):
+    for title in ("energy\nmeV", "forces\nmeV/A", "dipole\nD", "density\n%", "polarizability\nbohr^3"):
         table.add_column(title, justify="right", no_wrap=True)
     for entry in found:
         errors = entry["errors"]["heldout_300K"]
-        numbers = [errors[key] for key in ("energy_mae_meV", "force_mae_meV_per_A", "dipole_mae_D", "density_error_percent")]
-        table.add_row(entry["name"], ", ".join(entry["compositions"]), entry["level"], *(f"{x:.2g}" for x in numbers))
+        cells = ["-" if (x := errors.get(key)) is None else f"{x:.2g}" for key in SHOWN]
+        table.add_row(entry["name"], ", ".join(entry["compositions"]), entry["level"], *cells)
     return table

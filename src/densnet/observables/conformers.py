@@ -18,6 +18,9 @@ from densnet.observables.vibrations import Modes, VibrationError, free_energy, m
 SAME = 0.05 * units.ANGSTROM
 """Two geometries that can be laid on each other so that no atom is further off than this are one conformer."""
 
+POLARIZABILITY_SLOPES = "polarizability_slopes_bohr2"
+"""Of a conformer as plain data, where they are known."""
+
 DESCENTS = 3
 """How often a relaxation may end at a stationary point that is no minimum."""
 
@@ -32,6 +35,7 @@ class Conformer:
     dipole         [3] e bohr
     hessian        [3 atoms, 3 atoms] hartree / bohr^2
     dipole_slopes  [atoms, 3, 3] e: d mu_b / d R_Aa
+    polarizability_slopes  [atoms, 3, 3, 3] bohr^2: d alpha_ij / d R_Aa; None where unknown
     """
 
     name: str
@@ -40,6 +44,7 @@ class Conformer:
     dipole: Tensor
     hessian: Tensor
     dipole_slopes: Tensor
+    polarizability_slopes: Tensor | None = None
 
     @cached_property
     def modes(self) -> Modes:
@@ -60,7 +65,7 @@ class Conformer:
         """Plain data: wavenumbers and intensities to read, the lower triangle of the Hessian to compute with."""
         size = len(self.hessian)
         lower = (0.5 * (self.hessian + self.hessian.T))[tuple(torch.tril_indices(size, size))]
-        isotopes = self.molecule.isotopes
+        isotopes, alpha = self.molecule.isotopes, self.polarizability_slopes
         return {
             "name": self.name,
             "energy_hartree": self.energy,
@@ -72,6 +77,7 @@ class Conformer:
             "positions_Angstrom": [[round(x, 8) for x in row] for row in (self.molecule.positions / units.ANGSTROM).tolist()],
             "hessian_hartree_per_bohr2": [round(x, 8) for x in lower.tolist()],
             "dipole_slopes_e": [round(x, 7) for x in self.dipole_slopes.flatten().tolist()],
+            **({} if alpha is None else {POLARIZABILITY_SLOPES: [round(x, 5) for x in alpha.flatten().tolist()]}),
         }
 
     @classmethod
@@ -86,7 +92,9 @@ class Conformer:
         hessian[rows, columns] = hessian[columns, rows] = torch.tensor(content["hessian_hartree_per_bohr2"], dtype=torch.float64)
         slopes_r = torch.tensor(content["dipole_slopes_e"], dtype=torch.float64).reshape(-1, 3, 3)
         dipole = torch.tensor(content["dipole_e_bohr"], dtype=torch.float64)
-        return cls(content["name"], molecule, content["energy_hartree"], dipole, hessian, slopes_r)
+        alpha = torch.tensor(content[POLARIZABILITY_SLOPES], dtype=torch.float64) if POLARIZABILITY_SLOPES in content else None
+        slopes_a = None if alpha is None else alpha.reshape(-1, 3, 3, 3)
+        return cls(content["name"], molecule, content["energy_hartree"], dipole, hessian, slopes_r, slopes_a)
 
 
 def characterise(force_function: ForceFunction, start: Molecules, name: str, *, tolerance: float = 1e-5, step: float = 0.01) -> Conformer:
@@ -265,7 +273,7 @@ def counterpart(conformer: Conformer, among: Sequence[Conformer], tolerance: flo
 def substituted(molecule: Molecules, among: Sequence[Conformer], tolerance: float = 4 * SAME) -> Conformer | None:
     """The one ``among`` conformers that has the geometry of ``molecule``, or nearly, with the isotopes of that.
 
-    Energy, dipole, Hessian and dipole slopes do not change (Born and Oppenheimer); modes, and all that follows from them, do.
+    Energy, dipole, Hessian and slopes do not change (Born and Oppenheimer); modes, and all that follows from them, do.
     """
     for conformer in among:
         plain = replace(conformer.molecule, isotopes=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from densnet.molecules import Molecules, neighbours
 from densnet.observables.conformers import SAME, symmetry_operations
 from densnet.observables.vibrations import Modes
+from densnet.properties import Properties
 
 _ALONG = 0.05
 """Directions whose cosine is nearer to 1 (or to 0) than this are parallel (or at right angles)."""
@@ -230,3 +232,27 @@ def _numbered(modes: Modes, names: list[str], sizes: dict[str, int]) -> list[Spe
         left -= 1
         found[k] = Species(number, names[k])
     return found
+
+
+def up_to_symmetry(
+    polarizability: Callable[[Molecules], Tensor], molecule: Molecules, tolerance: float = 1e-3
+) -> Callable[[Molecules], Properties]:
+    """alpha [3, 3] of geometries displaced from ``molecule``: one that an operation of it carries into one seen before is not calculated.
+
+    Saves most where the molecule stands along its axes and is displaced along them; of one along a line all are calculated.
+    ``tolerance`` in bohr, well below the displacements.
+    """
+    operations, centre = symmetry_operations(molecule), molecule.positions.mean(0)
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def known(positions: Tensor) -> Tensor:
+        for turn, places in operations:
+            image = torch.empty_like(positions)
+            image[places] = (positions - centre) @ turn.T + centre
+            for other, alpha in seen:
+                if (image - other).abs().max() < tolerance:
+                    return turn.T @ alpha @ turn
+        seen.append((positions, polarizability(molecule.at(positions))))
+        return seen[-1][1]
+
+    return lambda batch: Properties(batch, polarizability=torch.stack([known(one.positions) for one in batch.split()]))

@@ -26,7 +26,8 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def _entry(name: str, model: Predictor, known: dict[str, Any]) -> dict[str, Any]:
-    gives = ["density", "dipole", "energy", "forces", *(["uncertainty"] if model.uncertainty is not None else [])]
+    optional = {"polarizability": model.response_network, "uncertainty": model.uncertainty}
+    gives = ["density", "dipole", "energy", "forces", *(name for name, part in optional.items() if part is not None)]
     return {
         "name": name,
         "elements": [SYMBOLS[number] for number in sorted(model.basis.elements)],
