@@ -34,6 +34,8 @@ def run_of(what: str, **choice) -> dict:
 
 def test_a_molecule_that_ships_has_its_model_however_it_is_named(place):
     assert run_of("ethanol")["model"] == run_of("OCC")["model"] == "ethanol"
+    assert tomllib.loads(settings_text("CCO", Choice()))["spectrum"]["bands"][0] == [700, 960]
+    assert [tomllib.loads(settings_text(s, Choice()))["simulate"]["replicas"] for s in ("O", "water", "C#N", "C=O")] == [192, 192, 192, 48]
     assert run_of("water.xyz") == {"model": "water", "name": "water", "geometries": str(place / "water.xyz")}
 
 
@@ -88,4 +90,5 @@ def test_the_density_of_a_smiles(place):
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     assert found["electrons"] == pytest.approx(10, abs=1e-4) and 1.5 < sum(x**2 for x in found["dipole_D"]) ** 0.5 < 2.2
+    assert "`MODEL` is missing: no general model ships" in densnet("density", "CCO", cwd=place).err
     assert "`--frame` is 2, but O has conformers 1 to 1." in densnet("density", "water", "O", "--frame", 2, cwd=place).err

@@ -144,6 +144,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     assert any("round 1, 4 labels: forces" in text for text in told)
     page = write_page(place / "runs" / "mine").read_text()
     assert "Refinement of the model" in page and "as given" in page and "PBE/aug-cc-pVDZ" in page
+    assert "The model is less accurate than it was meant to be: targets missed (forces" in page
     assert "A given model was trained further" in page and "nothing was labelled" not in page
 
 

@@ -132,6 +132,9 @@ class Run:
     def warnings(self) -> list[str]:
         """What went otherwise than it should, in sentences."""
         told = list(self.get(using.WARNINGS) or [])
+        refined = self.get(making.REFINEMENT)
+        if refined is not None and not refined.reached:
+            told.append(f"The model is less accurate than it was meant to be: {refined.told}")
         expected = self.get(using.EXPECTED)
         if expected is not None and expected.flagged_percent:
             replicas = "one replica" if expected.flagged_replicas == 1 else f"{expected.flagged_replicas} replicas"

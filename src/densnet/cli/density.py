@@ -33,7 +33,9 @@ class FrameError(DensnetError):
 
 def density(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    geometry: Annotated[str, typer.Argument(help="xyz file in Angstrom, or a SMILES: its conformer with the largest share (GFN2-xTB).")],
+    geometry: Annotated[
+        str | None, typer.Argument(help="xyz file in Angstrom, or a SMILES, of which the most frequent conformer is taken.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the figure.")] = Path("density"),
     frame: Annotated[int, typer.Option(help="Number of the frame in the file, or of the conformer, counted from 1.")] = 1,
     spacing: Annotated[float, typer.Option(help="Grid spacing in Angstrom.")] = 0.2,
@@ -60,6 +62,8 @@ def density(
     from densnet.molecules import hill, isotopologue
     from densnet.report.isosurface import PictureError, draw_isosurface
 
+    if geometry is None:
+        model, geometry = general_model(model), model
     molecule = frame_of(geometry, frame)
     predictor = load(model)
     if field is not None:
@@ -83,6 +87,16 @@ def density(
     near = nearness(predictor.provenance, molecule)
     show(figures(found, near), json, moments(found, counted, f"{name}, {model}"), charges(found), near)
     say(f"written to {out}: {', '.join(written)}")
+
+
+def general_model(geometry: str) -> str:
+    """The model where only a ``geometry`` is named. Raises `FrameError` as long as no general one ships."""
+    from densnet.model.shipped import general, names
+
+    if (found := general()) is None:
+        shipped = ", ".join(names())
+        raise FrameError(f"`MODEL` is missing: no general model ships with this version; densnet density MODEL {geometry!r} ({shipped}).")
+    return found
 
 
 def frame_of(geometry: str, number: int) -> Molecules:

@@ -63,6 +63,8 @@ def run(
             say(f"{stage:10s} {state}")
         return
     say(f"{plan.inputs.settings.run.name}: results go to {plan.folder}")
+    if plan.inputs.trains and not what.endswith(".toml"):
+        say("no model of this molecule ships: labels and a model are made first (hours); --start MODEL refines one (docs/your-molecule.md)")
     with activity("starting") as progress:
 
         def watch(event: Event) -> None:

@@ -23,8 +23,9 @@ BANDS = {
 """Limits (cm^-1) of the bands in the tables of a shipped molecule; others have groups of harmonic lines."""
 
 
-MORE_REPLICAS = {"water": 192}
-"""Of small molecules, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with LONG."""
+SMALL, MORE_REPLICAS = 3, 192
+"""Of molecules of up to so many atoms, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with
+LONG."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,24 @@ def settings_text(what: str, choice: Choice) -> str:
     Dynamics takes minutes by default. The model is compiled where there is a compiler. Raises `SettingsError` for what is none of these,
     `MoleculeError` for a molecule that cannot be treated.
     """
-    by_name = what in shipped.names() and what in model_names()
-    if by_name:
-        run = _model_of(choice, what) | {"name": what}
+    known = what if what in shipped.names() and what in model_names() else None
+    if known:
+        molecule = read(shipped.geometries(what))[0].molecule
+        run = {"name": what}
     elif Path(what).suffix.lower() in GEOMETRIES:
-        run = _model_of(choice, _known(read(Path(what))[0].molecule)) | {"name": Path(what).stem, "geometries": str(Path(what).absolute())}
+        molecule = read(Path(what))[0].molecule
+        run = {"name": Path(what).stem, "geometries": str(Path(what).absolute())}
     elif smiles.is_smiles(what):
-        named = smiles.named(what)
-        run = _model_of(choice, _known(smiles.embedded(what, 1)[0])) | {"name": named.smiles, "smiles": named.smiles}
-        run["folder"] = str(Path("runs") / (named.name + _kind(choice)))
+        named, molecule = smiles.named(what), smiles.embedded(what, 1)[0]
+        run = {"name": named.smiles, "smiles": named.smiles, "folder": str(Path("runs") / (named.name + _kind(choice)))}
     else:
         raise SettingsError(_unknown(what))
+    known = known or _known(molecule)
+    run |= _model_of(choice, known) | ({} if choice.folder is None else {"folder": str(choice.folder)})
     run["name"] += _kind(choice)
-    run |= {} if choice.folder is None else {"folder": str(choice.folder)}
     trains = "model" not in run and "start" not in run
     sample = {"sample": {"geometries": run.pop("geometries")}} if trains and "geometries" in run else {}
-    sections = {"run": run, **sample, "simulate": _dynamics(what, choice), "spectrum": _spectrum(what, choice)}
+    sections = {"run": run, **sample, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
     lines = [f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run"]
     for title, section in sections.items():
         lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
@@ -100,15 +103,16 @@ def _kind(choice: Choice) -> str:
     return f"{warm}{'-long' if choice.long else ''}{'-zero-shot' if choice.zero_shot else ''}"
 
 
-def _dynamics(molecule: str, choice: Choice) -> dict[str, Any]:
+def _dynamics(molecule: Molecules, choice: Choice) -> dict[str, Any]:
     lengths = LONG if choice.long else SHORT
-    chosen = {"replicas": choice.replicas or MORE_REPLICAS.get(molecule, lengths["replicas"]), "compile": compiler_found()}
+    usual = MORE_REPLICAS if len(molecule.numbers) <= SMALL else lengths["replicas"]
+    chosen = {"replicas": choice.replicas or usual, "compile": compiler_found()}
     return {**lengths, **chosen} | ({} if choice.temperature is None else {"temperature": choice.temperature})
 
 
-def _spectrum(molecule: str, choice: Choice) -> dict[str, Any]:
+def _spectrum(known: str | None, choice: Choice) -> dict[str, Any]:
     found: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
-    return {**found, "maximum": 4200.0, **({"bands": BANDS[molecule]} if molecule in BANDS else {})}
+    return {**found, "maximum": 4200.0, **({"bands": BANDS[known]} if known in BANDS else {})}
 
 
 def _unknown(what: str) -> str:

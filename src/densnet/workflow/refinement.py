@@ -63,7 +63,8 @@ class TuningPhase(StageSettings):
     steps: int = Field(600, ge=0, description="gradient steps")
     batch: int = Field(8, ge=1, description="frames per step")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
-    validate_every: int = Field(100, ge=1, description="steps between validations (and checkpoints)")
+    validate_every: int = Field(50, ge=1, description="steps between validations (and checkpoints)")
+    patience: int = Field(4, ge=0, description="validations without improvement after which the phase ends; 0 = never")
 
 
 class FineTuning(TrainSettings):
