@@ -110,7 +110,7 @@ class Killed(BaseException):
 
 
 def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
-    folder, told, labelled, trained = place / "runs" / "mine" / "refine", [], [], Round._trained
+    folder, told, labelled, trained = place / "runs" / "mine", [], [], Round._trained
     calculate = campaign.label
 
     def counted(*arguments, **options):
@@ -127,13 +127,14 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     monkeypatch.setattr(Round, "_trained", killed)
     with pytest.raises(Killed):
         run("mine.toml", until="refine")
-    first = (folder / "round-0" / "judged.json").read_bytes()
-    assert sum(labelled) == 4 and not (folder / "round-0" / "model.safetensors").exists()
-    assert not json.loads((folder / "mark.json").read_text())["finished"]
+    [judged] = folder.glob("rounds/*/round-0/judged.json")
+    first = judged.read_bytes()
+    assert sum(labelled) == 4 and not judged.with_name("model.safetensors").exists()
+    assert not json.loads((folder / "refine" / "mark.json").read_text())["finished"]
 
     monkeypatch.setattr(Round, "_trained", trained)
     done = run("mine.toml", tell=told.append, until="refine")
-    assert sum(labelled) == 6 and (folder / "round-0" / "judged.json").read_bytes() == first
+    assert sum(labelled) == 6 and judged.read_bytes() == first
     found = done.get(REFINEMENT)
     assert found.ended == "labels" and found.labels == 6 and not found.reached and [r["trained_on"] for r in found.rounds] == [0, 4]
     assert all(r["frames"] == 2 and r["dynamics"] == "model" and r["seconds"] > 0 for r in found.rounds)
@@ -142,10 +143,15 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     assert refined.provenance["refined"]["labels"] == found.rounds[found.best]["trained_on"]
     assert any("targets missed (forces" in text and "`refine.labels`" in text for text in told)
     assert any("round 1, 4 labels: forces" in text for text in told)
-    page = write_page(place / "runs" / "mine").read_text()
+    page = write_page(folder).read_text()
     assert "Refinement of the model" in page and "as given" in page and "PBE/aug-cc-pVDZ" in page
     assert "The model is less accurate than it was meant to be: targets missed (forces" in page
     assert "A given model was trained further" in page and "nothing was labelled" not in page
+
+    (place / "mine.toml").write_text(SETTINGS.replace("forces = 1e-4", "forces = 100.0\ndipole = 1.0\ndensity = 10.0"))
+    easier = run("mine.toml", until="refine").get(REFINEMENT)
+    assert sum(labelled) == 6 and easier.ended == "targets" and easier.reached and easier.labels == 2  # judged again by what is there
+    assert easier.rounds[0]["errors"] == found.rounds[0]["errors"]
 
 
 @pytest.mark.parametrize(

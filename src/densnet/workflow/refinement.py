@@ -108,6 +108,10 @@ class RefineSettings(Section):
         )  # fmt: skip
 
 
+BUDGETS = {"targets", "labels", "minutes", "rounds"}
+"""Settings that decide when the rounds end, and nothing in any of them."""
+
+
 @dataclass(frozen=True)
 class Round:
     """Round ``number`` in its folder ``place``, beside which examples of all rounds are kept.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from densnet.artefacts.content import Refinement
 from densnet.artefacts.making import REFINED, REFINEMENT, STARTS
-from densnet.files import content_hash
+from densnet.files import content_hash, sha256
 from densnet.model.predictor import Predictor, load
 from densnet.progress import duration
 from densnet.workflow.desk import Desk, Recipe
-from densnet.workflow.refinement import RefineSettings, Round, start_of
+from densnet.workflow.refinement import BUDGETS, RefineSettings, Round, start_of
 
 
 def refine(desk: Desk) -> None:
@@ -40,8 +41,15 @@ def refine(desk: Desk) -> None:
 
 
 def _round(desk: Desk, number: int) -> Round:
-    place = desk.place / f"round-{number}"
+    place = _rounds(desk) / f"round-{number}"
     return Round(number, place, desk.inputs.geometries, desk.settings.refine, desk.settings.label, desk.progress, desk.tell)
+
+
+def _rounds(desk: Desk) -> Path:
+    """Where rounds are kept: beside the stage, so that other targets or a larger budget go on from them. Any other change begins anew."""
+    plan = {name: value for name, value in desk.settings.refine.deciding().items() if name not in BUDGETS}
+    made_from = [plan, desk.settings.label.scf.level(), content_hash(Path(desk.settings.run.start)), content_hash(desk.inputs.geometries)]
+    return desk.inputs.folder / "rounds" / sha256(json.dumps(made_from, sort_keys=True))[:8]
 
 
 def _model(file: Path, start: Path) -> Predictor:
