@@ -79,9 +79,15 @@ def test_shifted_references_take_off_the_mean_error_and_nothing_else():
 def test_the_targets_and_the_budgets_end_it():
     plan = RefineSettings(labels=50, frames=20, judged=10, minutes=10, rounds=3)
     missed, met = {"worst": 1.2, "seconds": 60.0}, {"worst": 0.9, "seconds": 60.0}
-    assert _ended(plan, [missed], 10) == "" and _ended(plan, [missed, met], 40) == "targets"
-    assert _ended(plan, [missed, missed], 30) == "labels" and _ended(plan, [missed] * 4, 10) == "rounds"
-    assert _ended(plan, [{"worst": 2.0, "seconds": 301.0}], 10) == "minutes"
+
+    def ended(rounds, used, *, further=False):
+        return _ended(plan, rounds, used, further=further)
+
+    assert ended([missed], 10) == "" and ended([missed, met], 40) == "targets"
+    assert ended([missed, missed], 30) == "labels" and ended([missed] * 4, 10) == "rounds"
+    assert ended([{"worst": 2.0, "seconds": 301.0}], 10) == "minutes"
+    # a model that is there costs nothing more
+    assert ended([missed, missed], 30, further=True) == "" and ended([missed, met], 40, further=True) == "targets"
     assert TargetSettings(forces=10, dipole=0.01, density=0.2).worst({"forces": 5.0, "dipole": 0.02, "density": 0.1}) == 2.0
 
 

@@ -25,7 +25,7 @@ def refine(desk: Desk) -> None:
         worst = plan.targets.worst(judged["errors"])
         rounds.append({**judged, "trained_on": 0 if labels is None else len(labels), "worst": worst, "seconds": one.seconds})
         desk.tell(_told(plan, rounds))
-        ended = _ended(plan, rounds, used)
+        ended = _ended(plan, rounds, used, further=one.model_file.exists())
         if not ended:
             labels = one.train(start_of(file), labels)
             rounds[-1]["seconds"] = one.seconds
@@ -63,11 +63,13 @@ def _with_provenance(model: Predictor, report: Refinement, start: str) -> Predic
     return model
 
 
-def _ended(plan: RefineSettings, rounds: list[dict], used: int) -> str:
-    """Why no further round is begun; "" where one is."""
+def _ended(plan: RefineSettings, rounds: list[dict], used: int, *, further: bool) -> str:
+    """Why no further round is begun; "" where one is, or there is a ``further`` model already, whose budget is spent."""
     spent, last = sum(r["seconds"] for r in rounds), rounds[-1]["seconds"]
     if rounds[-1]["worst"] <= 1:
         return "targets"
+    if further:
+        return ""
     if len(rounds) > plan.rounds:
         return "rounds"
     if used + plan.frames + plan.judged > plan.labels:
