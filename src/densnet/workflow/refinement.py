@@ -60,7 +60,7 @@ class TargetSettings(Section):
 class TuningPhase(StageSettings):
     """One phase of it."""
 
-    steps: int = Field(600, ge=0, description="gradient steps")
+    steps: int = Field(300, ge=0, description="gradient steps")
     batch: int = Field(8, ge=1, description="frames per step")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
     validate_every: int = Field(50, ge=1, description="steps between validations (and checkpoints)")
@@ -72,7 +72,7 @@ class FineTuning(TrainSettings):
 
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
     points: TuningPhase = Field(default_factory=TuningPhase, description="real space")
-    energy: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900), description="energy and forces, density frozen")
+    energy: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=500), description="energy and forces, density frozen")
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     validation_fraction: float = Field(0.12, gt=0, lt=0.5, description="fraction of the labelled frames used for validation")
 
