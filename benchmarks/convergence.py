@@ -26,15 +26,16 @@ from densnet import units
 from densnet.report import style
 from densnet.simulation.trajectory import Trajectory, read_trajectory
 from densnet.spectra.comparison import compare
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 BANDS = {"C-O": (960.0, 1120.0), "C-H": (2700.0, 3120.0), "O-H": (3550.0, 3850.0)}
 LENGTHS = (2.5, 5.0, 10.0, 25.0, 50.0, 100.0)
 COUNTS = (1, 4, 16, 32)
 DEPTHS = (512.0, 1024.0, 2048.0, 4096.0, 8192.0)
 WINDOW = 2048.0
-SETTINGS = InfraredSettings(maximum=4200.0)
+SETTINGS = SeriesSettings(maximum=4200.0)
 HIGHEST = 4000.0  # cm^-1, no O-H stretch lies higher
 
 

@@ -25,6 +25,7 @@ LISTS = {
     "heldout_500K": "500 K",
     "heldout_700K": "700 K",
     "own_300K": "its own dynamics, 300 K",
+    "heldout_beads_300K": "quantum nuclei, 300 K",
 }
 """Frame lists of a molecule's folder, and what they are of."""
 

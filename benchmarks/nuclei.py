@@ -4,6 +4,7 @@
 
 Each run is thermalised (0.3 ps, friction 20/ps), then recorded at every step; one bead means classical nuclei at constant energy, with four
 times the replicas. A run that was interrupted goes on, one that is done is only judged (its folder in OUT is named after its settings).
+Of a bent triatomic molecule the bands of the variational method (variational.py) stand beside them: exact quantum nuclei on this model.
 Kinetic energies are of the nuclei without the translation of the molecule; harmonic ones are exact for the model's normal modes,
 with kT/2 for each rotation. CPU time is that of the whole run, forces and integrator, on one thread.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from experiment import Table, conclude, machine, machine_line, parser, write
+from variational import Lines, band_limits, centroid, lines
 
 from densnet import units
 from densnet.files import read_json
@@ -28,9 +30,9 @@ from densnet.reference.geometries import read
 from densnet.simulation.ensembles import Nve
 from densnet.simulation.ringpolymer import Trpmd, frequencies
 from densnet.simulation.run import SimulateSettings, Trajectory, read_trajectory, simulate
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_modes, from_series, highest_wavenumber
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.sticks import bands_around
+from densnet.spectra.timeseries import Sampling, SeriesSettings, highest_wavenumber
 from densnet.workflow.forces import force_function
 from densnet.workflow.process import keep_memory
 
@@ -77,7 +79,7 @@ def run(model: str, settings: SimulateSettings, folder: Path) -> None:
 def spectrum_of(found: Trajectory, highest: float, depth: float, every: int = 1) -> Spectrum:
     """Of all replicas; ``every`` as many samples."""
     sampling = Sampling(every * found.sample_step, found.time_step, found.temperature.mean(1).numpy(), highest, found.method)
-    return from_series(found.dipole[:, ::every].numpy(), sampling, settings=InfraredSettings(depth=depth, maximum=4200.0))
+    return from_series(found.dipole[:, ::every].numpy(), sampling, settings=SeriesSettings(depth=depth, maximum=4200.0))
 
 
 def harmonic_kinetic(conformer: Conformer, temperature: float, beads: int) -> float:
@@ -89,32 +91,28 @@ def harmonic_kinetic(conformer: Conformer, temperature: float, beads: int) -> fl
     return float(kt * (modes.sum() + 1.5) / units.MEV)
 
 
-def centroid(conformer: Conformer, values: torch.Tensor, limits: tuple[float, float]) -> float:
-    """Mean over the lines whose harmonic wavenumber is within ``limits``, by harmonic intensities; cm^-1."""
-    inside = (conformer.modes.frequencies > limits[0]) & (conformer.modes.frequencies < limits[1])
-    return float(np.average(values[inside].numpy(), weights=conformer.modes.intensities[inside].numpy()))
-
-
 def pm(value: float, error: float | None, digits: int = 1) -> str:
     return f"{value:.{digits}f}" if error is None else f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
-def judged(conformer: Conformer, anharmonic: Anharmonic, runs: dict[int, Trajectory], chosen) -> dict[str, Table]:
-    """Bands, and averages with the cost."""
-    highest, limits = highest_wavenumber(conformer.molecule), bands_around(from_modes(conformer.modes))
-    limits = [(lower, min(upper, 4200.0)) for lower, upper in limits]
+def judged(
+    conformer: Conformer, anharmonic: Anharmonic, exact: Lines | None, runs: dict[int, Trajectory], chosen
+) -> dict[str, Table]:
+    """Bands, and averages with the cost; ``exact`` lines where they are known."""
+    highest, limits = highest_wavenumber(conformer.molecule), band_limits(conformer.modes)
     spectra = {beads: spectrum_of(found, highest, chosen.depth) for beads, found in runs.items()}
     names = {beads: "classical" if beads == 1 else f"TRPMD, {beads} beads" for beads in runs}
     bands = []
     for lower, upper in limits:
-        harmonic, quantum = (centroid(conformer, v, (lower, upper)) for v in (conformer.modes.frequencies, anharmonic.fundamentals))
+        harmonic, quantum = (centroid(conformer.modes, v, (lower, upper)) for v in (conformer.modes.frequencies, anharmonic.fundamentals))
         inside = (conformer.modes.frequencies > lower) & (conformer.modes.frequencies < upper)
+        true = (None, None) if exact is None else [f"{value:.1f}" for value in exact.band(lower, upper)]
         for beads, found in spectra.items():
             b = found.band(lower, upper)
-            row = [f"{lower:.0f}-{upper:.0f}", names[beads], f"{harmonic:.1f}", f"{quantum:.1f}", pm(b.centroid, b.centroid_error)]
-            row += [f"{b.centroid - quantum:+.1f}", pm(b.integral, b.error), f"{float(conformer.modes.intensities[inside].sum()):.1f}"]
-            bands.append(row)
-    head = ["band", "nuclei", "harmonic", "VPT2", "dynamics", "dynamics - VPT2", "integral, km/mol", "harmonic, km/mol"]
+            row = [f"{lower:.0f}-{upper:.0f}", names[beads], f"{harmonic:.1f}", f"{quantum:.1f}", true[0]]
+            row += [pm(b.centroid, b.centroid_error), f"{float(conformer.modes.intensities[inside].sum()):.1f}"]
+            bands.append([*row, true[1], pm(b.integral, b.error)])
+    head = ["band", "nuclei", "harmonic", "VPT2", "exact", "dynamics", "harmonic, km/mol", "exact, km/mol", "dynamics, km/mol"]
     averages = []
     for beads, found in runs.items():
         spent = read_json(chosen.out / folder_name(beads, chosen) / "cost.json")
@@ -127,12 +125,13 @@ def judged(conformer: Conformer, anharmonic: Anharmonic, runs: dict[int, Traject
             inner = mean_error(found.internal_temperature)
         size = f"{len(found.dipole)} x {float(found.times[-1]) / units.PICOSECOND:.2f}"
         row = [names[beads], size, pm(found.realised.mean, found.realised.error), inner, kinetic]
-        row += [f"{harmonic_kinetic(conformer, chosen.temperature, beads):.1f}", drift, f"{per_step:.3f}", f"{per_ps:.1f}"]
+        row += [f"{harmonic_kinetic(conformer, chosen.temperature, beads):.1f}", drift, f"{100 * float(found.marked.double().mean()):.2g}"]
+        row += [f"{per_step:.3f}", f"{per_ps:.1f}"]
         averages.append(row)
-    exact = f"{harmonic_kinetic(conformer, chosen.temperature, 0):.1f}"
-    averages.append(["infinitely many beads", None, None, None, None, exact, None, None, None])
+    infinite = f"{harmonic_kinetic(conformer, chosen.temperature, 0):.1f}"
+    averages.append(["infinitely many beads", None, None, None, None, infinite, *[None] * 4])
     titles = ["nuclei", "replicas x ps", "T of centroid, K", "T of internal modes, K", "kinetic energy, meV", "the same, harmonic, meV"]
-    titles += ["drift, meV/atom/ps", "CPU, ms a geometry", "CPU, s a ps and replica"]
+    titles += ["drift, meV/atom/ps", "marked as novel, %", "CPU, ms a geometry", "CPU, s a ps and replica"]
     return {f"{chosen.model}-bands": Table(head, bands), f"{chosen.model}-averages": Table(titles, averages)}
 
 
@@ -173,7 +172,8 @@ def main() -> None:
     model = load(chosen.model).double()
     start = read(shipped.geometries(chosen.model))[0].molecule
     conformer = characterise(model, start, chosen.model)
-    tables = judged(conformer, vpt2(model, conformer.modes), runs, chosen)
+    exact = lines(model.without_forces, conformer.modes) if len(start.numbers) == 3 else None
+    tables = judged(conformer, vpt2(model, conformer.modes), exact, runs, chosen)
     write(chosen.out / f"{chosen.model}.json", {**machine(), **{name: table.rows for name, table in tables.items()}})
     conclude(chosen, "nuclei", tables)
 

@@ -19,7 +19,6 @@ from densnet.model.predictor import load
 from densnet.observables.conformers import Conformer
 from densnet.observables.response import polarizability_derivatives
 from densnet.reference import shipped
-from densnet.reference.geometries import read
 from densnet.spectra import raman
 
 WEAK = 0.05
@@ -47,7 +46,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     print(machine_line(), flush=True)
-    analysis = Analysis.read(shipped.harmonic(read(shipped.geometries(chosen.molecule))[0].molecule))
+    analysis = Analysis.read(shipped.geometries(chosen.molecule).with_suffix(".json"))
     model = load(chosen.model)
     lines = Table(["conformer", "line, cm^-1", "DFT, A^4/amu", "model", "depolarisation, DFT", "model"], [])
     columns = ["conformer", "modes", "strongest, A^4/amu", "mean error, % of it", "largest, %", "lines compared", "depolarisation within"]

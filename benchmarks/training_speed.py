@@ -31,6 +31,7 @@ from densnet.dataset import store
 from densnet.model.predictor import load
 from densnet.settings import parse
 from densnet.training import fit
+from densnet.training.examples import Example
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.stages import density_stage, energy_stage, points_stage
 from densnet.workflow.fitting import untrained
@@ -47,7 +48,8 @@ POINTS = 4000
 class Job:
     """What is measured: a phase, compiled or not, the model it is like, the labels, how many frames and steps, the folder of the fits.
 
-    On a GPU (``device`` cuda) wall time is measured in place of CPU time; every report of the loop waits for it.
+    On a GPU (``device`` cuda) or with ``wall`` wall time is measured in place of CPU time; every report of the loop waits for
+    a GPU.
     """
 
     stage: str
@@ -58,6 +60,8 @@ class Job:
     steps: int
     examples: Path
     device: str = "cpu"
+    threads: int = 1
+    wall: bool = False
 
 
 class Enough(Exception):
@@ -81,13 +85,11 @@ def measure(job: Job) -> Speed:
     keep_memory()
     torch.set_num_threads(1)
     model = load(job.model)
-    own = {"compile": job.compiled, "threads": 1, "device": job.device}
-    clock = time.perf_counter if job.device == "cuda" else time.process_time
+    own = {"compile": job.compiled, "threads": job.threads, "device": job.device}
+    clock = time.perf_counter if job.device == "cuda" or job.wall else time.process_time
     settings = parse(TrainSettings, model.provenance["training"] | own, "training of the model")
-    labels = store.read(job.labels)
-    labels = labels.select(np.linspace(0, len(labels) - 1, job.frames).round().astype(int))
     before = resident()
-    examples = prepare(labels, model.basis, job.examples, points=POINTS, processes=1)
+    examples = prepared(job.model, job.labels, job.frames, job.examples)
     predictor = untrained(examples, model.settings, model.basis, settings.seed).to(job.device).train().requires_grad_(True)
     began = clock()
     stage = STAGES[job.stage](predictor, examples, examples[:1], settings)
@@ -109,6 +111,13 @@ def measure(job: Job) -> Speed:
     seconds = [after - former for former, after in zip(moments[1:], moments[2:])]  # not the first ten
     batch, parameters = min(plan.batch, job.frames), sum(p.numel() for p in stage.network.parameters() if p.requires_grad)
     return Speed(batch, 10 * batch / median(seconds), start, resident("VmHWM"), held, parameters)
+
+
+def prepared(model: str, labels: Path, frames: int, folder: Path) -> list[Example]:
+    """So many ``frames`` of ``labels``, spread over them, for a model of the basis of ``model``."""
+    found = store.read(labels)
+    found = found.select(np.linspace(0, len(found) - 1, frames).round().astype(int))
+    return prepare(found, load(model).basis, folder, points=POINTS, processes=1)
 
 
 def measured(model: str, labels: Path, frames: int, steps: int, examples: Path) -> dict[str, Speed]:

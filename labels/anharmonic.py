@@ -2,10 +2,10 @@
 
     python labels/anharmonic.py MOLECULE FOLDER [--modes 6] [--conformer NAME]
 
-Reads src/densnet/data/molecules/MOLECULE.json, keeps every calculation under FOLDER (so that it may be stopped and started again) and
-writes what it finds into that file, under `anharmonic`, conformer by conformer: of a molecule of up to three atoms all of VPT2 (28
-calculations for water), else of its strongest infrared bands 2 chi_ii, the share of its shift that a mode has of itself (5 calculations a
-mode).
+Reads src/densnet/data/molecules/MOLECULE.json (MOLECULE: also `water-pbe0`), keeps every calculation under FOLDER (so that it may be
+stopped and started again) and writes what it finds into that file, under `anharmonic`, conformer by conformer: of a molecule of up to
+three atoms all of VPT2 (28 calculations for water), else of its strongest infrared bands 2 chi_ii, the share of its shift that a mode has
+of itself (5 calculations a mode).
 """
 
 import argparse
@@ -19,6 +19,7 @@ from densnet.files import write_json
 from densnet.observables.anharmonic import SOFTEST, Anharmonic, diagonal, vpt2
 from densnet.observables.conformers import Conformer, Ensemble
 from densnet.reference.campaign import LabelSettings
+from densnet.reference.scf import ScfSettings
 from densnet.workflow.harmonic import remembered
 
 TARGET = Path(__file__).parent.parent / "src" / "densnet" / "data" / "molecules"
@@ -44,7 +45,8 @@ def main(name: str, folder: Path, count: int, only: str | None) -> None:
     """Displace, write, conformer by conformer."""
     path = TARGET / f"{name}.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    forces = remembered(LabelSettings(workers=1), folder, lambda done, total: print(f"geometry {done} of {total}", flush=True))
+    settings = LabelSettings(workers=1, scf=ScfSettings(xc=content["level"]["xc"]))
+    forces = remembered(settings, folder, lambda done, total: print(f"geometry {done} of {total}", flush=True))
     for conformer in Ensemble.from_dict(content).conformers:
         if only in (None, conformer.name):
             print(conformer.name, flush=True)

@@ -25,7 +25,7 @@ from densnet.reference.workers import Processes
 HERE = Path(__file__).parent
 EARLIER, THIOPHENES = ScfSettings(conv_tol_grad=0), ScfSettings(dispersion="d4", memory_mb=6000)
 """Labels of the first molecules knew no threshold of the orbital gradient."""
-ORGANIC = ScfSettings(xc="PBE0")
+PBE0 = ScfSettings(xc="PBE0")
 """Chosen in docs/level.md."""
 
 ROUNDS = 10
@@ -61,7 +61,14 @@ ORDER = [
         ("transfer/methanethiol_300K", 0),
         ("transfer/phenol_300K", 0),
     ]),
-    *((f"organic/{name}", frames, ORGANIC) for name, frames in [
+    *((f"{molecule}-pbe0/{name}", frames, PBE0) for molecule in ("water", "ethanol") for name, frames in [
+        ("training_beads", 25),
+        ("heldout_beads_300K", 0),
+        ("training_beads", 100),
+        ("heldout_300K", 40),
+        ("training_beads", 0),
+    ]),
+    *((f"organic/{name}", frames, PBE0) for name, frames in [
         ("heldout_300K", 26),
         ("training_1", 469),
         ("heldout_300K", 0),
@@ -82,7 +89,7 @@ ORDER = [
 """Frame list, how many frames of it (0 = all) and the level: what the exponents of a basis are optimised on; then an early share of each
 training list, then what it is tested on, then the rest. Of the organic molecules one frame each, then the rest."""
 
-COMPACT = ("thiophenes", "organic")
+COMPACT = ("thiophenes", "organic", "water-pbe0", "ethanol-pbe0")
 """Folders whose orbitals are sealed in 16 bits."""
 
 RESPONSES = [

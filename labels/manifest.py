@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 MANIFEST = HERE / "manifest.toml"
 LEVEL = "PBE/aug-cc-pVDZ"
 """Name of the level of theory of the first molecules."""
-LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", "organic": "PBE0/aug-cc-pVDZ"}
+LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", **dict.fromkeys(("organic", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ")}
 """Folders of another level, with a threshold of the orbital gradient besides."""
 FRAMES = {"thiophenes": "python labels/thiophenes/frames.py", "organic": "python labels/organic/frames.py FOLDER"}
 """Folders whose lists one script makes."""
@@ -32,6 +32,9 @@ ELSEWHERE = {
     "water/heldout_300K": "densnet run examples/water.toml",
 }
 """Lists whose frames were read back from their labels (to the last bit), and the command that made those labels."""
+
+COPIED = {f"{name}-pbe0/heldout_300K": f"cp labels/{name}/heldout_300K.extxyz labels/{name}-pbe0/" for name in ("water", "ethanol")}
+"""Lists that are labelled at another level, too."""
 
 
 def names() -> list[str]:
@@ -53,6 +56,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     """The command that made a frame list; the settings of the dynamics, where there was one, are in the header of the list."""
     if name in ELSEWHERE:
         return ELSEWHERE[name]
+    if name in COPIED:
+        return COPIED[name]
     if name == "thiophenes/torsions":
         return "python labels/thiophenes/references.py torsions"
     if (folder := name.split("/")[0]) in FRAMES:
@@ -64,6 +69,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     stated = json.JSONDecoder().raw_decode(comment.split("'_JSON ")[1])[0]["settings"]
     if "held" in stated:
         return f"python labels/torsions.py --model {stated['relaxed_by']}"
+    if stated["made by"] == "labels/beads.py":
+        return f"python labels/beads.py {stated['molecule']} {Path(name).parent} {' '.join(map(str, stated['frames']))}"
     if stated["made by"] == "labels/own.py":
         first = min(frame.trajectory for frame in frames)
         return f"python labels/own.py {stated['model']} FOLDER {len(frames)} {Path(name).name} {first}"

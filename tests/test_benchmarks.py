@@ -16,9 +16,11 @@ from projections import expanded
 from pyscf import dft, gto
 from speed import report
 from torsions import profiles
+from variational import lines
 
 from benchmarks.whole_density import WholeDensity, whole
 from densnet import units
+from densnet.artefacts.content import Analysis
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, formula
 from densnet.dataset.points import density_error
@@ -28,7 +30,9 @@ from densnet.density.grids import molecular_grid
 from densnet.density.orbitals import Orbitals
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.observables.anharmonic import vpt2
 from densnet.properties import Properties
+from densnet.reference import shipped
 from densnet.reference.electrostatics import potential, quadrupole
 from densnet.reference.fitting import fit, metric
 from densnet.reference.oligomers import thiophenes
@@ -169,3 +173,26 @@ def test_held_out_labels_are_told_apart_by_their_trajectories():
     labels = frames("water/heldout_300K").select(range(3))
     moved = Dataset(replace(label, trajectory=trajectory) for label, trajectory in zip(labels, (25001, 2003, 25002)))
     assert {name: len(own) for name, own in by_molecule(moved).items()} == {"acetonitrile": 1, "ethanol": 2}
+
+
+def test_variational_fundamentals_are_those_of_perturbation_theory_where_that_is_exact():
+    """Water with small cubic and quartic terms in its normal coordinates, and a dipole that is linear in them."""
+    conformer = Analysis.read(shipped.geometries("water").with_suffix(".json")).ensemble.conformers[0]
+    modes = conformer.modes
+    place, into = conformer.molecule.positions, modes.vectors * conformer.molecule.masses.sqrt()[None, :, None]
+    w = modes.eigenvalues.sqrt()
+
+    def surface(molecules: Molecules) -> Properties:
+        positions = molecules.positions.view(-1, 3, 3).detach().requires_grad_()
+        q = torch.einsum("kax,pax->pk", into, positions - place) * w.sqrt()
+        energy = (w * q.square()).sum(1) / 2 + 3e-4 * q.prod(1) + 3e-4 * q[:, 1] ** 3 + 1e-5 * q[:, 0] ** 4
+        (slope,) = torch.autograd.grad(energy.sum(), positions)
+        dipole = torch.einsum("pk,kx->px", q / w.sqrt(), modes.dipole_slopes)
+        return Properties(molecules, energy.detach(), -slope.view(-1, 3), dipole.detach())
+
+    found, expected = lines(surface, modes, functions=6, points=10), vpt2(surface, modes).fundamentals
+    assert not torch.allclose(expected, modes.frequencies, atol=5.0, rtol=0), "the terms are seen"
+    for k, wavenumber in enumerate(expected.tolist()):
+        centroid, integral = found.band(wavenumber - 30, wavenumber + 30)
+        assert centroid == pytest.approx(wavenumber, abs=1.0)
+        assert integral == pytest.approx(float(modes.intensities[k]), rel=0.03)

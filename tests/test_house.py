@@ -20,12 +20,14 @@ PACKAGE = ROOT / "src" / "densnet"
 
 FLOORS = {
     "errors": 0, "progress": 0, "threads": 0,
-    "files": 1, "units": 1, "settings": 1, "symmetry": 1, "isotopes": 1, "molecules": 2, "density": 3, "frames": 3, "properties": 4,
+    "files": 1, "units": 1, "markup": 1, "settings": 1, "symmetry": 1, "isotopes": 1,
+    "molecules": 2, "density": 3, "frames": 3, "properties": 4,
     "reference": 5, "dataset": 5, "model": 5, "simulation": 5, "observables": 5,
     "training": 6, "spectra": 6, "artefacts": 7, "interfaces": 7, "report": 8, "workflow": 9, "cli": 10, "__init__": 10,
+    "__main__": 11,
 }  # fmt: skip
 NOUNS = {name for name, floor in FLOORS.items() if floor <= 4}
-JOINERS = {"artefacts", "workflow", "cli", "__init__"}
+JOINERS = {"artefacts", "workflow", "cli", "__init__", "__main__"}
 ARROWS = {
     "training": {"model", "dataset"},
     "spectra": {"observables"},
@@ -42,6 +44,11 @@ DOORS = {
     "tblite": ("reference/", "interfaces/"),
     "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),
+    "rdkit": ("interfaces/",),
+    "dask": ("reference/clusters.py",),
+    "distributed": ("reference/clusters.py",),
+    "dask_jobqueue": ("reference/clusters.py",),
+    "parsl": ("reference/clusters.py",),
     "jcamp": (),
     "rdkit": ("frames/smiles.py",),
     "typer": ("cli/",),

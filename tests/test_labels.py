@@ -34,8 +34,11 @@ def test_the_manifest_agrees_with_the_files(manifest):
     stated = tomllib.loads(manifest.text())
     listed = {file["file"] for one in stated["lists"].values() for file in (*one["shards"], *one.get("responses", ()))}
     assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
-    settings = {"thiophenes": ScfSettings(dispersion="d4"), "organic": ScfSettings(xc="PBE0")}
-    expected = {manifest.LEVEL: ScfSettings(conv_tol_grad=0)} | {name: settings[folder] for folder, name in manifest.LEVELS.items()}
+    expected = {
+        manifest.LEVEL: ScfSettings(conv_tol_grad=0),
+        "PBE-D4/aug-cc-pVDZ": ScfSettings(dispersion="d4"),
+        "PBE0/aug-cc-pVDZ": ScfSettings(xc="PBE0"),
+    }
     assert stated["levels"].items() <= {name: of.level() for name, of in expected.items()}.items()
     assert stated["levels"].keys() == {one["level"] for one in stated["lists"].values()}
 

@@ -17,8 +17,8 @@ from densnet.reference import campaign, geometries
 from densnet.simulation.export import export
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, read_trajectory
-from densnet.spectra.infrared import Sampling
 from densnet.spectra.spectrum import SpectrumError
+from densnet.spectra.timeseries import Sampling
 from densnet.workflow import Plan
 
 FIRST = Path(__file__).parent / "fixtures" / "first"

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from densnet import units
     from densnet.dataset.store import read as read_labels
     from densnet.density.expansion import Density
-    from densnet.interfaces.ase import DensnetCalculator, molecules_of
+    from densnet.interfaces.ase import DensnetCalculator, calculator, molecules_of
     from densnet.model.predictor import load
     from densnet.molecules import Molecules
     from densnet.observables.vibrations import normal_modes, relax
     from densnet.properties import Properties
     from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
-    from densnet.spectra import infrared
+    from densnet.spectra import infrared, raman, timeseries
     from densnet.spectra.spectrum import Spectrum
     from densnet.training.objective import evaluate
     from densnet.workflow.execution import run
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "evaluate", "infrared", "load",
-    "molecules_of", "normal_modes", "read_labels", "read_trajectory", "relax", "run", "simulate", "units",
+    "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "calculator", "evaluate", "infrared",
+    "load", "molecules_of", "normal_modes", "raman", "read_labels", "read_trajectory", "relax", "run", "simulate", "timeseries", "units",
 ]  # fmt: skip
 
 _HOMES = {
@@ -41,16 +41,19 @@ _HOMES = {
     "Properties": ("densnet.properties", "Properties"),
     "SimulateSettings": ("densnet.simulation.run", "SimulateSettings"),
     "Spectrum": ("densnet.spectra.spectrum", "Spectrum"),
+    "calculator": ("densnet.interfaces.ase", "calculator"),
     "evaluate": ("densnet.training.objective", "evaluate"),
     "infrared": ("densnet.spectra.infrared", None),
     "load": ("densnet.model.predictor", "load"),
     "molecules_of": ("densnet.interfaces.ase", "molecules_of"),
     "normal_modes": ("densnet.observables.vibrations", "normal_modes"),
+    "raman": ("densnet.spectra.raman", None),
     "read_labels": ("densnet.dataset.store", "read"),
     "read_trajectory": ("densnet.simulation.run", "read_trajectory"),
     "relax": ("densnet.observables.vibrations", "relax"),
     "run": ("densnet.workflow.execution", "run"),
     "simulate": ("densnet.simulation.run", "simulate"),
+    "timeseries": ("densnet.spectra.timeseries", None),
     "units": ("densnet.units", None),
 }
 """Public name -> module and name in it (None: the module itself)."""

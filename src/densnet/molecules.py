@@ -39,6 +39,9 @@ BOND = 1.25
 """Two atoms closer than this times the sum of their covalent radii are bonded."""
 
 
+CLOSEST = 0.4 * units.ANGSTROM
+"""No two atoms of a molecule are nearer to each other."""
+
 LINEAR = 1e-4
 """A molecule is linear if at its minimum its smallest moment of inertia is below this fraction of the largest."""
 
@@ -199,6 +202,11 @@ def isotopologue(molecule: Molecules) -> str:
     return "".join(f"{name}{count if count > 1 else ''}" for name, count in ((a[1], atoms.count(a)) for a in order))
 
 
+def formula_of(molecule: Molecules) -> str:
+    """The formula of a single molecule, with its isotopes where they are not the most abundant ones."""
+    return isotopologue(molecule) or hill(molecule.numbers.tolist())
+
+
 def bonds(molecule: Molecules) -> Tensor:
     """[atoms, atoms] bool: which atoms of a single molecule are bonded to each other."""
     radii = torch.tensor(COVALENT_RADII, dtype=torch.float64)[molecule.numbers.cpu()] * units.ANGSTROM
@@ -304,7 +312,7 @@ def check_elements(numbers: Iterable[int], name: str) -> None:
         raise MoleculeError(f"{name}: element {symbol} is not supported; densnet supports H, C, N, O, F, S and Cl.")
 
 
-def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = 0.4 * units.ANGSTROM, *, charge: int = 0) -> None:
+def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = CLOSEST, *, charge: int = 0) -> None:
     """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
 
     ``name`` says in the message where the geometry is from; ``closest`` (bohr) is the smallest distance accepted; ``charge`` in e.

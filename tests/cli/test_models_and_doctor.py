@@ -25,7 +25,7 @@ def test_catalogue_tells_elements_and_errors():
     found = {entry["name"]: entry for entry in catalogue()}
     assert found["ethanethiol"]["elements"] == ["H", "C", "S"] and found["ethanethiol"]["compositions"] == ["C2H6S"]
     for entry in found.values():
-        assert entry["level"] == "PBE/aug-cc-pVDZ"
+        assert entry["level"] == ("PBE0/aug-cc-pVDZ" if entry["name"].endswith("-pbe0") else "PBE/aug-cc-pVDZ")
         assert 0 < entry["errors"]["heldout_300K"]["force_mae_meV_per_A"] < 5, entry["name"]
 
 

@@ -12,9 +12,9 @@ from densnet import units
 from densnet.cli.spectrum import spectrum
 from densnet.settings import SettingsError
 from densnet.simulation.temperature import Realised
-from densnet.spectra.measured import read_measured
+from densnet.spectra.measured import read_measured, read_raman
 from densnet.spectra.spectrum import Gaussian, Sticks
-from densnet.spectra.tables import read_csv, write_csv
+from densnet.spectra.tables import read_csv, read_table, write_csv
 
 AXIS = np.arange(0.0, 4501.0)
 FILES = ["bands.csv", "smoothed.csv", "spectrum-absorbance.jdx", "spectrum.csv", "spectrum.jdx", "spectrum.png"]
@@ -28,6 +28,7 @@ def run():
     q = np.sqrt(2 * heat * units.KELVIN) / w * np.cos(w * t + phases) / np.sqrt(units.AMU)
     return SimpleNamespace(
         dipole=torch.as_tensor(q[..., None] * np.array([0.0, 0.6, 0.8])),
+        polarizability=None,
         time_step=0.01 * units.FEMTOSECOND,
         sample_step=units.FEMTOSECOND,
         temperature=torch.as_tensor(np.repeat(heat, 4, axis=1)),
@@ -80,6 +81,31 @@ def test_help_and_bad_settings(verb, tmp_path):
     missing = verb("x.h5", "--experiment", tmp_path / "none.jdx", "--out", tmp_path / "out")
     assert isinstance(missing.exception, OSError)
     assert not (tmp_path / "out").exists()
+
+
+def test_polarizabilities_give_a_raman_spectrum_too(verb, run, tmp_path):
+    """alpha' = 1 A^2 / sqrt(amu) times a unit tensor: 45 A^4/amu, depolarisation 0."""
+    q = run.dipole[..., 2] / 0.8 * units.AMU**0.5
+    run.polarizability = 40 * torch.eye(3).double() + units.RAMAN_ACTIVITY**0.5 * q[..., None, None] * torch.eye(3).double()
+    shift = np.arange(100.0, 3500.0)
+    (tmp_path / "measured.csv").write_text(
+        "Raman shift (cm-1),intensity\n" + "".join(f"{x:g},{np.exp(-((x - 1603) ** 2) / 200):.6f}\n" for x in shift)
+    )
+    result = verb("x.h5", "--out", tmp_path / "out", "--experiment", tmp_path / "measured.csv", "--laser", 488)
+    assert result.exit_code == 0, result.output
+    raman = [f"raman{end}" for end in ("-bands.csv", "-smoothed.csv", ".csv", ".jdx", ".png")]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted([*FILES, *raman])
+    found = read_table(tmp_path / "out" / "raman.csv")
+    assert found["activity"].integral(1500, 1700) == pytest.approx(45.0, rel=2e-3)
+    assert found["total"].header["laser_nm"] == 488.0 and found["perpendicular"].intensity.max() < 1e-6 * found["total"].intensity.max()
+    again = read_raman(tmp_path / "out" / "raman.jdx")
+    assert again.centroid(1500, 1700) == pytest.approx(found["total"].centroid(1500, 1700), abs=0.1)
+    assert "DATA TYPE=RAMAN SPECTRUM" in (tmp_path / "out" / "raman.jdx").read_text()
+    row = (tmp_path / "out" / "raman-bands.csv").read_text().splitlines()[-1].split(",")
+    assert float(row[4]) == pytest.approx(45.0, rel=5e-3) and float(row[6]) == pytest.approx(0.0, abs=1e-6)
+    assert "Raman bands, 488 nm, 300 K" in result.output and "read in arbitrary units" in result.output
+    run.polarizability = None
+    assert "no polarizabilities" in str(verb("x.h5", "--experiment", tmp_path / "measured.csv", "--out", tmp_path / "no").exception)
 
 
 def test_a_trajectory_without_dipoles(verb, run, tmp_path):

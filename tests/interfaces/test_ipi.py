@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
+from ipi.utils.io.inputs.io_xml import read_dict
 
 from densnet import units
 from densnet.interfaces import ipi
@@ -22,21 +22,23 @@ from densnet.molecules import Molecules
 from densnet.simulation.ensembles import Conditions
 from densnet.simulation.integrators import State
 from densnet.simulation.ringpolymer import Ring, Trpmd, internal_modes, modes_of, ring_polymer, transformation
+from tests.model.random_model import answering
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ipi"
 BOHR = 0.52917721  # of i-PI, Angstrom
 SERVER = [sys.executable, str(Path(sys.executable).with_name("i-pi"))]
 
 
-def prepared(folder: Path, steps: int, changes: dict[str, str]) -> Path:
+def prepared(folder: Path, steps: int, changes: dict[str, str], example: str = "trpmd") -> Path:
     """The example with fewer steps and other ``changes`` (pattern -> text), everything written at each step."""
     text = re.sub(r"> PATH <|> \d+ </total_steps>", lambda m: f"> {ipi.__file__} <" if "PATH" in m[0] else f"> {steps} </total_steps>",
-                  (EXAMPLE / "trpmd.xml").read_text(encoding="utf-8"))  # fmt: skip
+                  (EXAMPLE / f"{example}.xml").read_text(encoding="utf-8"))  # fmt: skip
     text = re.sub(r'stride="\d+" ', 'stride="1" ', re.sub(r'stride="\d+"', 'stride="1"', text)).replace("x_centroid", "positions")
     for pattern, new in changes.items():
         text, count = re.subn(pattern, new, text, flags=re.S)
         assert count, pattern
-    shutil.copy(EXAMPLE / "water.xyz", folder)
+    for geometry in EXAMPLE.glob("*.xyz"):
+        shutil.copy(geometry, folder)
     (folder / "run.xml").write_text(text, encoding="utf-8")
     return folder
 
@@ -62,24 +64,42 @@ def extras(path: Path) -> np.ndarray:
     return np.array([line.split() for line in path.read_text().splitlines() if not line.lstrip().startswith("#")], dtype=float)
 
 
-@pytest.mark.parametrize("molecule", ["water", "ethanol"])
-def test_ring_polymers_move_by_the_model_and_keep_its_dipole(tmp_path, molecule):
-    given = files("densnet") / "data" / "molecules" / f"{molecule}.xyz"
-    first = given.read_text(encoding="utf-8").splitlines()
-    start = [first[0], "# CELL(abcABC): 50 50 50 90 90 90 cell{angstrom} positions{angstrom}", *first[2 : 2 + int(first[0])], ""]
-    changes = {"model: water": f"model: {molecule}", "<batch_size> 16": "<batch_size> 4", 'nbeads="16"': 'nbeads="4"'}
-    folder = prepared(tmp_path, 4, changes)
-    (folder / "water.xyz").write_text("\n".join(start), encoding="utf-8")
+@pytest.mark.parametrize(("example", "molecule"), [("trpmd", "water"), ("trpmd", "ethanol"), ("pimd", "ethanol")])
+def test_ring_polymers_move_by_the_model_and_keep_its_dipole(tmp_path, example, molecule):
+    changes = {"<batch_size> 16": "<batch_size> 4", 'nbeads="16"': 'nbeads="4"', "model: [a-z]+": f"model: {molecule}"}
+    changes[r"(water|ethanol)\.xyz"] = f"{molecule}.xyz"
+    folder = prepared(tmp_path, 4, changes, example)
     ends_well(i_pi(folder), folder)
-    model, numbers = load(molecule), ipi.read(folder / "water.xyz")[0].molecule.numbers
+    model, numbers = load(molecule), ipi.read(folder / f"{molecule}.xyz")[0].molecule.numbers
     for bead in range(4):
-        places = positions(folder / f"trpmd.centroid_{bead}.xyz")
-        dipoles = extras(folder / f"trpmd.dipole_{bead}")
+        places = positions(folder / f"{example}.centroid_{bead}.xyz")
+        dipoles = extras(folder / f"{example}.dipole_{bead}")
         assert places.shape == (5, len(numbers), 3) and dipoles.shape == (5, 3)
-        replicas = Molecules.replicas(numbers, torch.from_numpy(places / BOHR))
-        assert np.abs(model(replicas).dipole.numpy() - dipoles).max() < 1e-5
-    energies = np.loadtxt(folder / "trpmd.energies")
-    assert np.ptp(energies[:, 2]) < 0.02 and np.ptp(energies[:, 5]) > 0  # eV, conserved and potential
+        found = model(Molecules.replicas(numbers, torch.from_numpy(places / BOHR)))
+        assert np.abs(found.dipole.numpy() - dipoles).max() < 1e-5
+        if example == "pimd":
+            errors = extras(folder / f"{example}.errors_{bead}")
+            assert errors == pytest.approx(torch.stack([found.uncertainty.energy, found.uncertainty.novelty], 1).numpy(), rel=1e-3)
+    energies = np.loadtxt(folder / f"{example}.energies")
+    assert np.ptp(energies[:, 2]) < 0.03 and np.ptp(energies[:, 5]) > 0  # eV, conserved and potential
+
+
+def test_polarizabilities_of_all_beads_at_each_step(tmp_path):
+    """Row by row, those of the model at the beads that i-PI writes; where i-PI's input says that they are not wanted, none."""
+    model = answering(load("water"))
+    model.save(tmp_path / "own.safetensors")
+    wanted = '<trajectory filename="polarizability" stride="1" extra_type="polarizability"> extras </trajectory><checkpoint'
+    changes = {"<batch_size> 16": "<batch_size> 4", 'nbeads="16"': 'nbeads="4"', "model: ethanol": "model: own.safetensors"}
+    folder = prepared(tmp_path, 3, {**changes, "ethanol.xyz": "water.xyz", "<checkpoint": wanted}, "pimd")
+    ends_well(i_pi(folder), folder)
+    for bead in range(4):
+        places = torch.from_numpy(positions(folder / f"pimd.centroid_{bead}.xyz") / BOHR)
+        found = extras(folder / f"pimd.polarizability_{bead}")
+        alpha = model.respond(Molecules.replicas([8, 1, 1], places)).polarizability
+        assert found.shape == (4, 9) and found == pytest.approx(alpha.flatten(1).numpy(), abs=1e-4 * float(alpha.abs().max()))
+    said = f"{{model: {tmp_path / 'own.safetensors'}, geometry: {folder / 'water.xyz'}, polarizability: False}}"
+    _, _, _, text = ipi.Driver(**read_dict(said))(np.eye(3), places[0].numpy())
+    assert json.loads(text).keys() == {"dipole", "energy_uncertainty", "dipole_uncertainty", "novelty"}
 
 
 class TwoMaps(Ring):

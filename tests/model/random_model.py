@@ -6,6 +6,7 @@ from densnet.density.basis import DensityBasis
 from densnet.model.density_network import DensityNetworkSettings
 from densnet.model.energy_network import EnergyNetworkSettings
 from densnet.model.predictor import ModelSettings, Predictor
+from densnet.model.response_network import ResponseNetworkSettings
 from densnet.molecules import Molecules
 
 ETHANOL = [6, 6, 8, 1, 1, 1, 1, 1, 1]
@@ -31,6 +32,17 @@ def random_predictor(elements=("H", "C", "O"), cutoff=4.0, basis="default") -> P
     predictor.energy_network.read.gains.fill_(1.0)
     predictor.energy_network.set_statistics(tuple(-float(n) for n in predictor.basis.elements), 0.1)
     return predictor.double().eval()
+
+
+def answering(predictor: Predictor, layers: int = 1) -> Predictor:
+    """It with a small network 3 that has no zero weight."""
+    torch.manual_seed(3)
+    predictor.add_response_network(ResponseNetworkSettings(channels=8, head_channels=4, layers=layers))
+    with torch.no_grad():
+        for weight in predictor.response_network.parameters():
+            if (weight == 0).all():
+                weight.normal_(0.0, 0.1)
+    return predictor.requires_grad_(False)
 
 
 def scattered(numbers, seed=0, spread=2.4) -> Molecules:

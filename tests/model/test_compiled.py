@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from ase import Atoms
 
+from densnet import units
 from densnet.density.basis import DensityBasis
+from densnet.interfaces.ase import DensnetCalculator
 from densnet.model import compiled, products
 from densnet.model.compiled import CompilationError, Compiled
 from densnet.model.density_network import DensityNetworkSettings
@@ -31,8 +34,9 @@ def predictor():
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
+def test_same_numbers_and_no_second_compilation(predictor, tmp_path, monkeypatch):
     told = []
+    assert Compiled.made_before(predictor, scattered(WATER), tmp_path) is None
     fast = Compiled(predictor, scattered(WATER), tmp_path, told.append)
     again = Compiled(predictor, scattered(WATER, seed=2), tmp_path, told.append)
     assert len(told) == 1 and "once" in told[0]
@@ -44,6 +48,13 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path):
         assert torch.allclose(new.dipole, slow.dipole, atol=1e-6)
         assert torch.allclose(new.density.coefficients, slow.density.coefficients, atol=1e-6)
         assert torch.equal(fast(molecule).forces, new.forces)
+    assert torch.equal(Compiled.made_before(predictor, scattered(WATER), tmp_path)(molecule).forces, new.forces)
+    monkeypatch.setenv("DENSNET_CACHE", str(tmp_path))
+    atoms = Atoms("OH2", molecule.positions / units.ANGSTROM)
+    for chosen, function in ((None, Compiled), (True, Compiled), (False, Predictor)):  # found again, not made again
+        atoms.calc = DensnetCalculator(predictor, compiled=chosen)
+        assert torch.allclose(torch.as_tensor(atoms.get_forces()) * units.EV_PER_ANGSTROM, slow.forces.double(), atol=1e-6)
+        assert isinstance(atoms.calc.force_function.function, function)
     with ThreadPoolExecutor(4) as pool:  # more threads than calls can be at work at once
         known = [again(scattered(WATER, seed=seed)).forces for seed in range(40)]
         assert all(map(torch.equal, pool.map(lambda seed: fast(scattered(WATER, seed=seed)).forces, range(40)), known))

@@ -7,23 +7,15 @@ from ase import Atoms
 from densnet.density.grids import molecular_grid
 from densnet.interfaces.ase import DensnetCalculator
 from densnet.model.predictor import ResponseMissing, load
-from densnet.model.response_network import ResponseNetworkSettings
 from densnet.molecules import Molecules
 from densnet.symmetry import random_rotation
 from densnet.units import ANGSTROM
-from tests.model.random_model import ETHANOL, random_predictor, scattered
+from tests.model.random_model import ETHANOL, answering, random_predictor, scattered
 
 
 def responsive(layers: int = 1):
     """A small model with a network 3 that has no zero weight."""
-    predictor = random_predictor(basis="small")
-    torch.manual_seed(3)
-    predictor.add_response_network(ResponseNetworkSettings(channels=8, head_channels=4, layers=layers))
-    with torch.no_grad():
-        for weight in predictor.response_network.parameters():
-            if (weight == 0).all():
-                weight.normal_(0.0, 0.1)
-    return predictor.requires_grad_(False)
+    return answering(random_predictor(basis="small"), layers)
 
 
 @pytest.fixture(scope="module")

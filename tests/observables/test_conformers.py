@@ -14,6 +14,7 @@ from densnet.observables.conformers import Conformer, Ensemble, characterise, co
 from densnet.observables.vibrations import VibrationError
 from densnet.properties import Properties
 from densnet.reference import geometries, shipped
+from densnet.reference.scf import ScfSettings
 
 ROOT = Path(__file__).parents[2]
 TRANS, GAUCHE, MIRRORED = (frame.molecule for frame in geometries.read(ROOT / "examples" / "geometries" / "ethanol.xyz"))
@@ -135,6 +136,14 @@ def test_bonds_tell_isomers_apart_but_not_conformers():
     assert bonding(TRANS) == bonding(GAUCHE) == bonding(turned(MIRRORED)) != bonding(dimethyl)
     assert bonding(IN_IN) == bonding(OUT_OUT)
     assert shipped.harmonic(GAUCHE).name == "ethanol.json" and shipped.harmonic(dimethyl) is None
+
+
+def test_a_molecule_has_a_reference_of_each_level_that_ships():
+    (start,) = geometries.read(shipped.geometries("water"))
+    found = {xc: shipped.harmonic(start.molecule, ScfSettings(xc=xc, conv_tol_grad=0).level()) for xc in ("PBE", "PBE0", "B3LYP")}
+    assert {xc: path.name for xc, path in found.items()} == {"PBE": "water.json", "PBE0": "water-pbe0.json", "B3LYP": "water.json"}
+    assert shipped.harmonic(start.molecule).name == "water.json"
+    assert shipped.measured(found["PBE0"])["fundamentals"][0]["wavenumber"] == 3657
 
 
 def test_a_conformer_survives_its_file(water):

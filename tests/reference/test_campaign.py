@@ -72,7 +72,7 @@ def test_labels_are_kept_and_troubled_frames_set_aside_with_the_reason(finished)
     reasons = {index: about["reason"] for index, about in known.items()}
     assert {index: about["temperature"] for index, about in known.items()} == {3: 300.0, 5: None}
     assert reasons[3] == "frame 3 wobbles"
-    assert "killed twice by signal 9" in reasons[5]
+    assert "killed 2 times by signal 9" in reasons[5]
     assert (place / "log").read_text().split().count("5") == 2, "a killed frame has one more try, no more"
 
 
@@ -157,6 +157,27 @@ if __name__ == "__main__":
 """
 
 
+UNGUARDED = """
+import sys
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {here!r})
+import test_campaign as t
+place = Path(sys.argv[1])
+t.campaign.run(t.waters(2), partial(t.springs, log=place / "log"), t.store.save_label, place / "labels", level=t.LEVEL)
+"""
+
+
+def test_a_script_without_a_guard_ends_with_one_error_that_names_it(tmp_path):
+    script = tmp_path / "work.py"
+    script.write_text(UNGUARDED.format(here=str(Path(__file__).parent)))
+    run = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 1 and run.stderr.count("Traceback") == 1
+    assert run.stderr.splitlines()[-1].startswith(f"densnet.reference.workers.Unguarded: {script} starts processes, and each of them")
+    assert 'under `if __name__ == "__main__":`' in run.stderr
+    assert done(tmp_path / "labels") == []
+
+
 def start(place: Path) -> subprocess.Popen:
     (place / "work.py").write_text(SCRIPT.format(here=str(Path(__file__).parent)))
     process = subprocess.Popen([sys.executable, place / "work.py", place], stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -168,9 +189,9 @@ def start(place: Path) -> subprocess.Popen:
     return process
 
 
-def gone(process: subprocess.Popen) -> bool:
-    """No process of its session is left."""
-    deadline = time.monotonic() + 20
+def gone(process: subprocess.Popen, seconds: float = 20) -> bool:
+    """No process of its session is left after so long."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         listing = subprocess.run(["ps", "-o", "stat=", "-s", str(process.pid)], capture_output=True, text=True).stdout.split()
         if all(state.startswith("Z") for state in listing):

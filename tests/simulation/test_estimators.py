@@ -21,13 +21,14 @@ from densnet.simulation import initial, integrators
 from densnet.simulation.ensembles import Langevin, Svr
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import read_trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 from densnet.workflow.ensemble import account
 
 FS = units.FEMTOSECOND
 TEMPERATURE = 50.0  # K: energies are shared as at any temperature, and the springs, which bend with the molecule, are harmonic to 0.1 %
-SHORT = InfraredSettings(depth=180.0, step=20.0)
+SHORT = SeriesSettings(depth=180.0, step=20.0)
 HYDROXYL = Molecules.single([1, 8], torch.tensor([[0.0, 0, 0], [0, 0, 1.8]], dtype=torch.float64))
 SPRINGS = {
     "diatomic": Springs(HYDROXYL, 0.49),

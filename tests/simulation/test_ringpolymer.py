@@ -21,7 +21,8 @@ from densnet.simulation.integrators import State
 from densnet.simulation.ringpolymer import Pimd, Ring, Trpmd, frequencies, kinetic_share, transformation
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import read_trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 FS = units.FEMTOSECOND
 ATOM = Molecules.single([1], torch.zeros(1, 3, dtype=torch.float64))
@@ -150,7 +151,7 @@ def test_a_free_ring_without_friction_turns_as_the_cayley_map_says():
 # --------------------------------------------------------------------------------------------------------------------------- dynamics
 
 
-def spectrum(system: Dynamics, fs: float, settings: InfraredSettings):
+def spectrum(system: Dynamics, fs: float, settings: SeriesSettings):
     """Of the mean dipole, every 2 fs, after 60 fs with friction on all modes."""
     step = system.about.timestep
     system.run(round(60 * FS / step), friction=150.0)
@@ -167,7 +168,7 @@ def test_the_band_of_an_oscillator_has_its_exact_place_and_integral():
     def force(molecules: Molecules) -> Properties:
         return held(molecules).replace(dipole=0.3 * molecules.positions)
 
-    found = spectrum(Dynamics.of(Trpmd(beads=4), force, ATOM, 2500, 1.0), 240, InfraredSettings(depth=180.0, step=20.0))
+    found = spectrum(Dynamics.of(Trpmd(beads=4), force, ATOM, 2500, 1.0), 240, SeriesSettings(depth=180.0, step=20.0))
     place = math.sqrt(stiffness / MASS) / units.INVERSE_CM
     band = found.band(place - 800, place + 800)
     exact = 3 * 0.3**2 / MASS / units.KM_PER_MOL
@@ -191,7 +192,7 @@ def test_a_morse_bond_absorbs_near_its_quantum_fundamental():
     harmonic = width * math.sqrt(2 * depth / mass)
     fundamental = (harmonic - harmonic**2 / (2 * depth)) / units.INVERSE_CM
     assert harmonic / units.INVERSE_CM - fundamental > 150
-    settings = InfraredSettings(depth=300.0, step=20.0)
+    settings = SeriesSettings(depth=300.0, step=20.0)
     places = []
     for ensemble, count in ((Trpmd(beads=32), 60), (Nve(), 1500)):
         found = spectrum(Dynamics.of(ensemble, force, bond, count, 1.0), 500, settings)
@@ -270,7 +271,7 @@ def test_a_run_tells_what_its_nuclei_are(tmp_path):
     simulate(counted, WATER, chosen, tmp_path)
     found = read_trajectory(tmp_path)
     assert set(calls) == {80} and len(calls) == 1 + sum(chosen.steps) and chosen.geometries == 80
-    assert found.nuclei == "quantum nuclei (4 beads)" and found.method.startswith("TRPMD, quantum nuclei (4 beads), dipole autocorrelation")
+    assert found.nuclei == "quantum nuclei (4 beads)" and found.method.startswith("TRPMD, quantum nuclei (4 beads), {} autocorrelation")
     assert found.quantum.startswith("quantum nuclei (4 beads): kinetic energy ") and "temperature of internal modes " in found.quantum
     assert str(found.realised).startswith("temperature of the centroid ")
     near(found.internal_temperature, 200.0, 0.02)

@@ -7,9 +7,9 @@ import torch
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.observables import vibrations
-from densnet.spectra import infrared
-from densnet.spectra.infrared import InfraredSettings, Sampling
-from densnet.spectra.spectrum import SpectrumError
+from densnet.spectra import infrared, timeseries
+from densnet.spectra.spectrum import Replicas, SpectrumError
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 FS = units.FEMTOSECOND
 STRENGTH = 974.880  # km/mol per e^2/amu
@@ -82,8 +82,8 @@ def test_verlet_shift_and_difference_error_are_undone(time_step, every):
 
 def test_the_correction_matters():
     # without it: +79 cm^-1 at 3700 for 1 fs, and an integral 6.7 % off if the Jacobian is forgotten
-    assert infrared.observed(np.array([3700.0]), 1.0 * FS)[0] == pytest.approx(3779, abs=1)
-    assert infrared.observed(np.array([3000.0]), 0.5 * FS)[0] == pytest.approx(3010, abs=1)
+    assert timeseries.observed(np.array([3700.0]), 1.0 * FS)[0] == pytest.approx(3779, abs=1)
+    assert timeseries.observed(np.array([3000.0]), 0.5 * FS)[0] == pytest.approx(3010, abs=1)
     x, v = verlet([3700.0], 1.0, 8000)
     plain = infrared.from_series(along([1, 0, 0], x) / np.sqrt(units.AMU), Sampling(FS, 0.0, kelvin([3700.0], 1.0, x, v)))
     assert plain.axis[plain.intensity.argmax()] == pytest.approx(3779, abs=1)
@@ -102,7 +102,7 @@ def test_velocity_series_equals_dipole_series():
 @pytest.mark.parametrize("depth, width", [(2048.0, 16.29), (4096.0, 8.14)])
 def test_width_of_a_line(depth, width):
     w, t = 2000 * units.INVERSE_CM, np.arange(20001) * FS
-    sampling, settings = Sampling(FS, 0.0, 300.0), InfraredSettings(depth=depth, maximum=2100, step=0.2)
+    sampling, settings = Sampling(FS, 0.0, 300.0), SeriesSettings(depth=depth, maximum=2100, step=0.2)
     line = infrared.from_series(along([1, 0, 0], np.cos(w * t))[None], sampling, settings=settings)
     above = line.axis[line.intensity > 0.5 * line.intensity.max()]
     assert above[-1] - above[0] == pytest.approx(width, abs=0.45)
@@ -112,7 +112,7 @@ def test_width_of_a_line(depth, width):
 def test_matches_the_textbook_fft():
     # two-sided windowed correlation, zero-padded, real part of the FFT; compared where both grids have a point
     series = np.random.default_rng(3).normal(size=(1, 3000, 3)).cumsum(axis=1)
-    settings = InfraredSettings(depth=512.0, maximum=3000.0)
+    settings = SeriesSettings(depth=512.0, maximum=3000.0)
     spectrum = infrared.from_velocities(series, Sampling(FS, 0.0, 300.0), settings=settings)
     centred = series[0] - series[0].mean(0)
     lags = 512
@@ -129,7 +129,7 @@ def test_matches_the_textbook_fft():
 def test_autocorrelation_against_the_double_sum():
     series = np.random.default_rng(0).normal(size=(2, 50, 3))
     direct = [[(s[: 50 - k] * s[k:]).sum() / (50 - k) for k in range(20)] for s in series]
-    assert infrared.autocorrelation(series, 20) == pytest.approx(np.array(direct), abs=1e-12)
+    assert timeseries.autocorrelation(series, 20) == pytest.approx(np.array(direct), abs=1e-12)
 
 
 def random_series(replicas, seed=1):
@@ -180,7 +180,7 @@ def test_error_band_covers_the_truth():
     truth = 3.0
     for _ in range(300):
         values = rng.exponential(truth, size=(20, 1))
-        replicas = infrared.Replicas(values, np.full(20, 0.05), np.zeros(20, dtype=int))
+        replicas = Replicas(values, np.full(20, 0.05), np.zeros(20, dtype=int))
         inside += abs(replicas.mean(values)[0] - truth) < replicas.standard_error(values)[0]
     assert 0.58 < inside / 300 < 0.76
 
@@ -210,7 +210,7 @@ def test_the_error_is_that_of_a_ratio_of_means():
     for _ in range(400):
         temperature = rng.gamma(3.0, 100.0, size=40)
         energy = np.stack([temperature * rng.normal(1.0, 0.1, size=40), rng.exponential(300.0, size=40)], axis=1)
-        found = infrared.Replicas.ratio(energy, temperature, np.full(40, 1 / 40))
+        found = Replicas.ratio(energy, temperature, np.full(40, 1 / 40))
         ratios.append(found.mean(found.intensity))
         told.append(found.standard_error(found.intensity))
         of_the_mean.append(energy[:, 0].std(ddof=1) / np.sqrt(40) / 300.0)
@@ -233,7 +233,7 @@ def test_an_exact_ensemble_of_the_integrator_gives_the_exact_intensity(time_step
         x = x + dt * half
         v = half - 0.5 * dt * w**2 * x
     x, v = np.stack(positions, 1), np.stack(velocities, 1)
-    settings, sampling = InfraredSettings(depth=250.0, step=10.0), Sampling(dt, dt, kelvin([nu], time_step, x, v))
+    settings, sampling = SeriesSettings(depth=250.0, step=10.0), Sampling(dt, dt, kelvin([nu], time_step, x, v))
     for spectrum in (
         infrared.from_series(along([1, 0, 0], x) / np.sqrt(units.AMU), sampling, settings=settings),
         infrared.from_velocities(along([1, 0, 0], v) / np.sqrt(units.AMU), sampling, settings=settings),
@@ -305,7 +305,7 @@ def test_dynamics_integrates_band_by_band_to_the_harmonic_intensities():
     ],
 )
 def test_what_a_molecule_may_hold(numbers, positions, highest):
-    assert infrared.highest_wavenumber(Molecules.single(numbers, positions)) == highest
+    assert timeseries.highest_wavenumber(Molecules.single(numbers, positions)) == highest
 
 
 def test_an_axis_coarser_than_the_lines_is_refused():
@@ -314,6 +314,6 @@ def test_an_axis_coarser_than_the_lines_is_refused():
     q = np.sqrt(2 * 300 * units.KELVIN) / (1600 * units.INVERSE_CM) * np.cos(1600 * units.INVERSE_CM * t) / np.sqrt(units.AMU)
     dipole, sampling = along([1, 0, 0], q)[None], Sampling(FS, 0.0, 300.0)
     with pytest.raises(SpectrumError, match="misses lines of 16.3 cm.*lower `step` to 8.1 or less"):
-        infrared.from_series(dipole, sampling, settings=InfraredSettings(step=50.0))
-    coarse = infrared.from_series(dipole, sampling, settings=InfraredSettings(step=8.1))
+        infrared.from_series(dipole, sampling, settings=SeriesSettings(step=50.0))
+    coarse = infrared.from_series(dipole, sampling, settings=SeriesSettings(step=8.1))
     assert coarse.integral(1300, 1900) == pytest.approx(STRENGTH, rel=2e-3)

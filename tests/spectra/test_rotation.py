@@ -7,8 +7,9 @@ import torch
 from densnet import units
 from densnet.molecules import Molecules
 from densnet.observables.vibrations import principal_axes
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
 from densnet.spectra.rotation import rotational_intensity
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 KT = 300 * units.KELVIN
 
@@ -22,7 +23,7 @@ def test_a_diatomic_absorbs_what_its_rotors_do():
     t = np.arange(2400) * 2 * units.FEMTOSECOND
     angle = speed[:, None] * t
     dipole = moment * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=2)
-    found = from_series(dipole, Sampling(2 * units.FEMTOSECOND, 0.0, 300.0), settings=InfraredSettings(maximum=1500.0))
+    found = from_series(dipole, Sampling(2 * units.FEMTOSECOND, 0.0, 300.0), settings=SeriesSettings(maximum=1500.0))
     exact = rotational_intensity(molecule, torch.tensor([0.0, 0, moment]))
     assert exact == pytest.approx(2 * moment**2 / inertia / units.KM_PER_MOL)
     assert found.integral(0, 1500) == pytest.approx(exact, rel=0.05)

@@ -16,7 +16,7 @@ from densnet.training import fit, objective, stages
 from densnet.training.examples import Batch, collate, with_fits, with_frozen, with_points
 from densnet.training.settings import StageSettings, TrainSettings
 from densnet.training.shelf import Shelf
-from densnet.training.statistics import initialise, reference_energies
+from densnet.training.statistics import initialise, move_references, reference_energies
 from tests.model.random_model import random_predictor
 from tests.training.labels import examples
 
@@ -242,3 +242,14 @@ def test_reference_energies_follow_the_labels_where_these_determine_them():
     counts, _ = labelled("ethanol/heldout_300K.001.h5", "transfer/methanol_300K.001.h5", "resorcinol/heldout_300K.001.h5")
     wanted = torch.tensor([-2.0, -30.0, -80.0], dtype=torch.float64)
     assert torch.allclose(reference_energies(counts, counts @ wanted, (1, 6, 8)), wanted)
+
+
+def test_a_model_moves_to_another_level_by_its_reference_energies_alone():
+    """One constant per element is taken over from the labels; the surface stays."""
+    labels, gap = [label.properties for label in list(store.read(LABELS / "ethanol/heldout_300K.001.h5"))[:6]], 0.37
+    before, model = load("ethanol"), load("ethanol")
+    above = [one.replace(energy=before(one.molecules).energy + gap) for one in labels]
+    assert move_references(model, above) == pytest.approx(gap, abs=1e-9)
+    assert move_references(model, above) == pytest.approx(0, abs=1e-9)
+    now, then = model(labels[0].molecules), before(labels[0].molecules)
+    assert float(now.energy - then.energy) == pytest.approx(gap, abs=1e-9) and torch.equal(now.forces, then.forces)

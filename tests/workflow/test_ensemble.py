@@ -9,12 +9,12 @@ from densnet.observables import conformers
 from densnet.observables.conformers import Conformer, Ensemble
 from densnet.reference import geometries
 from densnet.simulation.trajectory import Trajectory
-from densnet.spectra.infrared import InfraredSettings
 from densnet.spectra.spectrum import SpectrumError
+from densnet.spectra.timeseries import SeriesSettings
 from densnet.workflow import ensemble
 from densnet.workflow.ensemble import account, origins, weighted_spectrum
 
-SETTINGS = InfraredSettings(depth=500.0, maximum=3000.0, step=5.0)
+SETTINGS = SeriesSettings(depth=500.0, maximum=3000.0, step=5.0)
 STEP = 2.0 * units.FEMTOSECOND
 TEMPERATURE = 300.0
 

@@ -13,7 +13,6 @@ from densnet.model.uncertainty import Features, Rigidity
 from densnet.molecules import Molecules
 from densnet.reference import campaign, workers
 from densnet.settings import SettingsError
-from densnet.training.statistics import shift_references
 from densnet.workflow import run, write_page
 from densnet.workflow.refinement import RefineSettings, Round, TargetSettings, most_telling
 from densnet.workflow.refining import _ended
@@ -63,17 +62,6 @@ def test_the_most_telling_frames_are_uncertain_and_unlike():
     # the longest in the metric first, then not its twin but what it does not explain, before what is known well
     assert most_telling(Linear(certain_along_z), frames, 3) == [1, 2, 3]
     assert set(most_telling(Linear(None), frames, 3)) & {0, 1} != {0, 1}
-
-
-def test_shifted_references_take_off_the_mean_error_and_nothing_else():
-    water = load("water").double()
-    molecules = [Molecules.single([8, 1, 1], [[0, 0, 0.22], [0, 1.43 + 0.05 * k, -0.89], [0, -1.43, -0.89]]) for k in range(3)]
-    before = [water(m) for m in molecules]
-    labels = [said.replace(energy=said.energy + 0.3 + 0.001 * k) for k, said in enumerate(before)]
-    shift_references(water, labels)
-    after = [water(m) for m in molecules]
-    assert sum(float(a.energy - label.energy) for a, label in zip(after, labels)) == pytest.approx(0, abs=1e-9)
-    assert all(torch.allclose(a.forces, b.forces) for a, b in zip(after, before))
 
 
 def test_the_targets_and_the_budgets_end_it():

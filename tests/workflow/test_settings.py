@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from densnet.settings import SettingsError
-from densnet.spectra.infrared import InfraredSettings, Sampling, SpectrumError, from_series
-from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.infrared import from_series
+from densnet.spectra.spectrum import Spectrum, SpectrumError
 from densnet.spectra.tables import write_csv
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 from densnet.units import FEMTOSECOND
 from densnet.workflow.folder import Mark
 from densnet.workflow.harmonic import ColdSettings
@@ -26,7 +27,7 @@ def test_a_run_is_refused_exactly_where_its_series_would_be(duration_ps, sample_
     simulate = {"timestep_fs": 0.5, "duration_ps": duration_ps, "sample_every": sample_every}
     values = {"run": {"model": "water"}, "simulate": simulate, "spectrum": {"maximum": 4000.0}}
     tried = (
-        (SpectrumError, lambda: from_series([[[0.0, 0.0, 0.0]] * samples], sampling, settings=InfraredSettings(maximum=4000.0))),
+        (SpectrumError, lambda: from_series([[[0.0, 0.0, 0.0]] * samples], sampling, settings=SeriesSettings(maximum=4000.0))),
         (SettingsError, lambda: complete(values, Path(), "w")),
     )
     for error, attempt in tried:

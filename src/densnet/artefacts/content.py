@@ -10,7 +10,7 @@ from typing import Any
 import densnet
 from densnet.artefacts.artefact import Told
 from densnet.files import read_json, write_json
-from densnet.molecules import hill, isotopologue
+from densnet.molecules import formula_of
 from densnet.observables.anharmonic import Anharmonic
 from densnet.observables.conformers import Ensemble
 
@@ -44,8 +44,7 @@ class Analysis:
         """Into a file: conformers and modes, with the level and the formula before them."""
         molecule = value.ensemble.conformers[0].molecule
         level = {"level": value.level} if value.level else {}
-        formula = isotopologue(molecule) or hill(molecule.numbers.tolist())
-        write_json(path, {**level, "densnet": densnet.__version__, "formula": formula, **value.ensemble.to_dict()})
+        write_json(path, {**level, "densnet": densnet.__version__, "formula": formula_of(molecule), **value.ensemble.to_dict()})
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,16 @@ class Bands(Told):
     experiment: dict[str, list[dict | None]] = field(default_factory=dict)
     measured_temperature_K: float | None = None
     measured_temperature_error_K: float | None = None
+
+
+@dataclass(frozen=True)
+class RamanBands(Told):
+    """Bands of a Raman spectrum (`spectra.raman.RamanBand`) in the light of a ``laser_nm``, each with what harmonic lines of the model have
+    between its limits: ``harmonic`` (A^4/amu) and ``harmonic_depolarisation``."""
+
+    temperature_K: float
+    laser_nm: float
+    bands: list[dict]
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,16 @@ class Run:
         return list(zip(self.get(using.COMPARISON) or {}, using.MEASURED.find(self.folder)))
 
     @cached_property
+    def raman(self) -> dict[str, Spectrum] | None:
+        """Raman spectrum of the dynamics at the `width` of the figures: cross sections "total", "parallel", "perpendicular", "activity"."""
+        return self.get(using.RAMAN_SMOOTHED)
+
+    @cached_property
+    def raman_experiments(self) -> list[tuple[str, Spectrum]]:
+        """As `experiments`, measured Raman curves."""
+        return list(zip(self.get(using.RAMAN_COMPARISON) or {}, using.RAMAN_MEASURED.find(self.folder)))
+
+    @cached_property
     def parts(self) -> list[Spectrum]:
         """The spectrum of each conformer, at the width of the figures where the run has that."""
         return using.SMOOTHED_PARTS.find(self.folder) or using.PARTS.find(self.folder)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from densnet.artefacts.artefact import Artefact, Series, read_arrays, write_arrays
-from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, Verification
+from densnet.artefacts.content import (
+    Analysis,
+    Bands,
+    ColdRun,
+    Drift,
+    ExpectedErrors,
+    Fundamentals,
+    Populations,
+    RamanBands,
+    Verification,
+)
 from densnet.files import read_json, write_json
 from densnet.reference import geometries
-from densnet.spectra.measured import read_measured
-from densnet.spectra.tables import read_csv, write_csv
+from densnet.spectra.measured import read_measured, read_raman
+from densnet.spectra.tables import read_csv, read_table, write_csv
 
 CONFORMERS = Artefact("conformers", "conformers.json", Analysis.read, Analysis.write)
 """Conformers and normal modes of the model."""
@@ -55,6 +65,15 @@ COMPARISON = Artefact("spectrum", "comparison.json", read_json, write_json)
 
 MEASURED = Series("spectrum", "experiment-*", read_measured)
 """Copies of the user's measured curves, in the order in which `COMPARISON` names them."""
+
+RAMAN = Artefact("spectrum", "raman.csv", read_table)
+RAMAN_SMOOTHED = Artefact("spectrum", "raman-smoothed.csv", read_table)
+RAMAN_BANDS = Artefact("spectrum", "raman-bands.json", RamanBands.read, RamanBands.write)
+"""The Raman spectrum, its columns by name, and its bands; where the trajectory has polarizabilities."""
+
+RAMAN_COMPARISON = Artefact("spectrum", "raman-comparison.json", read_json, write_json)
+RAMAN_MEASURED = Series("spectrum", "raman-experiment-*", read_raman)
+"""As `COMPARISON` and `MEASURED`."""
 
 POPULATIONS = Artefact("spectrum", "ensemble.json", Populations.read, Populations.write)
 """Conformers and what the dynamics makes of them."""

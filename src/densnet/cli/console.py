@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 
 from densnet import files
 from densnet.progress import Progress
+from densnet.workflow import process
 
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the figures to this file as JSON; - for the output stream, in place of the tables.")
@@ -24,8 +25,9 @@ STREAM = Path("-")
 
 
 def say(text: str) -> None:
-    """A line for the user, as it is: brackets and colons in a path are no markup, no emoji."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
+    """A line for the user, as it is: brackets and colons in a path are no markup, no emoji. Of several processes the first speaks."""
+    if process.number() == 0:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False).print(text)
 
 
 def show(figures: object, json: Path | None, *tables: RenderableType) -> None:
@@ -48,7 +50,7 @@ def activity(title: str) -> Iterator[Progress]:
         TextColumn("  {task.description}", markup=False), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal or process.number() > 0) as bar:
         task = bar.add_task(title, total=None)
 
         def progress(done: int, total: int | None, what: str | None = None, /) -> None:

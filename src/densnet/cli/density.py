@@ -59,7 +59,7 @@ def density(
     from densnet.cli.console import activity, say, show
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
-    from densnet.molecules import hill, isotopologue
+    from densnet.molecules import formula_of
     from densnet.report.isosurface import PictureError, draw_isosurface
 
     if geometry is None:
@@ -71,7 +71,7 @@ def density(
         return
     with torch.no_grad():
         found = predictor.without_forces(molecule).density.to(dtype=torch.float64)
-    name = isotopologue(molecule) or hill(molecule.numbers.tolist())
+    name = formula_of(molecule)
     box = Box.around(molecule, spacing * units.ANGSTROM, margin * units.ANGSTROM)
     out.mkdir(parents=True, exist_ok=True)
     with activity("writing cube files") as progress:

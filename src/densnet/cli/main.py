@@ -29,7 +29,7 @@ from densnet.cli.train import train
 from densnet.cli.verify import verify
 from densnet.errors import DensnetError
 from densnet.model.shipped import names as shipped_names
-from densnet.workflow.process import keep_memory
+from densnet.workflow import process
 
 VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, verify, report, run, benchmark, drive, models, doctor)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
@@ -104,16 +104,18 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     sys.unraisablehook = _insist
-    keep_memory()
+    process.keep_memory()
     try:
         build()()
     except (DensnetError, OSError) as error:
         if os.environ.get("DENSNET_DEBUG"):
             raise
-        typer.echo(f"error: {explain(error)}", err=True)
+        which = f" in process {process.number()}" if process.number() else ""
+        typer.echo(f"error{which}: {explain(error)}", err=True)
         sys.exit(1)
     except (KeyboardInterrupt, SystemExit, ctypes.ArgumentError) as end:
         if not _is_interruption(end):
             raise
-        typer.echo("interrupted; run the same command again to continue.", err=True)
+        if process.number() == 0:
+            typer.echo("interrupted; run the same command again to continue.", err=True)
         sys.exit(130)

@@ -33,6 +33,8 @@ def simulate(
     some are written to `uncertain.extxyz` for `densnet label`; `when_novel = "stop"` in the settings stops the run there.
     `compile = true` in the settings first compiles the model: this takes minutes, once, and about doubles the speed. `device = "cuda"`
     runs everything on a GPU. `ensemble = "trpmd"` makes the nuclei quantum mechanical (docs/nuclei.md); each bead costs one set of forces.
+    With a model that has learned the response to a field, samples have the polarizability, too, for Raman spectra (docs/raman.md);
+    `polarizability = false` leaves it out.
     """
     from rich.console import Console
 
@@ -43,7 +45,7 @@ def simulate(
     from densnet.simulation.run import SimulateSettings, read_trajectory
     from densnet.simulation.run import simulate as run
     from densnet.workflow.folder import only_one
-    from densnet.workflow.forces import force_function
+    from densnet.workflow.forces import forces
     from densnet.workflow.uncertain import keeping_uncertain
 
     options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps}
@@ -53,11 +55,11 @@ def simulate(
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if chosen.ensemble.geometries > 1:
         console.print(chosen.cost)
-    forces = force_function(load(model, chosen.place), start, chosen, console.print)
+    function = forces(load(model, chosen.place), start, chosen, console.print)
     with only_one(out, "densnet simulate"), keeping_uncertain(out, chosen, console.print), _bar(console) as bar:
         task = bar.add_task("simulating", total=None)
         report = partial(_advance, bar, task)
-        path = run(forces, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
+        path = run(function, start, chosen, out, report, _provenance(model), lambda text: console.print(f"warning: {text}"))
     found = read_trajectory(path, motion=False)
     console.print(f"{found.potential.shape[0]} replicas, {found.realised}")
     if found.quantum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,8 @@ def train(
     """Train the density network and the energy network on labelled frames.
 
     A fraction of the trajectories (`train.validation_fraction`) is used for validation. Ctrl-C loses only the steps since the last
-    validation; the same command continues. Assess the result with `densnet evaluate` on labels that were not given here.
+    validation; the same command continues. Several processes or GPUs: `torchrun --nproc-per-node 4 -m densnet train ...`
+    (docs/cluster.md). Assess the result with `densnet evaluate` on labels that were not given here.
     At the end the expected errors of the model are calibrated (docs/uncertainty.md); `--calibrate` adds them to an existing model.
     `--response` adds a third network for polarizabilities to an existing model, trained on the labels that contain a response to a field.
     """
@@ -38,7 +40,9 @@ def train(
     from densnet.density.basis import DensityBasis
     from densnet.model.predictor import ModelSettings, load
     from densnet.settings import parse
+    from densnet.training import ranks
     from densnet.training.settings import TrainSettings
+    from densnet.training.statistics import move_references
     from densnet.workflow.dispersion import with_dispersion
     from densnet.workflow.fitting import examples_of, train_on, untrained
     from densnet.workflow.folder import only_one
@@ -60,14 +64,18 @@ def train(
         say(f"{start} has learned exponents; the density phase, which assumes the original ones, is skipped")
         plan = plan.model_copy(update={"density": plan.density.model_copy(update={"steps": 0})})
     known, watched = parted(labels, plan, former, say)
-    with only_one(out, "densnet train"):
-        say(f"{len(known)} training frames, {len(watched)} validation frames, on {plan.place}")
-        with activity("fitting densities") as progress:
+    with ranks.joined(plan.device), only_one(out, "densnet train") if ranks.first() else nullcontext():
+        say(f"{len(known)} training frames, {len(watched)} validation frames, on {ranks.count()} x {plan.place}")
+        with ranks.after_the_first(), activity("fitting densities") as progress:
             parts = examples_of((known, watched), basis, out / "examples", chosen["density"].points, plan, progress)
+        if former is not None and former.provenance.get("level") != labels.level:
+            moved = move_references(former, (example.properties for example in parts[0]))
+            say(f"labels of another level of theory than those of {start}: reference energies moved by {moved:+.4f} hartree per molecule")
         with activity("training") as progress:
             predictor = former or untrained(parts[0], chosen["model"], basis, plan.seed)
             predictor = train_on(predictor, parts, plan, out, progress, labels.level)
-        predictor.save(out / "model.safetensors")
+        if ranks.first():
+            predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 
 
@@ -85,6 +93,7 @@ def add_response(data: list[Path], start: str | None, out: Path, settings: Path 
     from densnet.dataset.dataset import Dataset
     from densnet.model.predictor import ModelSettings, ResponseMissing, load
     from densnet.settings import parse
+    from densnet.training import ranks
     from densnet.training.settings import TrainSettings
     from densnet.workflow.fitting import train_on
     from densnet.workflow.folder import only_one
@@ -105,14 +114,15 @@ def add_response(data: list[Path], start: str | None, out: Path, settings: Path 
     predictor = load(start)
     predictor.settings = predictor.settings.model_copy(update={"response": chosen["model"].response})
     parts = parted(labels, plan, predictor, say)
-    with only_one(out, "densnet train"):
-        say(f"{len(parts[0])} frames to train on, {len(parts[1])} to validate, on {plan.place}")
-        with activity("responses on points") as progress:
+    with ranks.joined(plan.device), only_one(out, "densnet train") if ranks.first() else nullcontext():
+        say(f"{len(parts[0])} frames to train on, {len(parts[1])} to validate, on {ranks.count()} x {plan.place}")
+        with ranks.after_the_first(), activity("responses on points") as progress:
             points, place = chosen["density"].points, out / "examples"
             examples = [prepare(part, predictor.basis, place, points=points, progress=progress, fits=0) for part in parts]
         with activity("training") as progress:
             predictor = train_on(predictor, examples, plan, out, progress)
-        predictor.save(out / "model.safetensors")
+        if ranks.first():
+            predictor.save(out / "model.safetensors")
     say(f"written: {out / 'model.safetensors'}")
 
 

@@ -87,6 +87,10 @@ class DensityBasis:
         rows = self._rows(wanted)
         return DensityBasis(self.name, tuple(wanted), tuple(self.shells[r] for r in rows))
 
+    def up_to(self, l: int) -> DensityBasis:
+        """The functions of no more than that ``l``: the rows begin as they did."""
+        return DensityBasis(self.name, self.elements, tuple(shells[: l + 1] for shells in self.shells))
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the functions (not the name)."""

@@ -13,11 +13,13 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from densnet import units
 from densnet.density import gaussians
 from densnet.density.basis import DensityBasis
 from densnet.density.promolecule import shipped
 from densnet.errors import DensnetError
-from densnet.molecules import Molecules
+from densnet.markup import facts, shown, table
+from densnet.molecules import SYMBOLS, Molecules, formula_of
 
 
 class MixedDensities(DensnetError):
@@ -90,6 +92,19 @@ class Density:
         nuclei = partial(_bare_potentials, self.molecules.numbers)
         ours = [gaussians.at_points(part, self.molecules, points, point_owner) for part in (nuclei, correction)]
         return ours[0] + shipped().potential(self.molecules, points, point_owner) - ours[1]
+
+    def _repr_html_(self) -> str:
+        """In a notebook: dipole and charges, of the first ten molecules."""
+        parts, debye = self.split()[:10], (self.dipole().detach().double() / units.DEBYE)
+        rows = []
+        for single, vector in zip(parts, debye):
+            symbols, charges = [SYMBOLS[n] for n in single.molecules.numbers.tolist()], (-single.charges().detach()).tolist()
+            words = ", ".join(f"{symbol} {charge:+z.2f}" for symbol, charge in zip(symbols, charges))
+            rows.append([formula_of(single.molecules), f"{float(vector.norm()):.4f}", *(f"{x:z.4f}" for x in vector.tolist()), words])
+        titles = ["molecule", "dipole, D", "x", "y", "z", "charges of the correction, e"]
+        more = None if len(parts) == self.molecules.count else f"{self.molecules.count - len(parts)} more molecules"
+        basis = f"{self.basis.name}, {self.coefficients.shape[1]} coefficients an atom at most"
+        return shown("Density: correction to the promolecule", table(titles, rows), facts([("basis", basis), ("and", more)]))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Density:
         """The same density elsewhere or in another precision."""

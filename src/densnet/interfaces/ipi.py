@@ -1,7 +1,8 @@
 """i-PI: a model as its driver, inside its process (`ffdirect`, all beads in one call) or over a socket.
 
 i-PI (https://ipi-code.org) moves the nuclei - path integrals, thermostatted ring polymers, replica exchange - and asks for energies and
-forces; dipole and uncertainty go with each answer as JSON, which i-PI writes out as ``extras``. Both ends count in atomic units.
+forces; dipole, polarizability and uncertainty go with each answer as JSON, which i-PI writes out as ``extras``. Both ends count in atomic
+units.
 
 In i-PI's input this file is a custom potential, its path is what ``densnet drive --path`` prints::
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from densnet.errors import DensnetError
 from densnet.model.compiled import Compiled
 from densnet.model.predictor import load
 from densnet.molecules import Molecules
+from densnet.observables.response import ForceFunction
 from densnet.properties import Properties
 from densnet.reference.geometries import read
 
@@ -43,14 +44,14 @@ class DriverError(DensnetError):
 class Beads:
     """Answers for geometries of one molecule: ``like`` gives its elements, ``force_function`` energies and forces (maybe a dipole)."""
 
-    def __init__(self, force_function: Callable[[Molecules], Properties], like: Molecules):
+    def __init__(self, force_function: ForceFunction, like: Molecules):
         self.force_function, self.numbers = force_function, like.numbers
 
     def __call__(self, positions: NDArray) -> list[Answer]:
         """One answer a bead, all from one call of the force function; ``positions`` [beads, atoms, 3] bohr.
 
-        The virial is sum_i r_i f_i, the extras hold ``dipole`` [3], ``energy_uncertainty``, ``dipole_uncertainty`` and ``novelty`` as
-        far as they are known.
+        The virial is sum_i r_i f_i, the extras hold ``dipole`` [3], ``polarizability`` [9] (row by row), ``energy_uncertainty``,
+        ``dipole_uncertainty`` and ``novelty`` as far as they are known.
         """
         if positions.ndim != 3 or positions.shape[1] != len(self.numbers):
             raise DriverError(f"i-PI moves {positions.shape[-2]} atoms, but the geometry given to the driver has {len(self.numbers)}.")
@@ -64,6 +65,8 @@ class Beads:
 def _extras(found: Properties) -> list[dict[str, float | list[float]]]:
     """What else is known of each molecule, atomic units."""
     known = {} if found.dipole is None else {"dipole": found.dipole}
+    if found.polarizability is not None:
+        known["polarizability"] = found.polarizability.flatten(1)
     if (uncertainty := found.uncertainty) is not None:
         known |= {"energy_uncertainty": uncertainty.energy, "dipole_uncertainty": uncertainty.dipole, "novelty": uncertainty.novelty}
     columns = {name: values.detach().cpu().double().tolist() for name, values in known.items()}
@@ -74,15 +77,19 @@ class Driver:
     """The potential of i-PI's `ffdirect`: ``model`` is a file or a shipped name, ``geometry`` an xyz file with the atoms in i-PI's order.
 
     With ``beads`` > 0 the model is compiled for batches of that size (minutes, once; i-PI's ``batch_size`` is to be the same), which a
-    batch of another size does without. ``verbosity`` is i-PI's and not used.
+    batch of another size does without. ``polarizability`` of a model that predicts it can be left out, to save its time. ``verbosity`` is
+    i-PI's and not used.
     """
 
-    def __init__(self, model: str, geometry: str, beads: int = 0, device: str = "cpu", verbosity: object = None):
+    def __init__(
+        self, model: str, geometry: str, beads: int = 0, device: str = "cpu", verbosity: object = None, *, polarizability: bool = True
+    ):
         predictor, like = load(model, torch.device(device)), read(Path(geometry))[0].molecule
-        self.beads, self.count = Beads(predictor, like), beads
+        respond = predictor.respond if polarizability and predictor.response_network is not None else None
+        self.beads, self.count = Beads(_with_polarizability(predictor, respond), like), beads
         if beads:
             replicas = like.copies(like.positions.expand(beads, -1, -1))
-            self.compiled = Beads(Compiled(predictor, replicas), like)
+            self.compiled = Beads(_with_polarizability(Compiled(predictor, replicas), respond), like)
 
     def __call__(self, cell: NDArray | list[NDArray], pos: NDArray | list[NDArray]) -> list:
         """Answers for a list of geometries [atoms, 3] (bohr), or the answer for a single one; the ``cell`` is empty space."""
@@ -90,6 +97,18 @@ class Driver:
             return list(self.beads(pos[None])[0])
         answer = self.compiled if self.count and len(pos) == self.count else self.beads
         return [list(one) for one in answer(np.stack(pos))]
+
+
+def _with_polarizability(force_function: ForceFunction, respond: ForceFunction | None) -> ForceFunction:
+    if respond is None:
+        return force_function
+
+    def both(molecules: Molecules) -> Properties:
+        with torch.no_grad():
+            alpha = respond(molecules).polarizability
+        return force_function(molecules).replace(polarizability=alpha)
+
+    return both
 
 
 def serve(beads: Beads, place: socket.socket) -> int:

@@ -22,7 +22,7 @@ from torch import Tensor
 import densnet
 from densnet import files
 from densnet.model import products
-from densnet.model.forces import EnergyFunction, with_forces
+from densnet.model.forces import Ask, MolecularFunction, with_forces
 from densnet.model.library import Library, LibraryError
 from densnet.model.predictor import ModelError
 from densnet.molecules import Molecules, Neighbours
@@ -44,21 +44,38 @@ class CompilationError(LibraryError):
 class Compiled:
     """An energy function (`Predictor`, or any other) for batches of the composition of ``like``, as machine code; a force function.
 
+    With ``ask``, any other function of molecules and how it is asked.
+
     The library is looked for in ``folder`` (`library_folder` unless given), made if it is not there (one to a few minutes, told by
     ``announce``), and found again by its name: a hash of model, composition, number of neighbours, torch and processor. Several threads
     may call it at once. Raises `CompilationError`, and `ModelError` for other molecules than those it is made for.
     """
 
     def __init__(
-        self, energy: EnergyFunction, like: Molecules, folder: Path | None = None, announce: Callable[[str], None] = lambda text: None
+        self,
+        energy: MolecularFunction,
+        like: Molecules,
+        folder: Path | None = None,
+        announce: Callable[[str], None] = lambda text: None,
+        ask: Ask = with_forces,
     ):
-        self.energy, self.like = energy, like
+        self.energy, self.like, self.ask = energy, like, ask
         self.folder = folder or library_folder()
         self.announce = announce
         self.lock, self.width = threading.Lock(), 0
         neighbours = energy.neighbours_of(like)
-        self.template = with_forces(energy, like, neighbours)
+        self.template = ask(energy, like, neighbours)
         self._prepare(neighbours)
+
+    @classmethod
+    def made_before(cls, energy: MolecularFunction, like: Molecules, folder: Path | None = None) -> Compiled | None:
+        """As the constructor if the library is there already, else None."""
+        try:
+            folder = folder or library_folder()
+        except CompilationError:
+            return None
+        path, _ = _place(energy, like, energy.neighbours_of(like), folder)
+        return cls(energy, like, folder) if os.path.exists(path) else None
 
     def __call__(self, molecules: Molecules) -> Properties:
         if not torch.equal(molecules.numbers, self.like.numbers) or molecules.count != self.like.count:
@@ -76,18 +93,24 @@ class Compiled:
     @one_thread()
     def _prepare(self, neighbours: Neighbours) -> None:
         """The library for tables as wide as ``neighbours``, from disk or new."""
-        molecules, width = self.like, neighbours.sender.shape[1]
-        width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
-        path = self.folder / f"{_identity(self.energy, molecules, width)}.so"
+        molecules, (path, width) = self.like, _place(self.energy, self.like, neighbours, self.folder)
         if not os.path.exists(path):  # unlike Path.exists, False in a folder that may not be looked into
             self.announce(f"compiling the model for {molecules.count} x {len(molecules.numbers) // molecules.count} atoms, once ...")
             if molecules.positions.device.type != "cpu":
                 raise CompilationError(f"models are compiled for the CPU, not for {molecules.positions.device}; run without compiling.")
             arguments = (molecules.positions.detach(), *_widened(neighbours, width))
             with torch.no_grad():
-                graph = traced(arithmetic(self.energy, molecules), arguments)
+                graph = traced(arithmetic(self.energy, molecules, self.ask), arguments)
             build(graph, arguments, path)
         self.library, self.width = Library(path, runners=cores()), width
+
+
+@one_thread()
+def _place(energy: MolecularFunction, molecules: Molecules, neighbours: Neighbours, folder: Path) -> tuple[Path, int]:
+    """The library for tables as wide as ``neighbours``, and how wide the tables are that it takes."""
+    width = neighbours.sender.shape[1]
+    width = width if width + 1 >= int(molecules.sizes.max()) else width + SPARE
+    return folder / f"{_identity(energy, molecules, width)}.so", width
 
 
 def compiler_found() -> bool:
@@ -105,11 +128,13 @@ def library_folder() -> Path:
         raise CompilationError("HOME, where compiled models are kept, is not set; set DENSNET_CACHE, or run without compiling.") from error
 
 
-def arithmetic(energy: EnergyFunction, like: Molecules) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
-    """(positions, sender, absent) -> all that is known with forces, in the order of the table of `Properties`: what is traced."""
+def arithmetic(
+    energy: MolecularFunction, like: Molecules, ask: Ask = with_forces
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
+    """(positions, sender, absent) -> all that is known when asked, in the order of the table of `Properties`: what is traced."""
 
     def run(positions: Tensor, sender: Tensor, absent: Tensor) -> tuple[Tensor, ...]:
-        return tuple(with_forces(energy, like.at(positions), Neighbours(sender, absent)).tensors().values())
+        return tuple(ask(energy, like.at(positions), Neighbours(sender, absent)).tensors().values())
 
     return run
 
@@ -208,7 +233,7 @@ def _widened(neighbours: Neighbours, width: int) -> tuple[Tensor, Tensor]:
     return torch.cat([sender, own], dim=1), torch.nn.functional.pad(absent, (0, beyond), value=True)
 
 
-def _identity(energy: EnergyFunction, molecules: Molecules, width: int) -> str:
+def _identity(energy: MolecularFunction, molecules: Molecules, width: int) -> str:
     """Hash of all that a library depends on, the source of the model among it."""
     about = {
         "numbers": molecules.numbers.tolist(),

@@ -102,7 +102,7 @@ class DensityNetwork(nn.Module):
     def output(self, h: Tensor, geometry: Geometry) -> DensityOutput:
         """Coefficients and widths from the last features."""
         bonded = 1 - torch.exp(-5 * geometry.envelope.sum(1, keepdim=True))
-        widths = self._widths(h, geometry)
+        widths = self.widths_of(h, geometry)
         rows = self.head(h, geometry)
         s_count = self.basis.counts[0]
         s, rest = rows.split([s_count, rows.shape[1] - s_count], dim=1)
@@ -110,6 +110,14 @@ class DensityNetwork(nn.Module):
         moved = self.transfer(scalars(h), geometry)
         s = self._holding(s, widths[:, :s_count], moved if geometry.surplus is None else moved + geometry.surplus, geometry)
         return DensityOutput(torch.cat([s, rest * bonded], dim=1), widths)
+
+    def widths_of(self, h: Tensor, geometry: Geometry) -> Tensor:
+        """[atoms, slots] ln of what the last features do to the exponents."""
+        if not self.settings.flexible:
+            return torch.zeros(len(geometry.element), len(self.basis.slots), dtype=h.dtype, device=h.device)
+        limit = self.settings.exponent_range
+        raw = self.widths(scalars(h), geometry)
+        return limit * torch.tanh(raw / limit) * self._of_atoms("slot_mask", geometry)
 
     def dipole_features(self, h: Tensor, geometry: Geometry, vectors: Tensor) -> Tensor:
         """[atoms, 3, elements x channels + rank]: the vectors that an atom's dipole is made of, those of its element, and what each channel
@@ -135,13 +143,6 @@ class DensityNetwork(nn.Module):
     def _of_atoms(self, table: str, geometry: Geometry) -> Tensor:
         """The rows of one of the tables per element that belong to the atoms."""
         return geometry.constant(self, table, lambda: getattr(self, table).index_select(0, geometry.element))
-
-    def _widths(self, h: Tensor, geometry: Geometry) -> Tensor:
-        if not self.settings.flexible:
-            return torch.zeros(len(geometry.element), len(self.basis.slots), dtype=h.dtype, device=h.device)
-        limit = self.settings.exponent_range
-        raw = self.widths(scalars(h), geometry)
-        return limit * torch.tanh(raw / limit) * self._of_atoms("slot_mask", geometry)
 
     def _holding(self, s: Tensor, widths: Tensor, electrons: Tensor, geometry: Geometry) -> Tensor:
         """s coefficients changed least (measured by their covariance C) so that each atom's correction holds so many ``electrons`` [atoms].

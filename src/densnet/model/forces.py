@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 
@@ -10,12 +11,8 @@ from densnet.molecules import Molecules, Neighbours
 from densnet.properties import Properties
 
 
-class EnergyFunction(Protocol):
-    """Anything with an energy that is differentiable in the positions; `densnet.model.predictor.Predictor` is one."""
-
-    def without_forces(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Properties:
-        """At least the energy, differentiable in ``molecules.positions``; ``neighbours`` in place of its own, if the caller knows them."""
-        ...
+class MolecularFunction(Protocol):
+    """Anything that says something of molecules by looking at neighbours, and always the same."""
 
     def neighbours_of(self, molecules: Molecules) -> Neighbours:
         """The atoms that each atom sees."""
@@ -24,6 +21,18 @@ class EnergyFunction(Protocol):
     def fingerprint(self) -> str:
         """Changes with everything but the molecules that the numbers depend on."""
         ...
+
+
+class EnergyFunction(MolecularFunction, Protocol):
+    """Anything with an energy that is differentiable in the positions; `densnet.model.predictor.Predictor` is one."""
+
+    def without_forces(self, molecules: Molecules, neighbours: Neighbours | None = None) -> Properties:
+        """At least the energy, differentiable in ``molecules.positions``; ``neighbours`` in place of its own, if the caller knows them."""
+        ...
+
+
+Ask = Callable[[Any, Molecules, Neighbours | None], Properties]
+"""How a `MolecularFunction` is asked for what it says, detached: `with_forces` of an `EnergyFunction`."""
 
 
 def with_forces(
@@ -42,10 +51,10 @@ def with_forces(
 
 
 class Frozen:
-    """An energy function as a force function: what it says and F = -dE/dR, detached."""
+    """An energy function as a force function: what it says and F = -dE/dR, detached; or another function, and how it is asked."""
 
-    def __init__(self, energy: EnergyFunction):
-        self.energy = energy
+    def __init__(self, function: MolecularFunction, ask: Ask = with_forces):
+        self.function, self.ask = function, ask
 
     def __call__(self, molecules: Molecules) -> Properties:
-        return with_forces(self.energy, molecules)
+        return self.ask(self.function, molecules, None)

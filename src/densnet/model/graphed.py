@@ -10,7 +10,7 @@ from copy import deepcopy
 
 import torch
 
-from densnet.model.forces import EnergyFunction, Frozen
+from densnet.model.forces import Ask, Frozen, MolecularFunction, with_forces
 from densnet.model.predictor import ALL_PAIRS_UP_TO, ModelError
 from densnet.molecules import Molecules
 from densnet.properties import Properties
@@ -22,19 +22,19 @@ WARM_UP = 3
 class Graphed:
     """An energy function (`Predictor`, or another) as a CUDA graph, for batches of the composition of ``like`` on the same GPU.
 
-    A force function for one thread.
+    A force function for one thread; with ``ask``, any other function of molecules and how it is asked.
 
     It is the model as it was when recorded: weights changed afterwards do not reach it. Raises `ModelError` for molecules of more than
     `ALL_PAIRS_UP_TO` atoms, whose neighbours are found on the CPU, and for other molecules than those it is made for.
     """
 
-    def __init__(self, energy: EnergyFunction, like: Molecules):
+    def __init__(self, energy: MolecularFunction, like: Molecules, ask: Ask = with_forces):
         largest = int(like.sizes.max())
         if largest > ALL_PAIRS_UP_TO:
             raise ModelError(f"`compile` on a GPU is for molecules of up to {ALL_PAIRS_UP_TO} atoms, not {largest}; run without it.")
         self.like = like.at(like.positions.clone())
         self.compared = like.numbers
-        self.energy = Frozen(deepcopy(energy))  # its own, because the graph reads the constants that it remembers
+        self.energy = Frozen(deepcopy(energy), ask)  # its own, because the graph reads the constants that it remembers
         self.graph = torch.cuda.CUDAGraph()
         self._warm_up()
         with torch.cuda.graph(self.graph):

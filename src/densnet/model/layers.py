@@ -215,6 +215,12 @@ class Messages(nn.Module):
             whole = torch.nn.functional.pad(whole, (0, 0, 0, 0, 0, len(m) - len(whole)))
         return torch.cat([m, whole], dim=2)
 
+    def columns_up_to(self, l_out: int) -> Tensor:
+        """The last radial weights of messages that reach ``l_out`` and are otherwise these: [hidden, columns]."""
+        coupling, keeping = self.radial.last.split([(self.l_out + 1) * (self.l_in + 1) * self.channels, self.kept * self.channels], dim=1)
+        kept = min(self.l_in, l_out)
+        return torch.cat([coupling[:, : (l_out + 1) * (self.l_in + 1) * self.channels], keeping[:, : kept * self.channels]], dim=1)
+
     def _arranged(self, last: Tensor) -> Tensor:
         """Columns times the scale of the l that they lead to; no whole is kept of l = 0, which couples to itself already."""
         count = (self.l_out + 1) * (self.l_in + 1) * self.channels

@@ -184,9 +184,9 @@ class Predictor(nn.Module):
             raise ResponseMissing("this model does not know how its density answers a field; train that by `densnet train --response`.")
         geometry = self.geometry(molecules, neighbours)
         hidden = self.density_network.hidden(geometry)
-        output = self.density_network.output(hidden, geometry)
-        exponents = self.density_network.exponents_at(geometry, output.widths)
-        response = DensityResponse(molecules, self.basis, self.response_network(hidden, output.widths, geometry), exponents)
+        widths = self.density_network.widths_of(hidden, geometry)
+        exponents = self.density_network.exponents_at(geometry, widths)
+        response = DensityResponse(molecules, self.basis, self.response_network(hidden, widths, geometry), exponents)
         alpha = response.polarizability()
         return Properties(molecules, polarizability=(alpha + alpha.mT) / 2, response=response)
 

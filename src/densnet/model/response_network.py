@@ -39,19 +39,37 @@ class ResponseNetwork(nn.Module):
 
     kind = "a field through products and messages"
 
-    def __init__(self, settings: ResponseNetworkSettings, density: DensityNetworkSettings, basis: DensityBasis, neighbours: float):
+    def __init__(
+        self,
+        settings: ResponseNetworkSettings,
+        density: DensityNetworkSettings,
+        basis: DensityBasis,
+        neighbours: float,
+        reach: int | None = None,
+    ):
         super().__init__()
-        self.settings, self.basis = settings, basis
+        self.settings, self.density, self.basis, self.mean_neighbours = settings, density, basis, neighbours
         sizes = Sizes(settings.channels, density.radial_functions, len(basis.elements), neighbours)
         self.known = Mix(density.l_max, density.channels, sizes.channels)
         self.enter = Enter(density.l_max, sizes.channels)
         self.layers = nn.ModuleList(Carry(density.l_max, sizes) for _ in range(settings.layers))
-        self.head = ResponseHead(settings, density.l_max, basis, sizes)
+        self.head = ResponseHead(settings, density.l_max, basis, sizes, basis.l_max if reach is None else reach)
         self.transfer = FieldTransfer(sizes)
         numbers = torch.tensor(basis.elements)
         self.register_buffer("exponents", basis.exponents(numbers).float(), persistent=False)
         self.register_buffer("slot_mask", basis.slot_mask(numbers).float(), persistent=False)
         self.register_buffer("softest", _least_change(basis), persistent=False)
+
+    def up_to(self, l: int) -> ResponseNetwork:
+        """The same network, but for the coefficients of more than that ``l``, which it does not work out."""
+        reach = min(l + self.head.low, self.basis.l_max)
+        found = ResponseNetwork(self.settings, self.density, self.basis.up_to(l), self.mean_neighbours, reach)
+        found.to(next(self.parameters()).device, next(self.parameters()).dtype)
+        known = self.state_dict()
+        known["head.messages.radial.last"] = self.head.messages.columns_up_to(reach)
+        own = {name: known[name][tuple(map(slice, t.shape))] for name, t in found.state_dict().items()}
+        found.load_state_dict(own)
+        return found.requires_grad_(False)
 
     @property
     def trained(self) -> bool:
@@ -133,17 +151,21 @@ class Carry(nn.Module):
 
 
 class ResponseHead(nn.Module):
-    """Coefficients of every l of the basis, [3 x atoms, width], from what carries the field, here and at the neighbours; zero at start."""
+    """Coefficients of every l of the basis, [3 x atoms, width], from what carries the field, here and at the neighbours; zero at start.
 
-    def __init__(self, settings: ResponseNetworkSettings, l_max: int, basis: DensityBasis, sizes: Sizes):
+    ``reach``: highest l of the messages from neighbours.
+    """
+
+    def __init__(self, settings: ResponseNetworkSettings, l_max: int, basis: DensityBasis, sizes: Sizes, reach: int):
         super().__init__()
         width, mixed, self.l_max = settings.head_channels, 2 * settings.head_channels, basis.l_max
         self.low, self.kept = min(1, l_max), symmetry.components(min(l_max, basis.l_max))
+        self.components = symmetry.components(basis.l_max)
         self.up = Mix(l_max, sizes.channels, width)
-        self.messages = Messages(l_max, basis.l_max, width, sizes)
-        self.arrive = Mix(basis.l_max, self.messages.outputs, width)
+        self.messages = Messages(l_max, reach, width, sizes)
+        self.arrive = Mix(reach, self.messages.outputs, width)
         self.here = Mix(self.low, sizes.channels, width)
-        self.product = Product(self.low, basis.l_max, basis.l_max)
+        self.product = Product(self.low, reach, basis.l_max)
         self.mix = MixPaths(Rows.of_features(basis.l_max) + self.product.rows, width, mixed)
         self.own = Mix(min(l_max, basis.l_max), sizes.channels, mixed)
         self.out = nn.ModuleList(Synthesis(mixed, present) for present in slots_present(basis))
@@ -153,7 +175,7 @@ class ResponseHead(nn.Module):
     def forward(self, g: Tensor, known: Tensor, geometry: Geometry) -> Tensor:
         a = self.arrive(self.messages(self.up(g, geometry), geometry), geometry)
         here = self.here(leading(known, symmetry.components(self.low)), geometry)
-        x = self.mix(torch.cat([a, self.product(here, a, geometry)]), geometry)
+        x = self.mix(torch.cat([leading(a, self.components), self.product(here, a, geometry)]), geometry)
         x = x + torch.nn.functional.pad(self.own(leading(g, self.kept), geometry), (0, 0, 0, 0, 0, len(x) - self.kept))
         blocks = x.transpose(0, 1).split([2 * l + 1 for l in range(self.l_max + 1)], dim=1)
         return torch.cat([out(block, geometry).transpose(1, 2).flatten(1) for out, block in zip(self.out, blocks)], dim=1)

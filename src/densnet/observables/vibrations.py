@@ -12,7 +12,8 @@ from torch import Tensor
 
 from densnet import units
 from densnet.errors import DensnetError
-from densnet.molecules import LINEAR, Molecules
+from densnet.markup import shown, table
+from densnet.molecules import LINEAR, Molecules, formula_of
 from densnet.observables.response import ForceFunction, slopes
 
 
@@ -56,6 +57,15 @@ class Modes:
         if self.dipole_slopes is None:
             raise VibrationError("these modes have no intensities: the force function gives no dipole; use one that does.")
         return (self.dipole_slopes**2).sum(dim=1) / units.KM_PER_MOL
+
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a line for each mode, the highest wavenumber first."""
+        intensities = [None] * len(self.vectors) if self.dipole_slopes is None else [f"{x:.1f}" for x in self.intensities.tolist()]
+        waves, masses = [f"{x:.1f}" for x in self.frequencies.tolist()], (self.reduced_masses / units.AMU).tolist()
+        rows = [[k, *row] for k, row in enumerate(zip(waves, intensities, masses), start=1)]
+        titles = ["mode", "cm⁻¹", "km/mol", "reduced mass, u"]
+        return shown(f"Normal modes of {formula_of(self.molecule)}", table(titles, reversed(rows)))
 
 
 def relax(force_function: ForceFunction, molecule: Molecules, tolerance: float = 1e-5, max_steps: int = 500) -> Molecules:

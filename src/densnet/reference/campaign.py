@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import densnet
 from densnet import files
@@ -20,7 +20,7 @@ from densnet.errors import DensnetError
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.properties import Properties
-from densnet.reference import geometries, scf, workers
+from densnet.reference import engines, geometries, scf, workers
 from densnet.reference.geometries import Frame
 from densnet.reference.response import ResponseNotConverged
 from densnet.reference.scf import NotConverged, ScfSettings
@@ -46,8 +46,20 @@ class LabelSettings(Section):
 
     scf: ScfSettings = Field(default_factory=ScfSettings, description="level of theory and numerics of one calculation")
     workers: Incidental[int] = Field(0, ge=0, description="parallel calculations, one core each; 0 = all cores")
+    engine: Incidental[engines.Name] = Field(
+        "local", description="what the calculations run by: processes of this machine, or Dask or Parsl on a cluster; see docs/cluster.md"
+    )
+    cluster: Incidental[engines.ClusterSettings] = Field(
+        default_factory=engines.ClusterSettings, description="workers of the engines dask and parsl"
+    )
     frames: int = Field(0, ge=0, description="label only the first N frames of the list; 0 = all")
     response: Added[bool] = Field(False, description="add polarizability and density response to a static field to each label")
+
+    _installed = field_validator("engine")(engines.check_installed)
+
+    def executor(self, folder: Path) -> Executor:
+        """The engine chosen, for labels in ``folder``, in which the logs of its jobs are."""
+        return engines.opened(self.engine, self.workers, self.cluster, Path(folder) / "jobs")
 
 
 @dataclass(frozen=True)
@@ -69,14 +81,13 @@ def label(
     execute: Executor | None = None,
     progress: Progress = silent,
 ) -> Tally:
-    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or ``settings.workers`` processes.
+    """Label the frames of ``frames_file`` by ``settings`` into ``folder``, by ``execute`` or the engine of ``settings``.
 
     See `run`, and `respond`, whose second count of frames ``progress`` is told.
     """
     frames = geometries.read(frames_file)[: settings.frames or None]
     calculate = partial(scf.calculate, settings=settings.scf)
-    with workers.Processes(settings.workers) as local:
-        chosen = execute or local
+    with nullcontext(execute) if execute else settings.executor(folder) as chosen:
         tally = run(frames, calculate, save, folder, level=settings.scf.level(), execute=chosen, progress=progress)
         if settings.response and tally.labelled:
             respond(folder, load, save, count=settings.frames, execute=chosen, progress=progress)
@@ -96,15 +107,15 @@ def run(
     """``calculate`` every frame that has no label in ``folder`` yet; a label is ``frames/INDEX-IDENTITY.npz``, written by ``save``.
 
     The identity is a hash of elements, positions and ``level``: labels of other geometries or of another level are refused, never
-    mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed twice, is set aside in
+    mixed. A frame whose `calculate` raises `NotConverged`, or whose process is killed at every try, is set aside in
     ``aside/INDEX-IDENTITY.json`` with the reason, and not tried again until that file is deleted.
     ``calculate`` and ``save`` are importable functions, or partials of such; ``execute`` is any
     `concurrent.futures.Executor` whose workers reach ``folder``, a cluster's for instance; None: local processes, one a core.
     Raises `CampaignError`; OSError where the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     names = {i: identity(frame.molecule, level) for i, frame in enumerate(frames)}
-    with _locked(folder):
+    with workers.Processes() as local, _locked(folder):
         check_level(folder, level)
         labelled, aside = _known(folder / "frames", names), _known(folder / "aside", names)
         jobs = [_job(i, names[i], frame) for i, frame in enumerate(frames) if i not in labelled | aside]
@@ -112,14 +123,13 @@ def run(
         new = 0
         progress(before, len(frames))
         work = partial(_label, calculate, save, folder / "frames", level)
-        with workers.Processes() as local:
-            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
-                if problem is None:
-                    new += 1
-                else:
-                    about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
-                    files.write_json(folder / "aside" / f"{job[0]}.json", about)
-                progress(before + done, len(frames))
+        for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+            if problem is None:
+                new += 1
+            else:
+                about = {**job[1], "reason": _reason(job[1]["index"], problem), "level": level}
+                files.write_json(folder / "aside" / f"{job[0]}.json", about)
+            progress(before + done, len(frames))
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
@@ -129,24 +139,25 @@ def respond(folder: Path, load: Load, save: Save, *, count: int = 0, execute: Ex
     Of the first ``count`` frames only (0: of all). Each file is replaced at once, so that the work can be interrupted and goes on where
     it was. Labels whose response does not converge stay as they are; they are counted as set `aside` in what is returned.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     paths = sorted((folder / "frames").glob("*.npz"))
     paths = [path for path in paths if not count or int(path.stem[:6]) < count]
     if not paths:
         raise CampaignError(f"{folder} holds no label; name a folder that `densnet label` wrote to.")
     refusal = CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.")
-    with files.locked(folder / "lock", refusal):
+    with workers.Processes() as local, files.locked(folder / "lock", refusal):
         jobs = [path for path in paths if load(path)[0].polarizability is None]
         before, aside = len(paths) - len(jobs), 0
         progress(before, len(paths))
-        with workers.Processes() as local:
-            work = partial(_respond, load, save)
-            for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
-                if isinstance(problem, ResponseNotConverged):
-                    aside += 1
-                elif problem is not None:
-                    raise CampaignError(f"{job} could not be given its response: {type(problem).__name__}: {problem}") from problem
-                progress(before + done, len(paths))
+        work = partial(_respond, load, save)
+        for done, (job, problem) in enumerate(workers.results(jobs, work, execute or local), start=1):
+            if isinstance(problem, ResponseNotConverged):
+                aside += 1
+            elif isinstance(problem, engines.EngineError):
+                raise problem
+            elif problem is not None:
+                raise CampaignError(f"{job} could not be given its response: {type(problem).__name__}: {problem}") from problem
+            progress(before + done, len(paths))
     return Tally(len(paths) - aside, len(jobs) - aside, aside)
 
 
@@ -177,9 +188,9 @@ def _reason(index: int, problem: Exception) -> str:
     """Why a frame is set aside; anything but an unconverged SCF or a killed process ends the campaign."""
     if isinstance(problem, NotConverged):
         return str(problem)
-    if isinstance(problem, workers.Died) and problem.args[0] < 0:
-        return f"its process was killed twice by signal {-problem.args[0]}, most likely for lack of memory; fewer `workers` need less."
-    if isinstance(problem, OSError):
+    if isinstance(problem, workers.Died) and problem.code < 0:
+        return f"{problem}, most likely for lack of memory; fewer `workers` need less."
+    if isinstance(problem, OSError | engines.EngineError):
         raise problem
     raise CampaignError(f"frame {index} could not be labelled: {type(problem).__name__}: {problem}") from problem
 

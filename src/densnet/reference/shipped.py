@@ -1,10 +1,14 @@
 """The molecules that come with the package: name -> conformers (xyz), their harmonic and anharmonic constants at the level of the labels
-(JSON), measured fundamentals (TOML)."""
+(JSON), measured fundamentals (TOML).
+
+A name is a molecule, `water` for one at PBE, or molecule and level, `water-pbe0`.
+"""
 
 from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,13 +32,24 @@ def geometries(name: str) -> Path:
     raise FileNotFoundError(f"no geometry of {name} comes with densnet, only of {', '.join(names()) or 'none'}; name an xyz file.")
 
 
-def harmonic(molecule: Molecules) -> Path | None:
-    """The file of conformers at the reference level for a molecule with the bonds of ``molecule``, its atoms in any order; or None."""
-    for name in names():
-        path = Path(str(_FOLDER / f"{name}.json"))
-        if path.exists() and bonding(_first(path)) == bonding(molecule):
-            return path
-    return None
+def molecule_of(name: str) -> str:
+    """What a shipped ``name`` is of: `ethanol` and `ethanol-pbe0` are ethanol."""
+    return name.partition("-")[0]
+
+
+def harmonic(molecule: Molecules, level: Mapping | None = None) -> Path | None:
+    """The file of conformers at a reference level for a molecule with the bonds of ``molecule``, its atoms in any order; or None.
+
+    If there are several, the one of the functional, basis and dispersion of ``level``, else the first.
+    """
+    paths = [Path(str(_FOLDER / f"{name}.json")) for name in names()]
+    known = [path for path in paths if path.exists() and bonding(_first(path)) == bonding(molecule)]
+    same = [path for path in known if level and _theory(json.loads(path.read_text(encoding="utf-8"))["level"]) == _theory(level)]
+    return next(iter(same + known), None)
+
+
+def _theory(level: Mapping) -> tuple:
+    return tuple(level.get(name) for name in ("xc", "basis", "dispersion"))
 
 
 MEASURED = Path(str(_FOLDER / "measured.toml"))
@@ -43,7 +58,7 @@ MEASURED = Path(str(_FOLDER / "measured.toml"))
 
 def measured(path: Path) -> dict | None:
     """What was measured of the molecule of `harmonic`'s ``path``: ``source``, ``fundamentals``, ``conformer``; None if nothing ships."""
-    return tomllib.loads(MEASURED.read_text(encoding="utf-8")).get(path.stem)
+    return tomllib.loads(MEASURED.read_text(encoding="utf-8")).get(molecule_of(path.stem))
 
 
 def _first(path: Path) -> Molecules:

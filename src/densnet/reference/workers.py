@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +17,41 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
+from densnet.errors import DensnetError
 from densnet.settings import cores
 
 JOBS_PER_PROCESS = 100
 """A process makes room for a fresh one after so many jobs, so that its memory cannot creep."""
 
+TRIES = 2
+"""How often a job is tried whose process is killed by a signal."""
+
+
+RERUN = 93
+"""Exit code of a process that was started to work, and is about to run the user's script again instead."""
+
 
 class Died(Exception):
-    """A process ended without an answer, twice on the same job if a signal killed it; the argument is its exit code (minus the signal)."""
+    """A process ended without an answer, at every try if a signal killed it; ``code``: its exit code, or minus the signal."""
+
+    def __init__(self, code: int, tries: int = 1):
+        super().__init__(code, tries)
+        self.code, self.tries = code, tries
+
+    def __str__(self) -> str:
+        if self.code < 0:
+            return f"its process was killed {self.tries} times by signal {-self.code}"
+        return f"its process ended with exit code {self.code}"
+
+
+class Unguarded(DensnetError):
+    """A script without ``if __name__ == "__main__":`` starts processes, which run it again; the message says what to write."""
+
+
+def end_if_rerun() -> None:
+    """Ends a process that was started to work and runs the user's script again in place of it; the one that started it says why."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(RERUN)
 
 
 class Processes(Executor):
@@ -35,6 +63,7 @@ class Processes(Executor):
     """
 
     def __init__(self, count: int = 0):
+        end_if_rerun()
         self.count = count or cores()
         self._new: SimpleQueue[_Job] = SimpleQueue()
         self._bell, self._ring = multiprocessing.get_context("spawn").Pipe(duplex=False)
@@ -97,15 +126,28 @@ class Processes(Executor):
 
 
 def results(jobs: Iterable[Any], work: Callable[[Any], Any], execute: Executor) -> Iterator[tuple[Any, Any]]:
-    """Pairs (job, ``work(job)``) as they end, by ``execute``; an exception that ``work`` raises, or `Died`, comes as the result."""
+    """Pairs (job, ``work(job)``) as they end, by ``execute``; an exception that ``work`` raises, or `Died`, comes as the result.
+
+    Raises `Unguarded`.
+    """
     futures = {execute.submit(work, job): job for job in jobs}
     try:
         for future in as_completed(futures):
             job, error = futures.pop(future), future.exception()
+            if isinstance(error, Unguarded):
+                raise error
             yield job, future.result() if error is None else error
     finally:
         for future in futures:
             future.cancel()
+
+
+def _unguarded() -> Unguarded:
+    script = getattr(sys.modules["__main__"], "__file__", "the script")
+    return Unguarded(
+        f"{script} starts processes, and each of them would run it again from the top; put what it does under "
+        '`if __name__ == "__main__":` (imports and functions stay outside).'
+    )
 
 
 @dataclass
@@ -150,11 +192,11 @@ class _Process:
         except (EOFError, ConnectionResetError):
             self.process.join()
             code = self.process.exitcode
-            if code < 0 and self.job.deaths == 0:
-                self.job.deaths = 1
+            self.job.deaths += 1
+            if code < 0 and self.job.deaths < TRIES:
                 waiting.appendleft(self.job)
             else:
-                self.job.future.set_exception(Died(code))
+                self.job.future.set_exception(_unguarded() if code == RERUN else Died(code, self.job.deaths))
             return True
         (self.job.future.set_result if good else self.job.future.set_exception)(value)
         return False

@@ -15,6 +15,7 @@ from densnet.report.harmonic import agreement, conformers, harmonic
 from densnet.report.infrared import infrared
 from densnet.report.live import scripts
 from densnet.report.page import Promise
+from densnet.report.raman import raman
 from densnet.report.refinement import promises as reached
 from densnet.report.refinement import refinement
 from densnet.report.remainder import remainder
@@ -24,9 +25,9 @@ from densnet.report.verification import verification
 
 def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
-    title = f"Infrared spectrum of {run.name}"
+    title = f"{'Infrared' if run.raman is None else 'Infrared and Raman'} spectrum of {run.name}"
     lead = f"{page.formula(run.formula)}, from its machine-learned all-electron density at the level {run.level}."
-    first = (infrared, _trust, remainder, refinement, card, assignment, conformers, harmonic, verification)
+    first = (infrared, raman, _trust, remainder, refinement, card, assignment, conformers, harmonic, verification)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +69,7 @@ def spectrum_figure(
         scale, remark = _scale(spectrum, reference)
         panel.plot(reference.axis, scale * reference.intensity, color=colour, label=name + remark)
         legend_above(panel)
-    band = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
-    axes.set_ylim(0, 1.05 * band[spectrum.axis >= lower].max() or 1.0)
+    axes.set_ylim(0, 1.05 * _reach(spectrum, lower))
     for panel in below:
         shown = [y[x >= lower].max() for x, y in (line.get_data() for line in panel.lines)]
         panel.set_ylim(0, 1.15 * max(shown) or 1.0)
@@ -79,6 +78,57 @@ def spectrum_figure(
     figure.supylabel(_ABSOLUTE if spectrum.unit == ABSOLUTE else f"absorption / {spectrum.unit}", fontsize=9, color=INK)
     (below or [axes])[-1].set_xlabel(WAVENUMBER)
     return figure
+
+
+def draw_raman(path: Path, columns: Mapping[str, Spectrum], references: Sequence[Spectrum] = (), title: str = "") -> None:
+    """As `draw_spectrum`, of a Raman spectrum (`spectra.output.columns_of`)."""
+    width = float(columns["total"].header.get("resolution_cm-1", 0.0))
+    named = [(str(r.header.get("title") or r.header.get("file") or "reference"), widened(r, width), MEASURED) for r in references]
+    save(raman_figure(columns, named, title=title), path)
+
+
+@styled
+def raman_figure(
+    columns: Mapping[str, Spectrum],
+    references: Sequence[tuple[str, Spectrum, str]] = (),
+    infrared: Spectrum | None = None,
+    title: str = "",
+    label: str = "dynamics",
+    lower: float = 0.0,
+) -> Figure:
+    """A Raman spectrum, both polarisations together with an error band and the crossed one alone; below it, on the same axis, each
+    reference (name, curve, colour) and the infrared spectrum.
+
+    A reference in other units is scaled to the largest band, and says so.
+    """
+    total, crossed = columns["total"], columns["perpendicular"]
+    figure, (axes, *below) = _stacked(1 + len(references) + (infrared is not None))
+    _with_band(axes, total, label)
+    axes.plot(crossed.axis, crossed.intensity, color=VIOLET, lw=1.0, label="of it, crossed polarisation")
+    axes.set_title(title)
+    axes.set_ylim(0, 1.05 * _reach(total, lower))
+    for (name, reference, colour), panel in zip(references, below):
+        scale, remark = (1.0, "") if reference.unit == total.unit else _highest(total, reference, lower)
+        panel.plot(total.axis, total.intensity, color=DYNAMICS, lw=0.9, alpha=0.55)
+        panel.plot(reference.axis, scale * reference.intensity, color=colour, label=name + remark)
+        shown = [y[x >= lower].max() for x, y in (line.get_data() for line in panel.lines)]
+        panel.set_ylim(0, 1.15 * max(shown) or 1.0)
+    if infrared is not None:
+        _with_band(below[-1], infrared, "infrared, km mol⁻¹ per cm⁻¹", error=None)
+        below[-1].set_ylim(0, 1.05 * _reach(infrared, lower))
+    for panel in (axes, *below):
+        legend_above(panel)
+        panel.set_xlim(total.axis[-1], max(lower, total.axis[0]))
+    figure.supylabel("Raman cross section / 10⁻³⁶ m² sr⁻¹ per cm⁻¹", fontsize=9, color=INK)
+    (below or [axes])[-1].set_xlabel(WAVENUMBER)
+    return figure
+
+
+def _highest(spectrum: Spectrum, reference: Spectrum, lower: float) -> tuple[float, str]:
+    """The factor that makes ``reference`` as high as ``spectrum`` over the range of both, and a remark on it."""
+    low, high = max(lower, spectrum.axis[0], reference.axis[0]), min(spectrum.axis[-1], reference.axis[-1])
+    tops = [one.intensity[(one.axis >= low) & (one.axis <= high)].max() for one in (spectrum, reference)]
+    return tops[0] / tops[1], f" ({reference.unit}; scaled to the largest band)"
 
 
 @styled
@@ -118,6 +168,12 @@ def _stacked(rows: int) -> tuple[Figure, list[Axes]]:
     grid = figure.add_gridspec(rows, 1, height_ratios=[1.4] + [1.0] * (rows - 1))
     first = figure.add_subplot(grid[0])
     return figure, [first, *(figure.add_subplot(grid[k], sharex=first) for k in range(1, rows))]
+
+
+def _reach(spectrum: Spectrum, lower: float) -> float:
+    """The highest point of the error band from ``lower`` on; 1 where there is nothing."""
+    high = spectrum.intensity + (0 if spectrum.error is None else spectrum.error)
+    return high[spectrum.axis >= lower].max() or 1.0
 
 
 def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = SAMPLING) -> None:

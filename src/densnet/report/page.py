@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from densnet.markup import escape, is_number, number
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #ffffff; --panel: #f6f7f9; --ink: #1b1f24; --soft: #59636e; --rule: #d5dae0;
@@ -72,11 +72,6 @@ class Promise:
         return bool(self.value >= self.target if self.least else self.value <= self.target)
 
 
-def escape(text: object) -> str:
-    """Text made safe for HTML."""
-    return html.escape(str(text))
-
-
 def formula(text: str) -> str:
     """A chemical formula, C2H6O, with its numbers as subscripts."""
     return text.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
@@ -85,19 +80,6 @@ def formula(text: str) -> str:
 def powers(text: str) -> str:
     """Plain text with ``cm^-1`` and ``cos^2`` as they are printed."""
     return text.replace("^-1", "⁻¹").replace("^2", "²")
-
-
-def number(value: object) -> str:
-    """Three significant digits at least, no needless zeros; text stays text, None becomes a dash."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}".replace("-", "−")
-    text = str(value)
-    return text.replace("-", "−") if _NUMBER.fullmatch(text) else text
-
-
-_NUMBER = re.compile(r"[+−-]?[0-9.]+( ± [0-9.]+)?( \([a-z]+\))?")
 
 
 def pm(value: float, error: float | None) -> str:
@@ -111,7 +93,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool
     ``keys`` name what each row is about, for the scripts of the page.
     """
     rows = [list(row) for row in rows]
-    numeric = [all(isinstance(row[k], int | float | None) or _NUMBER.fullmatch(row[k]) for row in rows) for k in range(len(titles))]
+    numeric = [all(isinstance(row[k], int | float | None) or is_number(row[k]) for row in rows) for k in range(len(titles))]
     styles = [' class="number"' if right else "" for right in numeric]
     head = "".join(_cell("th", _unbroken(title), style) for title, style in zip(titles, styles))
     starts = ["<tr>"] * len(rows) if keys is None else [f'<tr data-key="{escape(key)}">' for key in keys]

@@ -43,7 +43,10 @@ def export(source: Path, out: Path, replica: int | None = None, every: int = 1) 
     source = source / "trajectory.h5" if source.is_dir() else source
     suffix = out.suffix.lower()
     if suffix not in H5MD + XYZ:
-        raise ExportError(f"{out} has no suffix that says what to write: {', '.join(H5MD)} for H5MD, {', '.join(XYZ)} for extended xyz.")
+        raise ExportError(
+            f"{out} has no suffix that says what to write: {', '.join(H5MD)} for H5MD, {', '.join(XYZ)} for extended xyz; "
+            ".molden is for normal modes."
+        )
     if out.exists() and source.exists() and out.samefile(source):
         raise ExportError(f"{out} is the trajectory itself; choose another file.")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -53,6 +53,9 @@ OBSERVABLES = {
 } | {own: Properties.table()[name].outside for name, own in KNOWN.items()}
 """Every column of `observables`: unit in the file, and its size in atomic units."""
 
+SINGLE = frozenset({*MOTION, "polarizability"})
+"""Columns in single precision; the others are in double."""
+
 _UNITS = MOTION | OBSERVABLES
 
 

@@ -26,6 +26,18 @@ ForceFunction = Callable[[Molecules], Properties]
 
 
 @dataclass(frozen=True)
+class Forces:
+    """Two functions of the same forces.
+
+    plain    for most steps
+    sampled  for those whose state is recorded: it knows more, and may cost more
+    """
+
+    plain: ForceFunction
+    sampled: ForceFunction
+
+
+@dataclass(frozen=True)
 class State:
     """A batch of molecules at one moment.
 

@@ -100,13 +100,13 @@ class Record:
         files.write_bytes(self.folder / "restart.safetensors", save(values, {"header": note}))
 
     def _block(self) -> dict[str, Tensor]:
-        """The samples at hand as [samples, replicas, ...] tensors in atomic units, motion in float32."""
+        """The samples at hand as [samples, replicas, ...] tensors in atomic units."""
         states, replicas = self._samples, self._samples[0].molecules.count
         kinetic = torch.stack([s.kinetic for s in states])
         timestep = self.header["settings"]["timestep_fs"] * units.FEMTOSECOND
         columns = {
-            "position": torch.stack([s.molecules.positions for s in states]).unflatten(1, (replicas, -1)).float(),
-            "velocity": torch.stack([s.velocities for s in states]).unflatten(1, (replicas, -1)).float(),
+            "position": torch.stack([s.molecules.positions for s in states]).unflatten(1, (replicas, -1)),
+            "velocity": torch.stack([s.velocities for s in states]).unflatten(1, (replicas, -1)),
             "kinetic_energy": kinetic,
             "conserved_energy": torch.stack([s.energy - s.bath for s in states]) + kinetic,
             "temperature": 2 * torch.stack([s.half_step_kinetic(timestep) for s in states]) / self.freedom,
@@ -114,12 +114,13 @@ class Record:
         observed = [self.observe(s) for s in states]
         columns |= {name: torch.stack([own[name] for own in observed]) for name in observed[0]}
         if self.header["settings"]["record_forces"]:
-            columns["force"] = torch.stack([s.forces for s in states]).unflatten(1, (replicas, -1)).float()
+            columns["force"] = torch.stack([s.forces for s in states]).unflatten(1, (replicas, -1))
         known = [s.known.tensors() for s in states]
         columns |= {column: torch.stack([k[name] for k in known]) for name, column in h5md.KNOWN.items() if all(name in k for k in known)}
         if (novelty := columns.get("novelty")) is not None:
             columns["marked"] = (novelty > self.header["settings"]["novelty_limit"]).to(torch.uint8)
-        return {name: values.cpu().contiguous() for name, values in columns.items()}
+        single = {name: values.float() for name, values in columns.items() if name in h5md.SINGLE}
+        return {name: values.cpu().contiguous() for name, values in (columns | single).items()}
 
     def consolidate(self, masses: Tensor, *, complete: bool) -> Path | None:
         """Writes all blocks as ``trajectory.h5`` (None if there is no sample yet); a ``complete`` run's blocks are then removed."""

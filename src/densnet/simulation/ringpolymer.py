@@ -131,7 +131,7 @@ def ring_polymer(force_function: ForceFunction, ring: Ring, temperature: float, 
 
     Internal modes are in `State.inner`: "positions", "velocities" and "forces" [modes - 1, atoms, 3]. What is known of a state is the mean
     over the beads. Its bath is the heat less the energy of internal modes, so that energy + kinetic - bath, of which the kinetic energy is
-    the centroid's, is conserved: it fluctuates by the error of the time step, some meV an atom at 0.5 fs, without a drift.
+    the centroid's, is conserved: it fluctuates by the error of the time step, some meV an atom at 0.5 fs, and drifts in anharmonic wells.
     """
     damping = (-friction * ring.timestep).exp()
     spread = ((1 - damping.square()) * temperature / ring.replicas.masses[:, None]).sqrt()

@@ -20,8 +20,8 @@ from densnet.files import sha256
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.simulation import initial, integrators
-from densnet.simulation.ensembles import Conditions
-from densnet.simulation.integrators import ForceFunction, State, Step
+from densnet.simulation.ensembles import Conditions, Ensemble
+from densnet.simulation.integrators import ForceFunction, Forces, State, Step
 from densnet.simulation.novelty import Announce, Novelty
 from densnet.simulation.record import Record
 from densnet.simulation.settings import SimulateSettings
@@ -40,7 +40,7 @@ RELAXED, RELAXATION = 2e-5, 4000
 
 @one_thread()
 def simulate(
-    force_function: ForceFunction,
+    force_function: ForceFunction | Forces,
     start: Molecules,
     settings: SimulateSettings,
     folder: Path,
@@ -53,11 +53,13 @@ def simulate(
     A folder with an interrupted run of the same settings, start and ``provenance`` (where the force function is from) is continued bit by
     bit as if it had never stopped (on a GPU, which sums in any order, to rounding); a finished one is returned as it is. Raises
     `SimulationStopped` when a molecule breaks or an energy runs away (the trajectory so far stays readable), and KeyboardInterrupt after
-    writing a restart. ``announce`` is told when a replica leaves what the model knows.
+    writing a restart. ``announce`` is told when a replica leaves what the model knows. What is recorded of a sample is what
+    ``force_function`` knows, if there are two, `Forces.sampled`.
     """
+    forces = force_function if isinstance(force_function, Forces) else Forces(force_function, force_function)
     replicas = initial.deal(start, settings.replicas).to(settings.place)
     generator = Generator(replicas.positions.device).manual_seed(settings.seed)
-    rest = _rest(force_function, replicas, settings)
+    rest = _rest(forces.plain, replicas, settings)
     ensemble, translation = settings.ensemble, not settings.ensemble.conserves_momentum
     freedom = initial.degrees_of_freedom(rest, translation=translation, rotation=not settings.remove_rotation)
     conditions = settings.conditions(freedom, generator)
@@ -67,7 +69,7 @@ def simulate(
         return record.folder / "trajectory.h5"
     state = record.resume(replicas, generator)
     if state is None:
-        state = _begin(force_function, replicas, settings, conditions)
+        state = _begin(forces.sampled, replicas, settings, conditions)
         _at_rest(state, settings, announce)
     novelty = Novelty(settings.novelty_limit, settings.timestep, announce, stop=settings.when_novel == "stop")
     loop = _Loop(record, (_watch(replicas, settings), novelty), generator, settings, progress)
@@ -75,10 +77,10 @@ def simulate(
         with _interruptible() as loop.interrupted:
             if state.step <= 0:
                 before = ensemble.thermalisation(settings.thermalise_friction)
-                state = loop.advance(state, before.step(force_function, replicas, conditions), 0)
+                state = loop.advance(state, _steps(before, forces, replicas, conditions, settings.sample_every), 0)
                 state = _settle(state, rest, settings)
                 record.sample(state)
-            state = loop.advance(state, ensemble.step(force_function, replicas, conditions), settings.steps[1])
+            state = loop.advance(state, _steps(ensemble, forces, replicas, conditions, settings.sample_every), settings.steps[1])
     except SimulationStopped as stop:
         raise SimulationStopped(f"{stop} {_salvage(record, replicas)}") from None
     except BaseException:
@@ -132,6 +134,12 @@ class _Loop:
     def _tell(self, state: State) -> None:
         before, after = self.settings.steps
         self.progress(before + state.step, before + after)
+
+
+def _steps(ensemble: Ensemble, forces: Forces, replicas: Molecules, conditions: Conditions, every: int) -> Step:
+    """The steps of an ``ensemble``, those that end at a sample with what is asked of samples."""
+    plain, sampled = (ensemble.step(function, replicas, conditions) for function in (forces.plain, forces.sampled))
+    return lambda state: plain(state) if state.step < -1 or (state.step + 1) % every else sampled(state)
 
 
 def _begin(force_function: ForceFunction, replicas: Molecules, settings: SimulateSettings, conditions: Conditions) -> State:

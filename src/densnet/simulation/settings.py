@@ -25,7 +25,7 @@ ONCE_BESIDE = {"friction": 1.0, "time_constant_fs": 200.0}
 OWN = {"langevin": ("friction",), "svr": ("time_constant_fs",)}
 """Which of them an ensemble has."""
 
-SINCE = {"record_forces": False}
+SINCE = {"record_forces": False, "polarizability": True}
 """Settings that there are since then, and their defaults, with which a run is what it was without them."""
 
 
@@ -53,6 +53,9 @@ class SimulateSettings(Section):
     )
     sample_every: int = Field(4, gt=0, description="steps between samples")
     record_forces: bool = Field(False, description="record the forces of every sample; files grow by half")
+    polarizability: bool = Field(
+        True, description="record the polarizability of every sample if the model has learned it, for Raman spectra (docs/raman.md)"
+    )
     checkpoint_every: Incidental[int] = Field(2000, gt=0, description="steps between restarts")
     device: Incidental[Literal["cpu", "cuda"]] = Field("cpu", description="device for model, replicas and thermostats; cuda: one GPU")
     threads: Incidental[int] = Field(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from densnet import units
+from densnet.markup import facts, shown
+from densnet.molecules import Molecules, formula_of
 from densnet.simulation import h5md
 from densnet.simulation.header import TrajectoryError, number
 from densnet.simulation.temperature import Realised
@@ -55,6 +57,11 @@ class Trajectory:
     def dipole(self) -> Tensor | None:
         """[replicas, samples, 3] e bohr; None if the force function knew none."""
         return self.known.get("dipole")
+
+    @property
+    def polarizability(self) -> Tensor | None:
+        """[replicas, samples, 3, 3] bohr^3; None if the force function knew none."""
+        return self.known.get("polarizability")
 
     @property
     def potential(self) -> Tensor:
@@ -104,10 +111,10 @@ class Trajectory:
 
     @property
     def method(self) -> str:
-        """What the dynamics is to a spectrum: which nuclei, and what the correlation of dipoles is taken for."""
+        """What the dynamics is to a spectrum: which nuclei, and what the correlation, in braces of what, is taken for."""
         if self.quantum_kinetic is None:
-            return "classical dynamics, dipole autocorrelation, harmonic (Kubo) quantum correction"
-        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, dipole autocorrelation taken as Kubo-transformed"
+            return "classical dynamics, {} autocorrelation, harmonic (Kubo) quantum correction"
+        return f"{self.settings['ensemble']['kind'].upper()}, {self.nuclei}, {{}} autocorrelation taken as Kubo-transformed"
 
     @property
     def quantum(self) -> str | None:
@@ -118,6 +125,24 @@ class Trajectory:
         mean, error = _mean_and_error(self.quantum_kinetic)
         scatter = "" if error is None else f" +- {error / units.MEV:.2f}"
         return f"{self.nuclei}: kinetic energy {mean / units.MEV:.2f}{scatter} meV (centroid virial); {inner}"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what was run, and how it went."""
+        replicas, samples = self.kinetic.shape
+        molecule = Molecules.single(self.numbers, torch.zeros(len(self.numbers), 3), self.masses)
+        drift = self.drift
+        debye = None if self.dipole is None else _mean_and_error(self.dipole.norm(dim=2) / units.DEBYE)
+        about = [
+            ("replicas", replicas),
+            ("length", f"{float(self.times[-1]) / units.PICOSECOND:.3g} ps each, {samples} samples"),
+            ("time step", f"{self.time_step / units.FEMTOSECOND:.3g} fs, a sample every {self.sample_step / units.FEMTOSECOND:.3g} fs"),
+            ("nuclei", self.header.get("nuclei")),
+            ("temperature", str(self.realised).removeprefix("temperature ")),
+            ("drift", f"{float(drift.mean()):.2g} meV/atom/ps, largest {float(drift.abs().max()):.2g}"),
+            ("dipole", None if debye is None else f"{debye[0]:.4f} D{'' if debye[1] is None else f' ± {debye[1]:.4f}'}"),
+            ("samples marked", None if self.marked is None else f"{100 * float(self.marked.double().mean()):.3g} %"),
+        ]
+        return shown(f"Trajectory of {formula_of(molecule)}", facts(about))
 
     def number(self, replica: int) -> int:
         """What tells this ``replica`` from every other trajectory, see `header.number`."""

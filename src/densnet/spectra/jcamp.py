@@ -20,6 +20,9 @@ from densnet.spectra.spectrum import Spectrum, SpectrumError
 INFRARED = r"\bINFRARED\b|\b(FT-?)?IR\b"
 """The ##DATA TYPE= of infrared spectra, as a pattern."""
 
+RAMAN = r"\bRAMAN\b"
+"""That of Raman spectra."""
+
 _LARGEST = 10**9
 """Ordinates are integers up to this, times YFACTOR: nine digits, within the 32 bits that old readers hold."""
 
@@ -27,7 +30,7 @@ _CONDITIONS = {"partial_pressure": "PARTIAL_PRESSURE", "path length": "PATH LENG
 """Keys of a header that have a label of their own."""
 
 
-def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
+def write_jcamp(path: Path, spectrum: Spectrum, title: str, data_type: str = "INFRARED SPECTRUM") -> None:
     """Write an evenly spaced ``spectrum`` as AFFN ``(X++(Y..Y))``; its header goes into ``##$`` labels.
 
     The ordinate is rounded to 1e-9 of its largest value. The format has no place for an error band: the CSV keeps it.
@@ -42,7 +45,7 @@ def write_jcamp(path: Path, spectrum: Spectrum, title: str) -> None:
     labels = {
         "TITLE": _line(title),
         "JCAMP-DX": "4.24",
-        "DATA TYPE": "INFRARED SPECTRUM",
+        "DATA TYPE": data_type,
         "ORIGIN": "densnet",
         "OWNER": "not stated",
         "STATE": "gas" if "partial_pressure" in header else "",
@@ -140,7 +143,7 @@ def read_jcamp(text: str, name: str, data_type: str = INFRARED) -> Curve:
     fitting = [block for block in curves if _is(block, data_type)]
     if not fitting:
         held = ", ".join(str(block) for block in every if block.text("DATA TYPE").upper() != "LINK" or len(every) == 1)
-        asked = "infrared spectrum with ##XYDATA= or ##XYPOINTS="
+        asked = f"{'infrared' if data_type == INFRARED else 'Raman'} spectrum with ##XYDATA= or ##XYPOINTS="
         raise SpectrumError(f"{name} contains no {asked}, but {held or 'no block that begins with ##TITLE='}; give a file that does.")
     block = fitting[0]
     for label in ("XUNITS", "YUNITS"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from densnet.spectra.columns import Curve, read_columns
 from densnet.spectra.crosssections import is_cross_section, read_cross_section
 from densnet.spectra.gas import molar, volume
-from densnet.spectra.jcamp import INFRARED, read_jcamp
-from densnet.spectra.quantities import Ordinate, ordinate, wavenumbers
+from densnet.spectra.jcamp import INFRARED, RAMAN, read_jcamp
+from densnet.spectra.quantities import Ordinate, abscissa, ordinate, wavenumbers
 from densnet.spectra.spectrum import ABSOLUTE, Spectrum, SpectrumError
-from densnet.spectra.tables import FIRST_LINE, read_csv
+from densnet.spectra.tables import FIRST_LINE, FIRST_LINE_OF_TABLE, read_csv, read_table
 
 _BINARIES = {
     b"PK\x03\x04": "an Excel workbook or another zip archive; save its sheet as CSV",
@@ -24,6 +25,7 @@ _BINARIES = {
     b"\x89PNG": "a picture; a curve is needed, as JCAMP-DX or CSV",
     b"\x1f\x8b": "compressed; unpack it",
 }
+_JCAMP = re.compile(r"\A(\s*(\$\$.*)?\n)*\s*##\s*[A-Za-z$.]*[^=\n]*=")
 _DEEPEST = 1e-4
 """Transmittances below this are noise: 4 in absorbance."""
 _FEWEST = 50
@@ -47,13 +49,49 @@ def read_measured(path: Path, data_type: str = INFRARED) -> Spectrum:
         return read_csv(path)
     if re.match(r"\s*<(!doctype|html|\?xml)", text, re.I):
         raise SpectrumError(f"{name} is a web page or XML, not a spectrum; save the file that the page links to.")
-    if re.search(r"\A(\s*(\$\$.*)?\n)*\s*##\s*[A-Za-z$.]*[^=\n]*=", text):
+    if _JCAMP.search(text):
         curve = read_jcamp(text, name, data_type)
     elif is_cross_section(text):
         curve = read_cross_section(text, name)
     else:
         curve = read_columns(text, name)
     return _spectrum(curve, {"file": path.name, **curve.header}, name)
+
+
+def is_raman(path: Path) -> bool:
+    """Whether a file says that it holds a Raman spectrum: JCAMP-DX by its ##DATA TYPE=, a table by a word before its numbers, or ours."""
+    text = _text(Path(path).read_bytes(), str(path))
+    if _JCAMP.search(text):
+        kinds = re.findall(r"##\s*DATA\s*TYPE\s*=(.*)", text, re.I)
+        return any(re.search(RAMAN, kind, re.I) for kind in kinds) and not any(re.search(INFRARED, kind, re.I) for kind in kinds)
+    before = re.split(r"^[\s+-]*\d[\d.,]*\s*[,;\s]\s*[+-]?\d", text, maxsplit=1, flags=re.M)[0]
+    said = re.search("raman", before, re.I) and not re.search("infrared|absorb|transmi", before, re.I)
+    return text.startswith(FIRST_LINE_OF_TABLE) or bool(said)
+
+
+def read_raman(path: Path) -> Spectrum:
+    """A measured Raman spectrum, intensity in arbitrary units over the shift in ascending cm^-1; of our own files the cross section.
+
+    JCAMP-DX (of several blocks the first of a RAMAN SPECTRUM) or columns of text. It loses a baseline, the value below which a quarter of
+    its points lie, and is not corrected for what the spectrometer does to it. Raises as `read_measured`; a wavelength is no shift.
+    """
+    path = Path(path)
+    text, name = _text(path.read_bytes(), str(path)), str(path)
+    if text.startswith(FIRST_LINE_OF_TABLE):
+        return read_table(path)["total"]
+    if _JCAMP.search(text):
+        curve = read_jcamp(text, name, RAMAN)
+    else:
+        curve = read_columns(re.sub(_KIND, "", text, flags=re.I), name)
+    unit = abscissa(curve.abscissa)
+    if unit is not None and unit.reciprocal:
+        raise SpectrumError(f"{name}: the abscissa is in {unit.name}; a Raman spectrum is read over its shift, in cm^-1.")
+    shift = replace(curve, abscissa=re.sub(_KIND, "", curve.abscissa, flags=re.I), ordinate="intensity")
+    return _spectrum(shift, {"file": path.name, **curve.header}, name)
+
+
+_KIND = r"raman(\s*(spectrum|shift))?|\b\d{3,4}(\.\d+)?\s*nm\b"
+"""What is taken out of words, because it names the kind of spectrum, or the laser, and neither unit nor quantity of an axis."""
 
 
 def told(spectrum: Spectrum) -> str:

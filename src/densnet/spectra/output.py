@@ -7,8 +7,9 @@ from pathlib import Path
 
 from densnet.spectra.gas import ROOM, absorbance
 from densnet.spectra.jcamp import write_jcamp
+from densnet.spectra.raman import Light, Raman, RamanBand
 from densnet.spectra.spectrum import Band, Spectrum
-from densnet.spectra.tables import write_bands, write_csv
+from densnet.spectra.tables import write_bands, write_csv, write_raman_bands, write_table
 from densnet.spectra.width import WIDTH, widened
 
 
@@ -23,3 +24,23 @@ def write_spectrum(folder: Path, spectrum: Spectrum, bands: Sequence[Band], titl
     write_jcamp(folder / "spectrum-absorbance.jdx", cell, f"{title}, infrared from dynamics")
     write_bands(folder / "bands.csv", bands, dict(spectrum.header))
     return smooth
+
+
+def write_raman(
+    folder: Path, found: Raman, bands: Sequence[RamanBand], title: str, light: Light, width: float = WIDTH
+) -> dict[str, Spectrum]:
+    """``raman.csv`` as the window leaves it, ``raman-smoothed.csv`` with lines ``width`` cm^-1 wide, whose columns are returned,
+    ``raman.jdx`` of both polarisations together, and ``raman-bands.csv``."""
+    columns = columns_of(found, light)
+    smooth = {name: widened(one, width) for name, one in columns.items()}
+    write_table(folder / "raman.csv", columns)
+    write_table(folder / "raman-smoothed.csv", smooth)
+    write_jcamp(folder / "raman.jdx", columns["total"], f"{title}, Raman from dynamics, {light}", "RAMAN SPECTRUM")
+    write_raman_bands(folder / "raman-bands.csv", bands, dict(columns["total"].header))
+    return smooth
+
+
+def columns_of(found: Raman, light: Light) -> dict[str, Spectrum]:
+    """Cross sections of both polarisations and their sum in that ``light``, and the activity, over one axis."""
+    total, activity = found.total(light), found.activity.above(float(found.activity.header["resolution_cm-1"]))
+    return {"total": total, "parallel": found.parallel(light), "perpendicular": found.perpendicular(light), "activity": activity}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import find_peaks
 
 from densnet.errors import DensnetError
+from densnet.markup import curve, facts, folded, shown
 
 ABSOLUTE = "km/mol per cm^-1"
 """Unit of an absolute molar spectrum: its integral over a band is that band's intensity in km/mol."""
@@ -94,6 +95,12 @@ class Spectrum:
         if len(self.axis) < 2 or (np.diff(self.axis) <= 0).any():
             raise SpectrumError("the axis of a spectrum must have at least two points and ascend strictly; sort it and drop doubles.")
 
+    def _repr_html_(self) -> str:
+        """In a notebook: the curve with its error, and where it is from."""
+        span = f"{self.axis[0]:g} to {self.axis[-1]:g} cm^-1, {len(self.axis)} points"
+        made = folded(f"{span}; how it was made", facts(self.header.items()))
+        return shown("Spectrum", curve(self.axis, self.intensity, self.error, unit=self.unit), made)
+
     def integral(self, lower: float, upper: float) -> float:
         """``Int_lower^upper A(nu) dnu`` by trapezoids; km/mol for an absolute spectrum."""
         grid, rows = cut(self.axis, self.intensity[None], lower, upper)
@@ -124,6 +131,18 @@ class Spectrum:
             integral=integral,
             error=None if error is None else float(error),
             centroid_error=None if shift is None else float(shift),
+        )
+
+    def above(self, lower: float) -> Spectrum:
+        """What lies from ``lower`` (cm^-1) on."""
+        seen = self.axis >= lower
+        replicas = self.replicas and replace(self.replicas, intensity=self.replicas.intensity[:, seen])
+        return replace(
+            self,
+            axis=self.axis[seen],
+            intensity=self.intensity[seen],
+            error=None if self.error is None else self.error[seen],
+            replicas=replicas,
         )
 
     def bands(self, limits: Iterable[tuple[float, float]]) -> list[Band]:

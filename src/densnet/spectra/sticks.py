@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from densnet.observables.conformers import Ensemble
+from densnet.spectra.raman import RamanBand, lines_of
 from densnet.spectra.spectrum import Band, Sticks
 
 
@@ -42,3 +43,29 @@ def band_rows(bands: list[Band], sticks: Sticks) -> list[dict]:
     """Bands of a spectrum as plain data, each with the harmonic intensity (km/mol) that falls between its limits."""
     inside = [(sticks.frequencies > b.lower) & (sticks.frequencies < b.upper) for b in bands]
     return [{**b.__dict__, "harmonic": float(sticks.intensities[mask].sum())} for b, mask in zip(bands, inside)]
+
+
+def raman_rows(bands: list[RamanBand], ensemble: Ensemble, temperature: float) -> list[dict]:
+    """Bands of a Raman spectrum as plain data, each with activity (A^4/amu) and depolarisation of the harmonic lines between its limits."""
+    rows = []
+    for band in bands:
+        activity, ratio = raman_between(ensemble, temperature, band.lower, band.upper) or (None, None)
+        rows.append({**band.__dict__, "harmonic": activity, "harmonic_depolarisation": ratio})
+    return rows
+
+
+def raman_between(ensemble: Ensemble, temperature: float, lower: float, upper: float) -> tuple[float, float | None] | None:
+    """Activity (A^4/amu) and depolarisation of the harmonic lines between two limits (cm^-1), conformers weighted at ``temperature`` (K).
+
+    None where a conformer does not know the slopes of its polarizability; a ratio of None where nothing scatters.
+    """
+    lines, weights = lines_of(ensemble), ensemble.weights(temperature).tolist()
+    if len(lines) < len(ensemble.conformers):
+        return None
+    mean = anisotropy = 0.0
+    for own, weight in zip(lines.values(), weights):
+        inside = (own.frequencies > lower) & (own.frequencies < upper)
+        mean += weight * float(own.isotropic[inside].sum())
+        anisotropy += weight * float(own.anisotropic[inside].sum())
+    polarised = 45 * mean + 4 * anisotropy
+    return 45 * mean + 7 * anisotropy, 3 * anisotropy / polarised if polarised else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,19 +60,28 @@ class Example:
         return Points(*(self.prepared.get(name) for name in ("places", "weights", "correction", "response")))
 
 
+class Share(NamedTuple):
+    """What part of the molecules and of the atoms of a step a batch is: the rest is the share of other processes."""
+
+    molecules: float = 1.0
+    atoms: float = 1.0
+
+
 @dataclass(frozen=True)
 class Batch:
     """Several molecules and what a loss compares them with: tensors by name, their first axes along the molecules or along their atoms."""
 
     molecules: Molecules
     tensors: dict[str, Tensor]
+    share: Share = Share()
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        return Batch(self.molecules.to(device), {name: tensor.to(device) for name, tensor in self.tensors.items()})
+        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, molecules=self.molecules.to(device), tensors=tensors)
 
 
 def compositions(examples: Sequence[Example]) -> tuple[tuple[int, ...], ...]:
@@ -99,13 +109,15 @@ def with_fits(batch: Batch, examples: list[Example]) -> Batch:
     return Batch(batch.molecules, batch.tensors | {"coefficients": coefficients, "metrics": joined(rows, "metric")})
 
 
-def with_points(batch: Batch, examples: list[Example], count: int | None = None, seed: int = 0) -> Batch:
+def with_points(batch: Batch, examples: list[Example], count: int | None = None, seeds: Sequence[int] = ()) -> Batch:
     """The batch with the points of its ``examples``: ``places``, ``weights``, ``correction``, maybe ``response`` as `Points`, stacked.
 
-    With ``count`` only so many points of each, a sub-sample drawn with ``seed``.
+    With ``count`` only so many points of each, a sub-sample drawn with its own of the ``seeds``.
     """
-    generator = torch.Generator().manual_seed(seed)
-    sets = [e.points if count is None else e.points.subset(count, generator) for e in examples]
+    if count is None:
+        sets = [e.points for e in examples]
+    else:
+        sets = [e.points.subset(count, torch.Generator().manual_seed(seed)) for e, seed in zip(examples, seeds, strict=True)]
     names = {"places": "positions", "weights": "weights", "correction": "correction"}
     if all(p.response is not None for p in sets):
         names["response"] = "response"

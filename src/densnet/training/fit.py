@@ -18,7 +18,7 @@ from densnet.model.compiled import compiler_found
 from densnet.model.library import LibraryError
 from densnet.model.predictor import ALL_PAIRS_UP_TO, Predictor
 from densnet.threads import one_thread
-from densnet.training import checkpoint
+from densnet.training import checkpoint, ranks
 from densnet.training.checkpoint import TrainingError
 from densnet.training.examples import Batch, Example
 from densnet.training.gradients import Compiled, Gradients, Recorded, by_autograd
@@ -59,7 +59,8 @@ def train(
     `TrainingError` if it is that of another training, or if a phase cannot learn from where the model is.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.claim(folder, predictor, (training, validation), settings)
+    if ranks.first():
+        checkpoint.claim(folder, predictor, (training, validation), settings)
     validation = sorted(validation, key=lambda example: len(example.molecule.numbers))  # a batch costs its largest molecule
     if settings.changes_energies:
         predictor.uncertainty = None  # that of other weights
@@ -83,22 +84,25 @@ def train(
                 raise TrainingError("the model has learned exponents, which this phase takes as they were: set `train.density.steps` to 0.")
             stage = make(predictor, training, validation, settings)
             optimise(stage, plan, settings, folder, report)
-            checkpoint.finish(folder, phase, predictor)
+            if ranks.first():
+                checkpoint.finish(folder, phase, predictor)
     return predictor.eval()
 
 
 def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder: Path, report: Report) -> None:
-    """Minimise ``stage.loss`` by `Soap`; leaves the best averaged weights in ``stage.network``."""
+    """Minimise ``stage.loss`` by `Soap`, with other processes where there are some; the best averaged weights are left in its network."""
+    batches = Batches(stage.kinds, plan.batch, settings.seed)
+    stage = ranks.shared(stage, batches)
     weights: dict[str, Tensor] = {name: p for name, p in stage.network.named_parameters() if p.requires_grad}
     average = {name: p.detach().clone() for name, p in weights.items()}
     optimiser = Soap(weights.values(), lr=plan.learning_rate, threads=settings.cores)
     run = checkpoint.resume(folder, stage.name, weights, average, optimiser)
+    ranks.alike(stage.network)
 
     def announce(note: str) -> None:
         report(Moment(stage.name, run.step, plan.steps, run.seconds, {}, {}, note))
 
-    batches = Batches(stage.kinds, plan.batch, settings.seed)
-    gradients = gradients_of(stage, weights, plan, settings, announce)
+    gradients = ranks.summed(gradients_of(stage, batches, weights, plan, settings, announce))
     began = time.monotonic() - run.seconds
     for step, batch in ahead(lambda step: stage.batch(batches.at(step), step), range(run.step, plan.steps)):
         for group in optimiser.param_groups:
@@ -113,13 +117,14 @@ def optimise(stage: Stage, plan: StageSettings, settings: TrainSettings, folder:
         metrics: dict[str, float] = {}
         last = step + 1 == plan.steps
         if last or (step + 1) % plan.validate_every == 0:
-            metrics = validated(stage, weights, average)
+            metrics = ranks.judged(lambda: validated(stage, weights, average))
             if not math.isfinite(metrics["score"]):
                 remedy = f"lower its `learning_rate` ({plan.learning_rate:g})"
                 raise TrainingError(f"phase {stage.name!r} diverged before step {step + 1}; {remedy}.")
             run = run.after(step + 1, time.monotonic() - began, metrics["score"], average)
-            checkpoint.save(folder, stage.name, run, weights, average, optimiser)
-            checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)
+            if ranks.first():
+                checkpoint.save(folder, stage.name, run, weights, average, optimiser)
+                checkpoint.log(folder, stage.name, run, {n: v.item() for n, v in losses.items()}, metrics)
         if metrics or step % 10 == 0:
             report(Moment(stage.name, step + 1, plan.steps, time.monotonic() - began, {n: v.item() for n, v in losses.items()}, metrics))
         if plan.patience and run.stale >= plan.patience:
@@ -145,12 +150,13 @@ COMPILED_FROM = 1000
 
 
 def gradients_of(
-    stage: Stage, weights: dict[str, Tensor], plan: StageSettings, settings: TrainSettings, announce: Callable[[str], None]
-) -> Gradients:
+    stage: Stage, batches: Batches, weights: dict[str, Tensor], plan: StageSettings, settings: TrainSettings,
+    announce: Callable[[str], None],
+) -> Gradients:  # fmt: skip
     """Compiled, on a GPU recorded, where that is wanted, possible and pays; if compiling fails, `by_autograd` does the same."""
     eager, on_gpu = by_autograd(stage, weights), settings.device == "cuda"
-    batches = Batches(stage.kinds, plan.batch, settings.seed)
-    possible = settings.compile and stage.compiles and batches.alike and (on_gpu or compiler_found())
+    own, uneven = divmod(batches.parts, ranks.count())
+    possible = settings.compile and stage.compiles and batches.alike and not uneven and (on_gpu or compiler_found())
     if not possible or plan.steps < COMPILED_FROM:
         return eager
     like = stage.batch(batches.at(0), 0)
@@ -158,7 +164,7 @@ def gradients_of(
         return eager
     if on_gpu:
         return Recorded(stage, weights, like)
-    parts = max(n for n in range(1, settings.cores + 1) if batches.parts % n == 0)
+    parts = max(n for n in range(1, settings.cores + 1) if own % n == 0)
     try:
         return Compiled(stage, weights, like, parts, announce)
     except LibraryError as error:

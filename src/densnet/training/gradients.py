@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -73,7 +74,7 @@ class Compiled:
         """The batch in equal parts."""
         molecules = batch.molecules.cut(self.parts)
         columns = zip(*(tensor.chunk(self.parts) for tensor in batch.tensors.values()))
-        return [Batch(some, dict(zip(batch.tensors, column))) for some, column in zip(molecules, columns)]
+        return [replace(batch, molecules=some, tensors=dict(zip(batch.tensors, column))) for some, column in zip(molecules, columns)]
 
 
 class Recorded:
@@ -118,7 +119,7 @@ def _arithmetic(stage: Stage, names: list[str], like: Batch, used: list[bool]) -
         with torch.enable_grad():
             weights = [w.detach().requires_grad_() for w in given[: len(names)]]
             positions, *tensors = given[len(names) :]
-            batch = Batch(molecules.at(positions), dict(zip(like.tensors, tensors)))
+            batch = replace(like, molecules=molecules.at(positions), tensors=dict(zip(like.tensors, tensors)))
             losses = torch.func.functional_call(holder, {f"network.{name}": w for name, w in zip(names, weights)}, (batch,))
             learning = [w for w, known in zip(weights, used) if known]
             slopes = torch.autograd.grad(sum(losses.values()), learning)

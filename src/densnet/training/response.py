@@ -71,7 +71,7 @@ def response_stage(predictor: Predictor, training: list[Example], validation: li
 
     def batch(indices: list[int], step: int) -> Batch:
         examples = [known[i] for i in indices]
-        return sampled(collated(examples), examples, settings, step).to(predictor.device)
+        return sampled(collated(examples), examples, settings, step, indices).to(predictor.device)
 
     if not network.trained:
         some = collated(known[:32]).to(predictor.device)

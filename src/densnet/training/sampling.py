@@ -51,6 +51,11 @@ class Batches:
         """Into how many parts of the same composition a batch can be cut."""
         return math.gcd(*self.shares)
 
+    @property
+    def fewest(self) -> int:
+        """Frames of the smallest batch."""
+        return sum(self.shares) if self.alike else min(end - start for start, end in self.cuts)
+
     @cached_property
     def cuts(self) -> list[tuple[int, int]]:
         """First frame of each batch and that behind its last one, in an order by size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -72,5 +73,5 @@ class TrainSettings(Section):
 
     @property
     def cores(self) -> int:
-        """How many cores are at work."""
-        return self.threads or cores()
+        """How many cores this process works with; those that `torchrun` starts on one machine share it."""
+        return self.threads or max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))

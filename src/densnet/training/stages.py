@@ -22,6 +22,9 @@ from densnet.training.shelf import Shelf
 
 Losses = dict[str, Tensor]
 
+PER_ATOM = ("forces",)
+"""Losses that are means over the atoms of a batch; all others are means over its molecules."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -87,7 +90,7 @@ def points_stage(predictor: Predictor, training: list[Example], validation: list
 
     def batch(indices: list[int], step: int) -> Batch:
         examples = [training[i] for i in indices]
-        return sampled(collate(examples, "dipole"), examples, settings, step).to(predictor.device)
+        return sampled(collate(examples, "dipole"), examples, settings, step, indices).to(predictor.device)
 
     def loss(batch: Batch) -> Losses:
         return space_losses(*space_errors(*predict_density(predictor, batch.molecules), batch, scale), settings)
@@ -140,7 +143,7 @@ def joint_stage(predictor: Predictor, training: list[Example], validation: list[
 
     def batch(indices: list[int], step: int) -> Batch:
         examples = [training[i] for i in indices]
-        return sampled(labelled(examples), examples, settings, step).to(predictor.device)
+        return sampled(labelled(examples), examples, settings, step, indices).to(predictor.device)
 
     def loss(batch: Batch) -> Losses:
         predicted = predictor(batch.molecules, create_graph=True)
@@ -189,9 +192,10 @@ def _self_energy(example: Example) -> Tensor:
     return objective.coulomb_error(zero, density.coefficients, example.metric.flatten())
 
 
-def sampled(batch: Batch, examples: list[Example], settings: TrainSettings, step: int) -> Batch:
-    """The batch with points of its ``examples``, others at every step."""
-    return with_points(batch, examples, settings.points_per_frame, settings.seed * 7_000_003 + step)
+def sampled(batch: Batch, examples: list[Example], settings: TrainSettings, step: int, indices: list[int]) -> Batch:
+    """The batch with points of its ``examples``, others at every step; which, does not depend on what else is in the batch."""
+    seeds = [((settings.seed * 7_000_003 + step) * 1_000_003 + index) % 2**63 for index in indices]
+    return with_points(batch, examples, settings.points_per_frame, seeds)
 
 
 def length(squares: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class Means:
             squares += float(labels.forces.double().square().sum())
             charges |= set(molecules.net_charge.tolist())
             charged |= molecules.charge is not None
-            counts.append(molecules.total((molecules.numbers[:, None] == elements).double()))
+            counts.append(_counts(molecules, elements))
             energies.append(labels.energy.double())
         references = reference_energies(torch.cat(counts), torch.cat(energies), basis.elements)
         return cls(max(1.0, near / atoms), {"charges": sorted(charges)} if charged else None, references, (squares / (3 * atoms)) ** 0.5)
@@ -170,22 +170,30 @@ def reference_energies(counts: Tensor, energies: Tensor, elements: tuple[int, ..
     return free + _shared(counts, energies - counts @ free)
 
 
-def shift_references(predictor: Predictor, labels: list[Properties]) -> None:
-    """Changes the reference energies of a trained ``predictor`` so that its mean error on ``labels`` is as small as can be.
-
-    Least squares of the error per atom; of all such changes the smallest, so that the energies of other compositions change little.
-    """
-    molecules = Molecules.concatenate([label.molecules for label in labels])
-    energies = torch.cat([label.energy for label in labels]).double()
-    with torch.no_grad():
-        said = torch.cat([predictor.without_forces(label.molecules).energy for label in labels]).double()
-    counts = molecules.total((molecules.numbers[:, None] == torch.tensor(predictor.basis.elements)).double())
-    network = predictor.energy_network
-    shifted = torch.tensor(network.reference, dtype=torch.float64) + _shared(counts, energies - said)
-    network.set_statistics(tuple(shifted.tolist()), network.scale)
-
-
 def _shared(counts: Tensor, energies: Tensor) -> Tensor:
-    """[elements] what each atom of an element adds to ``energies`` [molecules] by least squares per atom, the smallest such numbers."""
+    """[elements] that add up to the ``energies`` [molecules] with the least squares per atom and the smallest norm."""
     sizes = counts.sum(1, keepdim=True)
     return torch.linalg.lstsq(counts / sizes, energies.unsqueeze(1) / sizes, driver="gelsd").solution.squeeze(1)
+
+
+def move_references(predictor: Predictor, labels: Iterable[Properties]) -> float:
+    """Adds to the reference energies of a trained ``predictor`` what these ``labels``, of another level of theory, have more.
+
+    Total energies of two levels differ by tenths of a hartree, shapes of their surfaces little: so that a network that knows one learns
+    the other from few frames. Gives the mean change of a molecule's energy, hartree.
+    """
+    counts, gaps, elements = [], [], torch.tensor(predictor.basis.elements)
+    for some in _parts(labels):
+        part = Properties.concatenate([one.replace(orbitals=None) for one in some])
+        with torch.no_grad():
+            known = predictor.without_forces(part.molecules).energy
+        counts.append(_counts(part.molecules, elements))
+        gaps.append(part.energy.double() - known)
+    network, change = predictor.energy_network, _shared(torch.cat(counts), torch.cat(gaps))
+    network.set_statistics(tuple((torch.tensor(network.reference, dtype=torch.float64) + change).tolist()), network.scale)
+    return float((torch.cat(counts) @ change).mean())
+
+
+def _counts(molecules: Molecules, elements: Tensor) -> Tensor:
+    """[molecules, elements] float64, how many atoms of each."""
+    return molecules.total((molecules.numbers[:, None] == elements).double())

@@ -111,8 +111,9 @@ def _dynamics(molecule: Molecules, choice: Choice) -> dict[str, Any]:
 
 
 def _spectrum(known: str | None, choice: Choice) -> dict[str, Any]:
+    molecule = known and shipped.molecule_of(known)
     found: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
-    return {**found, "maximum": 4200.0, **({"bands": BANDS[known]} if known in BANDS else {})}
+    return {**found, "maximum": 4200.0, **({"bands": BANDS[molecule]} if molecule in BANDS else {})}
 
 
 def _unknown(what: str) -> str:

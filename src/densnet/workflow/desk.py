@@ -80,11 +80,12 @@ class Inputs:
         deal(Molecules.concatenate([molecule for _, molecule in found]), len(found))
         return found
 
-    @property
+    @cached_property
     def reference(self) -> Path | None:
-        """The shipped analysis of this molecule at the reference level, if there is one."""
-        smiles = self.settings.run.smiles
-        return shipped.harmonic(self.named[0][1] if smiles is None else embedded(smiles, 1)[0])
+        """The shipped analysis of this molecule, at the level of the labels if there is one of it."""
+        made, smiles = self.trains or self.refines, self.settings.run.smiles
+        level = self.settings.label.scf.level() if made else load(self.model_file).provenance.get("level")
+        return shipped.harmonic(self.named[0][1] if smiles is None else embedded(smiles, 1)[0], level)
 
     def files(self, name: str) -> tuple[Path, ...]:
         """Files whose content decides what a stage gives: those called geometries, model, start, reference or experiment in its recipe.

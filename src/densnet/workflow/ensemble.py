@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from densnet import units
 from densnet.molecules import Molecules, isotopologue
@@ -15,8 +19,12 @@ from densnet.observables.conformers import Ensemble
 from densnet.observables.coordinates import nearest_conformer
 from densnet.observables.vibrations import free_energy
 from densnet.simulation.trajectory import Trajectory
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series, highest_wavenumber
+from densnet.spectra import infrared, raman
+from densnet.spectra.raman import Raman
 from densnet.spectra.spectrum import Replicas, Spectrum, SpectrumError, mixture
+from densnet.spectra.timeseries import Sampling, SeriesSettings, highest_wavenumber
+
+T = TypeVar("T")
 
 KJ_PER_MOL = 1 / 2625.4996
 """hartree"""
@@ -37,25 +45,46 @@ def origins(found: Ensemble, replicas: int) -> NDArray:
     return start
 
 
-def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: InfraredSettings) -> tuple[Spectrum, list[Spectrum]]:
+def weighted_spectrum(run: Trajectory, found: Ensemble, temperature: float, settings: SeriesSettings) -> tuple[Spectrum, list[Spectrum]]:
     """``sum_c w_c A_c`` and the A_c: A_c from the replicas that start in c, w_c from free energies at ``temperature`` (K).
 
     Each A_c is divided by the mean temperature of its replicas, all of which obey one thermostat. The error is the scatter of the replicas
     within each conformer, carried through the weights: ``sqrt(sum_c w_c^2 s_c^2 / n_c)``.
     """
-    start, means = origins(found, len(run.dipole)), run.temperature.mean(1).numpy()
+    parts = [_asked(part, run) for part in by_conformer(run, found, run.dipole, partial(infrared.from_series, settings=settings))]
+    return _whole(parts, run, found, temperature), parts
+
+
+def weighted_raman(run: Trajectory, found: Ensemble, temperature: float, settings: SeriesSettings) -> Raman:
+    """As `weighted_spectrum`, from polarizabilities: both invariants."""
+    parts = by_conformer(run, found, run.polarizability, partial(raman.from_series, settings=settings))
+    both = zip(*((part.isotropic, part.anisotropic) for part in parts))
+    return Raman(*(_whole([_asked(one, run) for one in own], run, found, temperature) for own in both))
+
+
+def by_conformer(run: Trajectory, found: Ensemble, series: Tensor, estimate: Callable[[NDArray, Sampling], T]) -> list[T]:
+    """``estimate`` of the ``series`` [replicas, samples, ...] of those replicas that start in each conformer."""
+    start, means = origins(found, len(series)), run.temperature.mean(1).numpy()
     highest, parts = max(highest_wavenumber(c.molecule) for c in found.conformers), []
     for index in range(len(found.conformers)):
         mine = start == index
         sampling = Sampling(run.sample_step, run.time_step, means[mine], highest, run.method)
-        part = from_series(run.dipole[torch.from_numpy(mine)].numpy(), sampling, settings=settings)
-        parts.append(replace(part, header={**part.header, "set temperature_K": run.realised.asked}))
+        parts.append(estimate(series[torch.from_numpy(mine)].numpy(), sampling))
+    return parts
+
+
+def _asked(part: Spectrum, run: Trajectory) -> Spectrum:
+    return replace(part, header={**part.header, "set temperature_K": run.realised.asked})
+
+
+def _whole(parts: Sequence[Spectrum], run: Trajectory, found: Ensemble, temperature: float) -> Spectrum:
+    """The mixture of conformers, whose header counts all replicas."""
     if len(parts) == 1:
-        return parts[0], parts
+        return parts[0]
     whole = mixture(parts, found.weights(temperature).numpy())
-    counted = {"replicas": len(start), "effective replicas": round(float(1 / (whole.replicas.weights**2).sum()), 2)}
+    counted = {"replicas": len(run.temperature), "effective replicas": round(float(1 / (whole.replicas.weights**2).sum()), 2)}
     counted |= {"temperature_K": round(run.realised.mean, 3), "temperature error_K": round(run.realised.error, 3)}
-    return replace(whole, header={**whole.header, **counted}), parts
+    return replace(whole, header={**whole.header, **counted})
 
 
 def named_isotopes(spectrum: Spectrum, run: Trajectory) -> Spectrum:

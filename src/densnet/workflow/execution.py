@@ -19,8 +19,10 @@ from densnet.artefacts.run import Run
 from densnet.files import write_text
 from densnet.frames.smiles import is_smiles
 from densnet.progress import Progress, silent
+from densnet.reference.workers import end_if_rerun
 from densnet.report.content import report
 from densnet.report.infrared import spectrum_drawing
+from densnet.report.raman import raman_drawing
 from densnet.report.style import save
 from densnet.settings import SettingsError, read_toml
 from densnet.workflow.choice import GEOMETRIES, Choice, settings_text
@@ -77,6 +79,7 @@ def run(
     begins, ends or is skipped; all of this stands in ``run.log`` as well. Interrupted, it is resumed by the same call. With ``until`` it
     ends after the stage of that name, without a page. Raises `SettingsError` where there is no such stage.
     """
+    end_if_rerun()
     plan = what if isinstance(what, Plan) else Plan.of(what, choice)
     folder, todo = plan.folder, stages(plan.inputs, progress, lambda text: note(text))
     if until is not None:
@@ -115,11 +118,13 @@ def read_run(folder: Path) -> Run:
 
 
 def write_page(folder: Path, out: Path | None = None) -> Path:
-    """The page of the run in ``folder``, at ``out`` or as ``report.html`` in it; and ``spectrum.png``."""
+    """The page of the run in ``folder``, at ``out`` or as ``report.html`` in it; ``spectrum.png`` and, if there is one, ``raman.png``."""
     found, page = read_run(folder), out or folder / "report.html"
     write_text(page, report(found))
     if found.spectrum is not None:
         save(spectrum_drawing(found), folder / "spectrum.png")
+    if found.raman is not None:
+        save(raman_drawing(found), folder / "raman.png")
     return page
 
 

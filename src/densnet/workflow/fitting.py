@@ -14,7 +14,7 @@ from densnet.molecules import Molecules
 from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.threads import one_thread
-from densnet.training import fit
+from densnet.training import fit, ranks
 from densnet.training.checkpoint import PHASES
 from densnet.training.coverage import coverage, names
 from densnet.training.examples import Example
@@ -57,7 +57,7 @@ def train_on(
 ) -> Predictor:
     """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on).
 
-    ``level`` of theory of the labels, which the model then states.
+    ``level`` of theory of the labels, which the model then states. Of several processes the first gives the model that is to be kept.
     """
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
@@ -69,6 +69,8 @@ def train_on(
 
     charges, former = predictor.provenance.get("charges"), predictor.provenance.get("frames", {})
     predictor = fit.train(predictor, parts[0], parts[1], plan, folder, report)
+    if not ranks.first():
+        return predictor.requires_grad_(False)
     if plan.response.steps:
         predictor.provenance = predictor.provenance | {"response": _response_provenance(parts, plan)}
     if not plan.changes_energies:

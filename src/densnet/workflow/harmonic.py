@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from densnet.files import read_json, sha256, write_json, write_text
 from densnet.molecules import SYMBOLS, Molecules
 from densnet.observables.anharmonic import SOFTEST, vpt2
 from densnet.observables.conformers import Conformer, Ensemble, characterise, substituted
+from densnet.observables.response import polarizability_derivatives
 from densnet.observables.vibrations import Modes, VibrationError
 from densnet.progress import Progress
 from densnet.properties import Properties
@@ -31,8 +33,9 @@ from densnet.reference.geometries import Frame
 from densnet.reference.shipped import measured
 from densnet.settings import Added, Section
 from densnet.simulation import integrators
-from densnet.spectra.infrared import InfraredSettings, Sampling, from_series
+from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
+from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 ForceFunction = Callable[[Molecules], Properties]
 
@@ -128,6 +131,12 @@ def fundamentals(force_function: ForceFunction, found: Ensemble, settings: Anhar
     return {"conformers": rows}
 
 
+def scattering(respond: ForceFunction, found: Ensemble) -> Ensemble:
+    """The same conformers with the slopes of their polarizability, which ``respond`` tells."""
+    conformers = (replace(c, polarizability_slopes=polarizability_derivatives(respond, c.molecule)) for c in found.conformers)
+    return replace(found, conformers=tuple(conformers))
+
+
 def named_geometries(path: Path) -> list[tuple[str, Molecules]]:
     """Every frame of an xyz file with its name (conformer=... in the comment line), or its number where it has none."""
     return [(frame.name or f"conformer {k}", frame.molecule) for k, frame in enumerate(geometries.read(path), start=1)]
@@ -164,11 +173,18 @@ def write_geometries(path: Path, found: Ensemble, comment: str) -> None:
 
 
 def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress) -> Spectrum:
-    """Infrared spectrum of dynamics in which every mode starts at the minimum with the kinetic energy k_B T.
+    """Infrared spectrum of `cold_dynamics`: in the harmonic limit each band integrates to its harmonic intensity exactly."""
+    states, sampling = cold_dynamics(force_function, modes, settings, progress)
+    return from_series(torch.stack([s.dipole for s in states], dim=1).numpy(), sampling, settings=SeriesSettings(depth=settings.depth))
+
+
+def cold_dynamics(
+    force_function: ForceFunction, modes: Modes, settings: ColdSettings, progress: Progress
+) -> tuple[list[integrators.State], Sampling]:
+    """Samples of dynamics in which every mode starts at the minimum with the kinetic energy k_B T, and how they were taken.
 
     The velocities sum_k +-sqrt(2 k_B T) cos(w dt / 2) dR/dQ_k, those on the step, carry no rotation; the signs of the replicas are
-    orthogonal (Hadamard), so that cross terms between modes cancel. In the harmonic limit each band then integrates to its harmonic
-    intensity exactly.
+    orthogonal (Hadamard), so that cross terms between modes cancel.
     """
     timestep = settings.timestep_fs * units.FEMTOSECOND
     velocities = _kicks(modes, settings.temperature * units.KELVIN, timestep)
@@ -177,17 +193,16 @@ def cold_run(force_function: ForceFunction, modes: Modes, settings: ColdSettings
     state = integrators.init(force_function, start, velocities.reshape(-1, 3))
     step = integrators.velocity_verlet(force_function, state.masses, timestep)
     steps = round(1000 * settings.duration_ps / settings.timestep_fs)
-    dipoles, kinetic = [state.dipole], []
+    samples, kinetic = [state], []
     for number in range(1, steps + 1):
         state = step(state)
         kinetic.append(state.half_step_kinetic(timestep))
         if number % settings.sample_every == 0:
-            dipoles.append(state.dipole)
+            samples.append(state)
             progress(number, steps)
     temperature = 2 * torch.stack(kinetic).mean() / len(modes.eigenvalues) / units.KELVIN
     highest = float(modes.frequencies.max())
-    sampling = Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
-    return from_series(torch.stack(dipoles, dim=1).numpy(), sampling, settings=InfraredSettings(depth=settings.depth))
+    return samples, Sampling(settings.sample_every * timestep, timestep, float(temperature), highest)
 
 
 def _kicks(modes: Modes, temperature: float, timestep: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import sys
 
 
@@ -16,3 +17,8 @@ def keep_memory() -> None:
             no_mmap, no_trim = (-4, 0), (-1, 2**31 - 1)
             malloc.mallopt(*no_mmap)
             malloc.mallopt(*no_trim)
+
+
+def number() -> int:
+    """Which of the processes that `torchrun` started this one is; 0: the only one, or the first, which speaks for all."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0

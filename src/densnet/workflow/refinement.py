@@ -33,7 +33,7 @@ from densnet.settings import Incidental, Section, cores
 from densnet.simulation.ensembles import Langevin
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
 from densnet.training.settings import StageSettings, TrainSettings
-from densnet.training.statistics import shift_references
+from densnet.training.statistics import move_references
 from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on
 from densnet.workflow.fitting import examples_of, train_on
@@ -219,7 +219,7 @@ class Round:
         plan = self.plan.train
         parts = held_out(labels, plan.validation_fraction, plan.seed)
         examples = examples_of(parts, start.basis, self.place.parent / "examples", self.plan.points, plan, self._progress("densities"))
-        shift_references(start, [label.properties for label in labels])
+        move_references(start, (label.properties for label in labels))
         return train_on(start, examples, plan, self.place / "training", self._progress("training"), labels.level)
 
     def _progress(self, what: str) -> Progress:

@@ -18,12 +18,12 @@ from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import SampleSettings, read
 from densnet.reference.scf import ScfSettings
-from densnet.settings import Section, SettingsError, parse, read_toml
+from densnet.settings import Added, Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.comparison import comparable
-from densnet.spectra.infrared import InfraredSettings, highest_wavenumber, suffices
-from densnet.spectra.measured import read_measured
+from densnet.spectra.measured import is_raman, read_measured, read_raman
 from densnet.spectra.spectrum import SpectrumError
+from densnet.spectra.timeseries import SeriesSettings, highest_wavenumber, suffices
 from densnet.spectra.width import WIDTH
 from densnet.training.settings import TrainSettings
 from densnet.workflow.folder import Mark
@@ -60,10 +60,12 @@ class EvaluateSettings(Section):
     density_frames: int = Field(20, gt=0, description="held-out frames whose density is integrated on a grid")
 
 
-class SpectrumSettings(InfraredSettings):
+class SpectrumSettings(SeriesSettings):
     """The spectrum and what it is compared with."""
 
-    experiment: tuple[Path, ...] = Field((), description="measured spectra, JCAMP-DX or CSV, relative to the settings file")
+    experiment: tuple[Path, ...] = Field(
+        (), description="measured spectra, infrared or Raman, JCAMP-DX or CSV, relative to the settings file"
+    )
     bands: tuple[tuple[float, float], ...] = Field(
         (), description="limits of the bands in the tables, cm^-1; default: groups of harmonic lines"
     )
@@ -71,10 +73,12 @@ class SpectrumSettings(InfraredSettings):
         WIDTH, ge=0, description="line width (FWHM) in figures and in smoothed.csv, cm^-1; 0: no smoothing beyond the window"
     )
 
+    laser_nm: Added[float] = Field(532.0, gt=100, le=2000, description="wavelength of the laser for Raman cross sections, nm")
+
     @property
-    def infrared(self) -> InfraredSettings:
+    def series(self) -> SeriesSettings:
         """What concerns the spectrum alone."""
-        return InfraredSettings(**self.model_dump(include=set(InfraredSettings.model_fields)))
+        return SeriesSettings(**self.model_dump(include=set(SeriesSettings.model_fields)))
 
     @field_validator("bands")
     @classmethod
@@ -126,7 +130,8 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
             settings = settings.model_copy(update={"cold": settings.cold.model_copy(update={"run": False})})
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
-        comparable(read_measured(root / path), settings.spectrum.maximum, str(path))
+        curve = read_raman(root / path) if is_raman(root / path) else read_measured(root / path)
+        comparable(curve, settings.spectrum.maximum, str(path))
     run = settings.run
     _one_molecule(settings)
     if run.model is not None and run.start is not None:
@@ -145,9 +150,9 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
         label = _same_level(changes["start"], settings.label, given="scf" in values.get("label", {}))
         settings = settings.model_copy(update={"label": label})
     highest = _highest(settings, changes.get("geometries"), root)
-    _enough("simulate", settings.simulate, settings.spectrum.infrared, highest)
+    _enough("simulate", settings.simulate, settings.spectrum.series, highest)
     if given is None and settings.cold.run:
-        _enough("cold", settings.cold, InfraredSettings(depth=settings.cold.depth), highest)
+        _enough("cold", settings.cold, SeriesSettings(depth=settings.cold.depth), highest)
     changes |= {"name": run.name or name, "folder": folder}
     return settings.model_copy(update={"run": run.model_copy(update=changes)})
 
@@ -226,7 +231,7 @@ def _same_level(start: str, label: LabelSettings, *, given: bool) -> LabelSettin
     return label.model_copy(update={"scf": own})
 
 
-def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: InfraredSettings, highest: float) -> None:
+def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: SeriesSettings, highest: float) -> None:
     """Dynamics that cannot give the spectrum asked for are better known before the work than after it."""
     timestep, steps = dynamics.timestep_fs * units.FEMTOSECOND, round(1000 * dynamics.duration_ps / dynamics.timestep_fs)
     try:

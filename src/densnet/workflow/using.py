@@ -1,14 +1,16 @@
-"""The stages that use a model: its conformers, checks of the dynamics, molecular dynamics, the infrared spectrum."""
+"""The stages that use a model: its conformers, checks of the dynamics, molecular dynamics, the spectra."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from densnet import units
-from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations
+from densnet.artefacts.artefact import Series
+from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, RamanBands
 from densnet.artefacts.making import LABELS, MODEL, REFINED, STARTS
 from densnet.artefacts.using import (
     BANDS,
@@ -23,6 +25,11 @@ from densnet.artefacts.using import (
     MEASURED,
     PARTS,
     POPULATIONS,
+    RAMAN,
+    RAMAN_BANDS,
+    RAMAN_COMPARISON,
+    RAMAN_MEASURED,
+    RAMAN_SMOOTHED,
     SHIPPED,
     SLICES,
     SMOOTHED,
@@ -35,6 +42,7 @@ from densnet.artefacts.using import (
 from densnet.dataset.dataset import formula
 from densnet.files import content_hash
 from densnet.model.library import LibraryError
+from densnet.model.polarizability import Polarizability
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.observables.conformers import gather
@@ -42,17 +50,18 @@ from densnet.simulation.run import Trajectory, read_trajectory
 from densnet.simulation.run import simulate as run_dynamics
 from densnet.spectra.comparison import compare
 from densnet.spectra.infrared import from_modes
-from densnet.spectra.measured import read_measured
-from densnet.spectra.output import write_spectrum
+from densnet.spectra.measured import is_raman, read_measured, read_raman
+from densnet.spectra.output import write_raman, write_spectrum
+from densnet.spectra.raman import Light, Raman
 from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.sticks import band_rows, bands_around, sticks_of
+from densnet.spectra.sticks import band_rows, bands_around, raman_rows, sticks_of
 from densnet.spectra.width import widened
 from densnet.threads import one_thread
 from densnet.training.coverage import distance
 from densnet.workflow.desk import Desk, Recipe
-from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_spectrum
-from densnet.workflow.forces import force_function
-from densnet.workflow.harmonic import analyse, cold_run, fundamentals, slices, write_reference
+from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_raman, weighted_spectrum
+from densnet.workflow.forces import forces
+from densnet.workflow.harmonic import analyse, cold_run, fundamentals, scattering, slices, write_reference
 from densnet.workflow.making import split
 from densnet.workflow.uncertain import expected_errors, keeping_uncertain
 
@@ -62,6 +71,8 @@ def conformers(desk: Desk) -> None:
     """Conformers of the model, their normal modes and quantum fundamentals; what ships of this molecule, calculated and measured."""
     model = desk.model().double()
     found = gather(desk.inputs.named, partial(analyse, model, settings=desk.settings.harmonic))
+    if model.response_network is not None:
+        found = scattering(Polarizability(model), found)
     desk.give(CONFORMERS, Analysis(found))
     quantum = Fundamentals.of(fundamentals(model, found, desk.settings.anharmonic, desk.progress))
     desk.give(FUNDAMENTALS, quantum)
@@ -104,12 +115,12 @@ def simulate(desk: Desk) -> None:
     if unknown := _unknown_molecule(desk, model):
         _warn(desk, unknown)
     try:
-        forces = force_function(model, start, settings, say)
+        function = forces(model, start, settings, say)
     except LibraryError as error:
         desk.tell(f"warning: {error} Continuing without it.")
-        forces = force_function(model, start, settings.model_copy(update={"compile": False}), say)
+        function = forces(model, start, settings.model_copy(update={"compile": False}), say)
     with keeping_uncertain(place, settings, desk.tell):
-        run_dynamics(forces, start, settings, place, desk.progress, provenance, partial(_warn, desk))
+        run_dynamics(function, start, settings, place, desk.progress, provenance, partial(_warn, desk))
     run = read_trajectory(place, motion=False)
     desk.tell("; ".join(filter(None, (str(run.realised), run.quantum))))
     desk.give(EXPECTED, ExpectedErrors.of(expected_errors(run)))
@@ -152,7 +163,7 @@ def spectrum(desk: Desk) -> None:
     folder, settings = desk.path(TRAJECTORY).parent, desk.settings.spectrum
     run, ensemble = read_trajectory(folder, motion=False), desk.take(CONFORMERS).ensemble
     temperature = desk.settings.simulate.temperature
-    found, parts = weighted_spectrum(run, ensemble, temperature, settings.infrared)
+    found, parts = weighted_spectrum(run, ensemble, temperature, settings.series)
     found, *parts = (named_isotopes(one, run) for one in (found, *parts))
     for number, (conformer, part) in enumerate(zip(ensemble.conformers, parts), start=1):
         named = replace(part, header={**part.header, "conformer": conformer.name})
@@ -165,18 +176,42 @@ def spectrum(desk: Desk) -> None:
     rows = {name: [curve.band(*pair).__dict__ if _covers(curve, pair) else None for pair in limits] for name, curve in measured.items()}
     desk.give(BANDS, Bands(temperature, band_rows(bands, sticks), rows, **_realised(run)))
     desk.give(COMPARISON, {name: f"Against {name}: {compare(found, other)}" for name, other in measured.items()})
+    if run.polarizability is not None:
+        _raman(desk, run, limits)
     sparse = max(1, round(20 * units.FEMTOSECOND / run.sample_step))
     moving = read_trajectory(folder, motion=len(ensemble.conformers) > 1, every=sparse)
     desk.give(POPULATIONS, Populations.of(account(moving, ensemble, temperature)))
 
 
+def _raman(desk: Desk, run: Trajectory, limits: Sequence[tuple[float, float]]) -> None:
+    """The Raman spectrum, with the same bands as the infrared one, beside measured curves."""
+    settings, ensemble = desk.settings.spectrum, desk.take(CONFORMERS).ensemble
+    light = Light(settings.laser_nm, desk.settings.simulate.temperature)
+    found = weighted_raman(run, ensemble, light.temperature, settings.series)
+    found = Raman(*(named_isotopes(one, run) for one in (found.isotropic, found.anisotropic)))
+    bands = found.bands(limits, light)
+    write_raman(desk.path(RAMAN).parent, found, bands, desk.settings.run.name, light, settings.width)
+    desk.give(RAMAN_BANDS, RamanBands(light.temperature, light.laser, raman_rows(bands, ensemble, light.temperature)))
+    against = {name: f"Against {name}: {compare(found.total(light), other)}" for name, other in _measured_raman(desk).items()}
+    desk.give(RAMAN_COMPARISON, against)
+
+
 def _measured(desk: Desk) -> dict[str, Spectrum]:
-    """The user's curves by file name, or path where names are equal, on the molar scale where their files allow; copies are kept."""
-    paths, found = desk.inputs.experiments, {}
+    """The user's infrared curves by file name, or path where names are equal, on the molar scale where that is known; copies are kept."""
+    return _kept(desk, MEASURED, read_measured, raman=False)
+
+
+def _measured_raman(desk: Desk) -> dict[str, Spectrum]:
+    """As `_measured`, Raman curves."""
+    return _kept(desk, RAMAN_MEASURED, read_raman, raman=True)
+
+
+def _kept(desk: Desk, series: Series[Spectrum], read: Callable[[Path], Spectrum], *, raman: bool) -> dict[str, Spectrum]:
+    paths, found = [path for path in desk.inputs.experiments if is_raman(desk.inputs.root / path) is raman], {}
     names = [path.name for path in paths]
     for number, path in enumerate(paths):
-        shutil.copyfile(desk.inputs.root / path, MEASURED.path(desk.inputs.folder, number, path.suffix))
-        found[path.name if names.count(path.name) == 1 else str(path)] = read_measured(desk.inputs.root / path)
+        shutil.copyfile(desk.inputs.root / path, series.path(desk.inputs.folder, number, path.suffix))
+        found[path.name if names.count(path.name) == 1 else str(path)] = read(desk.inputs.root / path)
     return found
 
 
@@ -211,8 +246,12 @@ RECIPES = (
         takes=(MODEL, REFINED, STARTS), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
     ),
     Recipe(
-        "spectrum", "infrared spectrum", spectrum, ("spectrum",), ("experiment",),
-        takes=(TRAJECTORY, CONFORMERS), gives=(SPECTRUM, SMOOTHED, PARTS, SMOOTHED_PARTS, BANDS, COMPARISON, MEASURED, POPULATIONS),
+        "spectrum", "infrared and Raman spectrum", spectrum, ("spectrum",), ("experiment",),
+        takes=(TRAJECTORY, CONFORMERS),
+        gives=(
+            SPECTRUM, SMOOTHED, PARTS, SMOOTHED_PARTS, BANDS, COMPARISON, MEASURED, POPULATIONS,
+            RAMAN, RAMAN_SMOOTHED, RAMAN_BANDS, RAMAN_COMPARISON, RAMAN_MEASURED,
+        ),
     ),
 )  # fmt: skip
 """In the order of the work."""

@@ -27,7 +27,7 @@ from densnet.artefacts.content import TrackedMode, Verification
 from densnet.errors import DensnetError
 from densnet.files import write_text
 from densnet.model.predictor import Predictor
-from densnet.molecules import SYMBOLS, Molecules, hill, isotopologue
+from densnet.molecules import SYMBOLS, Molecules, formula_of
 from densnet.observables.conformers import Conformer, characterise
 from densnet.observables.coordinates import describe
 from densnet.observables.modetracking import Tracked, steps, strongest, track
@@ -117,7 +117,7 @@ def verify(
     return Verification(
         [asdict(row) for row in _rows(tracked)],
         share, used + 2 * count, float(gradient.abs().max()), settings.tolerance, moved, tracked.noise,
-        isotopologue(molecule) or hill(molecule.numbers.tolist()),
+        formula_of(molecule),
         [SYMBOLS[n] for n in molecule.numbers.tolist()],
         (place.positions / units.ANGSTROM).tolist(),
     )  # fmt: skip
