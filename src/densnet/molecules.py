@@ -305,6 +305,13 @@ SUPPORTED = {1, 6, 7, 8, 9, 16, 17}
 """Elements that the package promises: H, C, N, O, F, S, Cl."""
 
 
+def check_elements(numbers: Iterable[int], name: str) -> None:
+    """Refuse atomic ``numbers`` that no stage can treat; ``name`` says in the message where they are from."""
+    for number in sorted(set(numbers) - SUPPORTED):
+        symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
+        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet supports H, C, N, O, F, S and Cl.")
+
+
 def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float = CLOSEST, *, charge: int = 0) -> None:
     """Refuse what no stage can treat: unsupported elements, an odd number of electrons, overlapping atoms, NaN.
 
@@ -312,9 +319,7 @@ def check_geometry(numbers: Tensor, positions: Tensor, name: str, closest: float
     """
     if not len(numbers):
         raise MoleculeError(f"{name}: there are no atoms; a molecule has at least one.")
-    for number in sorted(set(numbers.tolist()) - SUPPORTED):
-        symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"number {number}"
-        raise MoleculeError(f"{name}: element {symbol} is not supported; densnet supports H, C, N, O, F, S and Cl.")
+    check_elements(numbers.tolist(), name)
     electrons = int(numbers.sum()) - charge
     if electrons % 2:
         raise MoleculeError(

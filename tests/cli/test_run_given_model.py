@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from densnet.cli.main import build
 from densnet.model import compiled
+from densnet.workflow.choice import Choice, settings_text
 from densnet.workflow.desk import Desk, Inputs
-from densnet.workflow.settings import Choice, RunFile, by_name
+from densnet.workflow.settings import RunFile
 from densnet.workflow.using import RECIPES, _measured
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -53,8 +54,7 @@ def place(tmp_path) -> Path:
         (("etanol",), "nor a shipped molecule; did you mean ethanol? shipped are ethanethiol, ethanol, resorcinol, water, water-pbe0."),
         (("nowhere.toml",), "settings file nowhere.toml does not exist"),
         (("mine.toml", "--long"), "options go with the name of a molecule; set them in mine.toml instead"),
-        (("methanol",), 'For another molecule: save its geometry as methanol.xyz, then write methanol.toml with the lines `[sample]`'),
-        (("water.xyz",), "water.xyz is a geometry, not a settings file: write water.toml with the lines `[sample]`"),
+        (("methanol",), "For another molecule: give its SMILES in quotes, or an xyz file of its conformers"),
         (("water", "--experiment", "no.jdx"), "no.jdx: No such file or directory"),
     ],
 )
@@ -81,7 +81,7 @@ def test_bad_settings(place, change, told):
 
 
 def test_options_of_a_name_are_settings(place):
-    text = by_name("water", Choice(replicas=6, temperature=200.0, folder=Path("there")))
+    text = settings_text("water", Choice(replicas=6, temperature=200.0, folder=Path("there")))
     found = tomllib.loads(text)
     assert found["run"] == {"name": "water-200K", "model": "water", "folder": "there"}
     assert found["simulate"]["temperature"] == 200.0 and found["simulate"]["replicas"] == 6

@@ -11,6 +11,8 @@ from densnet.spectra.spectrum import Spectrum, SpectrumError
 from densnet.spectra.tables import write_csv
 from densnet.spectra.timeseries import Sampling, SeriesSettings
 from densnet.units import FEMTOSECOND
+from densnet.workflow.folder import Mark
+from densnet.workflow.harmonic import ColdSettings
 from densnet.workflow.settings import complete
 from densnet.workflow.using import _side_by_side
 
@@ -55,6 +57,34 @@ def test_a_measured_curve_outside_the_spectrum_is_refused(tmp_path):
     write_csv(tmp_path / "far.csv", Spectrum(axis, np.ones_like(axis)))
     with pytest.raises(SpectrumError, match="far.csv: nothing to compare: the spectra cover 0-4000 and 4500-5998 cm"):
         complete({"run": {"model": "water"}, "spectrum": {"experiment": ["far.csv"], "maximum": 4000.0}}, tmp_path, "w")
+
+
+OLD = {"density": {"steps": 2000}, "points": {"steps": 1000, "learning_rate": 1e-3}}
+
+
+@pytest.mark.parametrize(
+    ("begun", "said", "steps"),
+    [(None, {}, (0, 3000, 3e-3)), (OLD, {}, (2000, 1000, 1e-3)), (OLD, {"points": {"steps": 7}}, (2000, 7, 1e-3)),
+     ({"density": {"steps": 5}, "points": {"steps": 1000, "learning_rate": 1e-2}}, {}, (0, 1000, 3e-3))],
+)  # fmt: skip
+def test_a_stage_keeps_the_default_that_it_was_begun_with(tmp_path, begun, said, steps):
+    """What an older version has made is not made anew because a default has changed; what the file says counts."""
+    (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n")
+    values = {"run": {"folder": str(tmp_path / "run")}, "sample": {"geometries": "water.xyz"}, "train": said}
+    if begun is not None:
+        Mark("key", {"model": {}, "train": begun}, {}).write(tmp_path / "run" / "train")
+    found = complete(values, tmp_path, "w").train
+    assert (found.density.steps, found.points.steps, found.points.learning_rate) == steps
+
+
+def test_a_cold_run_is_made_where_its_section_asks_for_it(tmp_path):
+    (tmp_path / "water.xyz").write_text("3\n\nO 0 0 0\nH 0 0.76 0.59\nH 0 -0.76 0.59\n")
+    values = {"run": {"folder": str(tmp_path / "run")}, "sample": {"geometries": "water.xyz"}}
+    asked = complete({**values, "cold": {"temperature": 5.0}}, tmp_path, "w")
+    assert asked.cold.run and "run" not in asked.cold.deciding()  # as in folders of before, which had no other choice
+    assert not complete(values, tmp_path, "w").cold.run
+    Mark("key", {"cold": {"temperature": 10.0}}, {}).write(tmp_path / "run" / "validate")
+    assert complete(values, tmp_path, "w").cold.deciding() == ColdSettings().deciding()
 
 
 def test_integrals_side_by_side_are_over_one_range():

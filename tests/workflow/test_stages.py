@@ -10,13 +10,15 @@ from densnet.artefacts import using as used
 from densnet.artefacts.artefact import Artefact, Series, Told
 from densnet.artefacts.content import Drift
 from densnet.files import read_json, write_json
-from densnet.workflow import making, using
+from densnet.workflow import making, refining, using
 from densnet.workflow.desk import Desk, Inputs, Recipe, UndeclaredArtefact
 from densnet.workflow.folder import keys, walk
 from densnet.workflow.settings import complete
 from densnet.workflow.stages import needs, recipes, stages
 
-RECIPES = (*making.RECIPES, *using.RECIPES)
+RECIPES = (*making.SEARCH, *making.RECIPES, *refining.RECIPES, *using.RECIPES)
+ONE_OF_THE_RUN = {"MODEL", "REFINED", "STARTS"}
+"""Which of them a run has, its inputs say; what reads `desk.model` or `desk.inputs.named` reads the one that it has."""
 KNOWN = {name: value for module in (made, used) for name, value in vars(module).items() if isinstance(value, Artefact | Series)}
 
 
@@ -45,15 +47,15 @@ def touched(function, seen=frozenset()) -> set[str]:
     used_here = {node.id for node in names} - own
     others = {name: vars(module).get(name) for name in used_here}
     inner = [f for f in others.values() if inspect.isfunction(f) and inspect.getmodule(inspect.unwrap(f)) is module]
-    model = {"MODEL"} if any(isinstance(node, ast.Attribute) and node.attr == "model" for node in nodes) else set()
-    return set().union(used_here & KNOWN.keys(), model, *(touched(f, own) for f in inner))
+    return set().union(used_here & KNOWN.keys(), *(touched(f, own) for f in inner))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
 def test_a_stage_touches_what_it_declares_and_nothing_else(recipe):
     declared = {name for name, artefact in KNOWN.items() if artefact in (*recipe.takes, *recipe.checks, *recipe.gives)}
     written_along = {"SMOOTHED", "RAMAN_SMOOTHED", "UNCERTAIN"}  # by `spectra.output` and `keeping_uncertain`, beside what the stage names
-    assert touched(recipe.work) - {"MODEL"} <= declared and declared - written_along - {"MODEL"} <= touched(recipe.work)
+    written_along |= ONE_OF_THE_RUN
+    assert touched(recipe.work) - ONE_OF_THE_RUN <= declared and declared - written_along <= touched(recipe.work)
 
 
 def test_what_is_not_declared_cannot_be_touched(tmp_path):
@@ -68,13 +70,19 @@ def test_order_and_needs_follow_from_what_is_taken_and_given(tmp_path):
     order = recipes(inputs(tmp_path, given=False))
     expected = ["sample", "label", "hessian", "fit", "train", "evaluate", "conformers", "validate", "simulate", "spectrum"]
     assert [recipe.name for recipe in order] == expected
-    given = set()
+    given = {made.STARTS, made.REFINED}  # of other runs
     for recipe in order:
         assert given.issuperset((*recipe.takes, *recipe.checks))
         given |= set(recipe.gives)
     # whoever needs a stage need not name those that it needs itself
     assert needs(order)["train"] == ("fit",) and needs(order)["evaluate"] == ("train",) and needs(order)["validate"] == ("conformers",)
     assert [recipe.name for recipe in recipes(inputs(tmp_path, given=True))] == ["conformers", "simulate", "spectrum"]
+    refined = Inputs(complete({"run": {"start": "water", "smiles": "O"}}, tmp_path, "w"))
+    order = recipes(refined)
+    assert [recipe.name for recipe in order] == ["search", "refine", "conformers", "simulate", "spectrum"]
+    assert needs(order) == {
+        "search": (), "refine": ("search",), "conformers": ("refine",), "simulate": ("refine",), "spectrum": ("simulate", "conformers")
+    }  # fmt: skip
 
 
 def test_another_level_changes_what_is_made_from_it_and_nothing_else(tmp_path):

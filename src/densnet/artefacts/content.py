@@ -219,3 +219,42 @@ class Verification(Told):
         """%, mean absolute difference of the intensities, of the reference's mean."""
         rows = self.rows
         return 100 * sum(abs(r.model_strength - r.reference_strength) for r in rows) / sum(r.reference_strength for r in rows)
+
+
+@dataclass(frozen=True)
+class Refinement(Told):
+    """How a given model was refined for one molecule, round by round.
+
+    start, level  file of the model; level of theory of its labels and of the new ones
+    targets       mean absolute errors: forces (meV/A), dipole (D), density (%)
+    rounds        of each model, the given one first: ``errors`` (those, and energy, meV), on so many ``frames`` of ``dynamics`` by
+                  "model" or "GFN2-xTB"; how many labels it was ``trained_on``; ``worst`` ratio of an error to its target; ``seconds``
+                  of wall time
+    best          number of the model that is kept, the one with the smallest ``worst``
+    labels        reference calculations in all
+    ended         by what: "targets" reached, or a budget spent, "labels", "minutes" or "rounds"
+    """
+
+    start: str
+    targets: dict[str, float]
+    rounds: list[dict]
+    best: int
+    labels: int
+    minutes: float
+    ended: str
+    level: Mapping = field(default_factory=dict)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the model that is kept meets all targets."""
+        return bool(self.rounds[self.best]["worst"] <= 1)
+
+    @property
+    def told(self) -> str:
+        """What came of it, in a sentence."""
+        cost = f"{self.labels} reference calculations and {self.minutes:.1f} minutes"
+        if self.reached:
+            return f"all targets are reached after {cost}."
+        missed = [name for name, target in self.targets.items() if self.rounds[self.best]["errors"][name] > target]
+        spent = {"labels": "the budget of labels", "minutes": "the budget of time", "rounds": "the number of rounds"}[self.ended]
+        return f"targets missed ({', '.join(missed)}) after {cost}: {spent} is spent (`refine.{self.ended}`)."

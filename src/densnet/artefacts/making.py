@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 from densnet.artefacts.artefact import Artefact, read_arrays, write_arrays
-from densnet.artefacts.content import Analysis
+from densnet.artefacts.content import Analysis, Refinement
 from densnet.dataset import store
 from densnet.files import read_json, write_json
 from densnet.model.predictor import load
 from densnet.reference import geometries
+
+STARTS = Artefact("search", "conformers.xyz", geometries.read)
+"""Conformers of a molecule that is given as SMILES, by GFN2-xTB."""
 
 FRAMES = Artefact("sample", "frames.xyz", geometries.read)
 """Geometries to be labelled."""
@@ -26,6 +29,12 @@ EXAMPLES: Artefact[None] = Artefact("fit", "")
 
 MODEL = Artefact("train", "model.safetensors", load, lambda path, model: model.save(path))
 """Both networks."""
+
+REFINED = Artefact("refine", "model.safetensors", load, lambda path, model: model.save(path))
+"""A given model, trained on for the molecule of the run."""
+
+REFINEMENT = Artefact("refine", "refinement.json", Refinement.read, Refinement.write)
+"""Targets, errors and costs of each round of that."""
 
 
 def _read_log(path: Path) -> list[dict]:

@@ -132,6 +132,9 @@ class Run:
     def warnings(self) -> list[str]:
         """What went otherwise than it should, in sentences."""
         told = list(self.get(using.WARNINGS) or [])
+        refined = self.get(making.REFINEMENT)
+        if refined is not None and not refined.reached:
+            told.append(f"The model is less accurate than it was meant to be: {refined.told}")
         expected = self.get(using.EXPECTED)
         if expected is not None and expected.flagged_percent:
             replicas = "one replica" if expected.flagged_replicas == 1 else f"{expected.flagged_replicas} replicas"
@@ -189,7 +192,9 @@ class Run:
     @cached_property
     def level(self) -> str:
         """Functional / orbital basis."""
-        return level_words((self._reference.level if self._reference else None) or {"xc": "reference", "basis": "level"})
+        refined = self.get(making.REFINEMENT)
+        known = (self._reference.level if self._reference else None) or (refined.level if refined else None)
+        return level_words(known or {"xc": "reference", "basis": "level"})
 
 
 def level_words(level: Mapping) -> str:

@@ -33,9 +33,11 @@ class FrameError(DensnetError):
 
 def density(
     model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
-    geometry: Annotated[Path, typer.Argument(help="xyz file in Angstrom.")],
+    geometry: Annotated[
+        str | None, typer.Argument(help="xyz file in Angstrom, or a SMILES, of which the most frequent conformer is taken.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cube files and the figure.")] = Path("density"),
-    frame: Annotated[int, typer.Option(help="Number of the frame in the file, counted from 1.")] = 1,
+    frame: Annotated[int, typer.Option(help="Number of the frame in the file, or of the conformer, counted from 1.")] = 1,
     spacing: Annotated[float, typer.Option(help="Grid spacing in Angstrom.")] = 0.2,
     margin: Annotated[float, typer.Option(help="Margin of the box around the nuclei in Angstrom.")] = 3.0,
     field: Annotated[
@@ -60,6 +62,8 @@ def density(
     from densnet.molecules import formula_of
     from densnet.report.isosurface import PictureError, draw_isosurface
 
+    if geometry is None:
+        model, geometry = general_model(model), model
     molecule = frame_of(geometry, frame)
     predictor = load(model)
     if field is not None:
@@ -85,10 +89,30 @@ def density(
     say(f"written to {out}: {', '.join(written)}")
 
 
-def frame_of(path: Path, number: int) -> Molecules:
-    """Frame ``number``, counted from 1, of an xyz file. Raises `FrameError`."""
-    from densnet.reference.geometries import read
+def general_model(geometry: str) -> str:
+    """The model where only a ``geometry`` is named. Raises `FrameError` as long as no general one ships."""
+    from densnet.model.shipped import general, names
 
+    if (found := general()) is None:
+        shipped = ", ".join(names())
+        raise FrameError(f"`MODEL` is missing: no general model ships with this version; densnet density MODEL {geometry!r} ({shipped}).")
+    return found
+
+
+def frame_of(geometry: str, number: int) -> Molecules:
+    """Frame ``number``, counted from 1, of an xyz file, or conformer ``number`` of a SMILES. Raises `FrameError`."""
+    from densnet.cli.console import activity
+    from densnet.frames.smiles import is_smiles
+    from densnet.reference.geometries import read
+    from densnet.workflow.search import SearchSettings, search
+
+    path = Path(geometry)
+    if is_smiles(geometry) and not path.is_file():
+        with activity("conformers") as progress:
+            found = [molecule for _, molecule, _ in search(geometry, SearchSettings(), progress)]
+        if not 1 <= number <= len(found):
+            raise FrameError(f"`--frame` is {number}, but {geometry} has conformers 1 to {len(found)}.")
+        return found[number - 1]
     frames = read(path)
     if not 1 <= number <= len(frames):
         raise FrameError(f"`--frame` is {number}, but {path} has frames 1 to {len(frames)}.")

@@ -18,7 +18,10 @@ SHIPPED = ", ".join(shipped_names())
 def run(
     what: Annotated[
         str,
-        typer.Argument(metavar="MOLECULE|SETTINGS", help=f"A shipped molecule ({SHIPPED}), or a settings file (examples/water.toml)."),
+        typer.Argument(
+            metavar="MOLECULE|SETTINGS",
+            help=f"A shipped molecule ({SHIPPED}), a SMILES, an xyz file of conformers, or a settings file (examples/water.toml).",
+        ),
     ],
     *,
     long: Annotated[
@@ -32,12 +35,20 @@ def run(
         list[Path] | None, typer.Option(help="Molecule: measured spectrum (JCAMP-DX or CSV) to compare with; may be repeated.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Molecule: folder for the results; default runs/MOLECULE.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Molecule: refine this model (file or shipped name) for it, until its errors are small.")
+    ] = None,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Molecule: use the model of --start as it is; no labels, errors are not known.")
+    ] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Only list what would be done.")] = False,
 ) -> None:
-    """Run the complete workflow: from the name of a shipped molecule, or a settings file, to an infrared spectrum and a report.
+    """Run the complete workflow: from a molecule, or a settings file, to an infrared spectrum and a report.
 
-    With a name, the shipped model is used: conformers weighted by their free energies, dynamics, spectrum with error band, report. A
-    settings file with `run.model` does the same; otherwise geometries are first sampled and labelled and a model is trained.
+    For a shipped molecule its model is used: conformers weighted by their free energies, dynamics, spectrum with error band, report. A
+    settings file with `run.model` does the same. With --start a model is refined for the molecule by a few DFT labels, in rounds, until
+    its errors reach `refine.targets` (docs/your-molecule.md). Otherwise geometries are sampled and labelled and a model is trained (hours).
+    Conformers of a SMILES are found by RDKit and GFN2-xTB.
     The same command resumes an interrupted run and skips finished stages. If a setting has changed, the stages that depend on it are
     repeated; the former results are moved to the folder `replaced`, never deleted.
     """
@@ -46,12 +57,14 @@ def run(
     from densnet.workflow import Choice, Plan
     from densnet.workflow import run as execute
 
-    plan = Plan.of(what, Choice(long, replicas, temperature, out, tuple(experiment or ())))
+    plan = Plan.of(what, Choice(long, replicas, temperature, out, tuple(experiment or ()), start, zero_shot))
     if dry:
         for stage, state in plan.pending():
             say(f"{stage:10s} {state}")
         return
     say(f"{plan.inputs.settings.run.name}: results go to {plan.folder}")
+    if plan.inputs.trains and not what.endswith(".toml"):
+        say("no model of this molecule ships: labels and a model are made first (hours); --start MODEL refines one (docs/your-molecule.md)")
     with activity("starting") as progress:
 
         def watch(event: Event) -> None:

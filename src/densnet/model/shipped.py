@@ -22,3 +22,12 @@ def find(model: str | Path) -> Path:
         return Path(str(_FOLDER / f"{model}.safetensors"))
     known = ", ".join(names()) or "none"
     raise FileNotFoundError(f"model {model} is neither a file nor the name of a shipped model ({known}).")
+
+
+GENERAL = "organic"
+"""Name of the model of small organic molecules that runs of other molecules start from, once it ships."""
+
+
+def general() -> str | None:
+    """`GENERAL` if it ships with this version, else None."""
+    return GENERAL if GENERAL in names() else None

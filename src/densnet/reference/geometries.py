@@ -26,7 +26,7 @@ from densnet.frames.xyz import GeometryError
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
 from densnet.reference import workers
-from densnet.settings import Incidental, Section
+from densnet.settings import Incidental, Section, SettingsError
 from densnet.units import AMU, ANGSTROM
 
 FORMAT = "densnet-frames"
@@ -36,7 +36,7 @@ FORMAT_VERSION = 1
 class SampleSettings(Section):
     """Where the geometries to be labelled come from."""
 
-    geometries: Path = Field(description="xyz file, Angstrom: starting conformers, or the frames themselves")
+    geometries: Path | None = Field(None, description="xyz file, Angstrom: starting conformers, or the frames themselves")
     method: Literal["gfn2-xtb", "as given"] = Field("gfn2-xtb", description="trajectories from the conformers, or the frames as given")
     temperature: tuple[float, ...] = Field((500.0,), description="K; one value, or several that are assigned to the trajectories in turn")
     frames: int = Field(250, gt=0, description="total number of frames (with `as given`: at most)")
@@ -81,8 +81,11 @@ def sample(settings: SampleSettings, out: Path, *, root: Path = Path("."), progr
 
     The order is a seeded permutation over all trajectories, so any prefix of the list is a fair sample.
     ``root`` is the folder that a relative ``settings.geometries`` starts from.
-    Raises `GeometryError` for files that cannot be used and `molecules.MoleculeError` for molecules that cannot.
+    Raises `SettingsError` without geometries, `GeometryError` for files that cannot be used,
+    and `molecules.MoleculeError` for molecules that cannot.
     """
+    if settings.geometries is None:
+        raise SettingsError("setting `sample.geometries` is missing: name an xyz file of conformers.")
     given = read(root / settings.geometries)
     frames = given if settings.method == "as given" else _trajectories(given, settings, progress)
     shuffled = [frames[i] for i in np.random.default_rng([settings.seed, 2]).permutation(len(frames))]

@@ -16,6 +16,8 @@ from densnet.report.infrared import infrared
 from densnet.report.live import scripts
 from densnet.report.page import Promise
 from densnet.report.raman import raman
+from densnet.report.refinement import promises as reached
+from densnet.report.refinement import refinement
 from densnet.report.remainder import remainder
 from densnet.report.style import svg
 from densnet.report.verification import verification
@@ -25,7 +27,7 @@ def report(run: Run) -> str:
     """The whole page as HTML, the spectrum first."""
     title = f"{'Infrared' if run.raman is None else 'Infrared and Raman'} spectrum of {run.name}"
     lead = f"{page.formula(run.formula)}, from its machine-learned all-electron density at the level {run.level}."
-    first = (infrared, raman, _trust, remainder, card, assignment, conformers, harmonic, verification)
+    first = (infrared, raman, _trust, remainder, refinement, card, assignment, conformers, harmonic, verification)
     parts = [part for chapter in (*first, _density, _training, _dynamics, _method) for part in chapter(run)]
     versions = next((m["versions"] for m in reversed(list(run.marks.values())) if m["versions"]), {})
     made = " · ".join(f"{name} {number}" for name, number in versions.items())
@@ -57,7 +59,8 @@ def _counted(lines: list[Promise]) -> str:
 
 def promises(run: Run) -> list[Promise]:
     """Every promised line with its measured value."""
-    lines = _held_out(run) if run.trained else []
+    refined = run.get(making.REFINEMENT)
+    lines = _held_out(run) if run.trained else [] if refined is None else reached(refined)
     lines += agreement(run)
     if cold := run.get(using.COLD_RUN):
         strong = [b for b in cold.bands if b["harmonic"] > 0.02 * sum(x["harmonic"] for x in cold.bands)]
@@ -177,7 +180,8 @@ def _method(run: Run) -> list[str]:
     parts = [page.figure(svg(figures.timings(times)), caption)] if times else []
     width = max((len(name) for name, _ in rows), default=0)
     text = "\n".join(f"{name:{width}s}  {value}" for name, value in rows)
-    story = page.paragraph((_LABELS if run.trained else _GIVEN) + _METHOD.format(run.ensemble, run.nuclei))
+    made = _LABELS if run.trained else _GIVEN if run.get(making.REFINEMENT) is None else _REFINED
+    story = page.paragraph(made + _METHOD.format(run.ensemble, run.nuclei))
     again = page.paragraph(_AGAIN.format(run.folder / "settings.toml", run.level))
     return [page.section("How it was computed", story, *parts, page.folded("all settings of this run", text), again)]
 
@@ -192,6 +196,10 @@ _LABELS = (
     "calculation: energy, forces, dipole and occupied orbitals. "
 )
 _GIVEN = "An existing model was used; nothing was labelled or trained in this run. The model was trained on Kohn–Sham labels. "
+_REFINED = (
+    "A given model was trained further on Kohn–Sham labels of this molecule: energy, forces, dipole and occupied orbitals at geometries "
+    "from its own molecular dynamics. "
+)
 _METHOD = (
     "The first equivariant network predicts the electron density as a correction to superposed free atoms, the second one "
     "predicts the energy from that density; forces are exact derivatives through both. Replicas are thermalised and run {} with "

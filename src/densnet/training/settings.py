@@ -27,10 +27,10 @@ class StageSettings(Section):
 class TrainSettings(Section):
     """Phases, weights of the losses, seed and device."""
 
-    density: StageSettings = Field(default_factory=StageSettings, description="Coulomb metric on fitted coefficients")
-    points: StageSettings = Field(
-        default_factory=lambda: StageSettings(steps=1000, learning_rate=1e-3), description="real space, flexible exponents"
+    density: StageSettings = Field(
+        default_factory=lambda: StageSettings(steps=0), description="Coulomb metric on fitted coefficients; less effective than real space"
     )
+    points: StageSettings = Field(default_factory=lambda: StageSettings(steps=3000), description="real space, flexible exponents")
     energy: StageSettings = Field(default_factory=lambda: StageSettings(steps=4000), description="energy and forces, density frozen")
     joint: StageSettings = Field(default_factory=lambda: StageSettings(steps=0, learning_rate=3e-4), description="both networks together")
     response: Added[StageSettings] = Field(

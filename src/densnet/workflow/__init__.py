@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from densnet.workflow.choice import Choice
     from densnet.workflow.execution import Plan, read_run, run, write_page
-    from densnet.workflow.settings import Choice
 
 __all__ = ["Choice", "Plan", "read_run", "run", "write_page"]
 
@@ -15,4 +15,4 @@ def __getattr__(name: str) -> object:
 
     if name not in __all__:
         raise AttributeError(f"module 'densnet.workflow' has no attribute {name!r}.")
-    return getattr(import_module(f"densnet.workflow.{'settings' if name == 'Choice' else 'execution'}"), name)
+    return getattr(import_module(f"densnet.workflow.{'choice' if name == 'Choice' else 'execution'}"), name)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from densnet.artefacts.artefact import Artefact, Series
-from densnet.artefacts.making import MODEL
+from densnet.artefacts.making import MODEL, REFINED, STARTS
+from densnet.frames.smiles import embedded
 from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.progress import Progress, silent
@@ -40,18 +41,32 @@ class Inputs:
 
     @property
     def trains(self) -> bool:
-        """Whether the run makes its own model, from labels; else it is given one."""
-        return self.settings.run.model is None
+        """Whether the run makes its own model, from labels alone; else it is given one, to use or to refine."""
+        return self.settings.run.model is None and self.settings.run.start is None
+
+    @property
+    def refines(self) -> bool:
+        """Whether the run is given a model that it trains on for its molecule."""
+        return self.settings.run.start is not None
+
+    @property
+    def searches(self) -> bool:
+        """Whether the molecule is given as SMILES, so that the run finds its conformers."""
+        return self.settings.run.smiles is not None
 
     @property
     def geometries(self) -> Path:
-        """The xyz file of the user's conformers."""
+        """The xyz file of the conformers, the user's or those found."""
+        if self.searches:
+            return STARTS.path(self.folder)
         return self.root / self.settings.sample.geometries if self.trains else self.settings.run.geometries
 
     @property
     def model_file(self) -> Path:
-        """The trained model, or the given one."""
-        return MODEL.path(self.folder) if self.trains else Path(self.settings.run.model)
+        """The trained model, the refined one, or the given one."""
+        if self.trains or self.refines:
+            return (MODEL if self.trains else REFINED).path(self.folder)
+        return Path(self.settings.run.model)
 
     @property
     def experiments(self) -> tuple[Path, ...]:
@@ -68,14 +83,19 @@ class Inputs:
     @cached_property
     def reference(self) -> Path | None:
         """The shipped analysis of this molecule, at the level of the labels if there is one of it."""
-        level = self.settings.label.scf.level() if self.trains else load(self.model_file).provenance.get("level")
-        return shipped.harmonic(self.named[0][1], level)
+        made, smiles = self.trains or self.refines, self.settings.run.smiles
+        level = self.settings.label.scf.level() if made else load(self.model_file).provenance.get("level")
+        return shipped.harmonic(self.named[0][1] if smiles is None else embedded(smiles, 1)[0], level)
 
     def files(self, name: str) -> tuple[Path, ...]:
-        """Files whose content decides what a stage gives: those called geometries, model, reference or experiment in its recipe."""
+        """Files whose content decides what a stage gives: those called geometries, model, start, reference or experiment in its recipe.
+
+        What the run makes itself is not among them: it is an artefact.
+        """
         known = {
-            "geometries": lambda: (self.geometries,),
-            "model": lambda: () if self.trains else (self.model_file,),
+            "geometries": lambda: () if self.searches else (self.geometries,),
+            "model": lambda: () if self.trains or self.refines else (self.model_file,),
+            "start": lambda: (Path(self.settings.run.start),),
             "reference": lambda: () if self.reference is None else (self.reference, shipped.MEASURED),
             "experiment": lambda: tuple(self.root / path for path in self.experiments),
         }
@@ -149,7 +169,9 @@ class Desk:
 
     def model(self) -> Predictor:
         """The model at work: the run's own, or the given one."""
-        return self.take(MODEL) if self.inputs.trains else load(self.inputs.model_file)
+        if self.inputs.trains or self.inputs.refines:
+            return self.take(MODEL if self.inputs.trains else REFINED)
+        return load(self.inputs.model_file)
 
     def _declared(self, artefact: Artefact[Any] | Series[Any], among: tuple[Artefact[Any] | Series[Any], ...]) -> Path:
         if artefact not in among:

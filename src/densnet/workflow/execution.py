@@ -17,6 +17,7 @@ from pathlib import Path
 
 from densnet.artefacts.run import Run
 from densnet.files import write_text
+from densnet.frames.smiles import is_smiles
 from densnet.progress import Progress, silent
 from densnet.reference.workers import end_if_rerun
 from densnet.report.content import report
@@ -24,9 +25,10 @@ from densnet.report.infrared import spectrum_drawing
 from densnet.report.raman import raman_drawing
 from densnet.report.style import save
 from densnet.settings import SettingsError, read_toml
+from densnet.workflow.choice import GEOMETRIES, Choice, settings_text
 from densnet.workflow.desk import Inputs
 from densnet.workflow.folder import Event, Mark, RunError, only_one, pending, versions, walk
-from densnet.workflow.settings import Choice, by_name, complete, next_for, read_runfile
+from densnet.workflow.settings import complete, read_runfile
 from densnet.workflow.stages import stages
 
 
@@ -40,17 +42,17 @@ class Plan:
 
     @classmethod
     def of(cls, what: str | Path, choice: Choice = Choice()) -> Plan:
-        """``what`` is a settings file or the name of a molecule that ships, for which ``choice`` says more. Raises `SettingsError`."""
-        path = Path(what)
-        if path.suffix.lower() in (".xyz", ".extxyz"):
-            raise SettingsError(f"{path} is a geometry, not a settings file: {next_for(path)}")
-        if path.is_file() or path.suffix or len(path.parts) > 1:
+        """``what`` is a settings file, or a molecule, of which ``choice`` says more: the name of one that ships, its SMILES, or a file of
+        conformers. Raises `SettingsError`; `MoleculeError` for a molecule that cannot be treated."""
+        path, text = Path(what), str(what)
+        geometry = path.suffix.lower() in GEOMETRIES
+        if not geometry and (path.is_file() or path.suffix == ".toml" or (not is_smiles(text) and (path.suffix or len(path.parts) > 1))):
             if choice != Choice():
                 raise SettingsError(f"options go with the name of a molecule; set them in {path} instead: [run], [simulate], [spectrum].")
             settings = read_runfile(path)
-            return cls(str(what), path.read_text(encoding="utf-8"), Inputs(settings, path.parent))
-        text = by_name(str(what), choice)
-        return cls(str(what), text, Inputs(complete(tomllib.loads(text), Path(), str(what))))
+            return cls(text, path.read_text(encoding="utf-8"), Inputs(settings, path.parent))
+        written = settings_text(text, choice)
+        return cls(text, written, Inputs(complete(tomllib.loads(written), Path(), path.stem)))
 
     @property
     def folder(self) -> Path:

@@ -31,7 +31,7 @@ from densnet.reference import campaign, geometries, scf, workers
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame
 from densnet.reference.shipped import measured
-from densnet.settings import Section
+from densnet.settings import Added, Section
 from densnet.simulation import integrators
 from densnet.spectra.infrared import from_series
 from densnet.spectra.spectrum import Spectrum
@@ -58,6 +58,7 @@ class AnharmonicSettings(Section):
 class ColdSettings(Section):
     """A check of the dynamics against the harmonic analysis of the same model."""
 
+    run: Added[bool] = Field(True, description="do it; without a section [cold] in the file it is not done: it takes as long as a training")
     temperature: float = Field(10.0, gt=0, description="K")
     timestep_fs: float = Field(0.5, gt=0, le=2, description="time step, fs")
     duration_ps: float = Field(3.0, gt=0, description="production, ps")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from densnet.artefacts.content import Analysis
-from densnet.artefacts.making import EVALUATION, EXAMPLES, FRAMES, LABELS, MODEL, PAIRS, REFERENCE, TRAINING_LOG
+from densnet.artefacts.making import EVALUATION, EXAMPLES, FRAMES, LABELS, MODEL, PAIRS, REFERENCE, STARTS, TRAINING_LOG
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset
 from densnet.density.basis import DensityBasis
@@ -20,6 +21,7 @@ from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on, overlap, pairs, summary
 from densnet.workflow.fitting import examples_of, train_on, untrained
 from densnet.workflow.harmonic import analyse, remembered
+from densnet.workflow.search import search as find_conformers
 from densnet.workflow.settings import RunFile
 from densnet.workflow.splits import elements_of, held_out
 
@@ -28,9 +30,19 @@ class StageError(DensnetError):
     """A stage whose input does not suffice; the message says what to change."""
 
 
+def search(desk: Desk) -> None:
+    """Conformers of a molecule that is given as SMILES."""
+    found = find_conformers(desk.settings.run.smiles, desk.settings.search, desk.progress)
+    for name, _, share in found:
+        desk.tell(f"{name}: {100 * share:.1f} % at {desk.settings.search.temperature:g} K (GFN2-xTB)")
+    frames = [geometries.Frame(molecule, 0, float("nan"), name) for name, molecule, _ in found]
+    geometries.write(desk.path(STARTS), frames, {"smiles": desk.settings.run.smiles, **desk.settings.search.deciding()})
+
+
 def sample(desk: Desk) -> None:
     """Frames to be labelled."""
-    geometries.sample(desk.settings.sample, desk.path(FRAMES), root=desk.inputs.root, progress=desk.progress)
+    settings = desk.settings.sample.model_copy(update={"geometries": desk.inputs.geometries})
+    geometries.sample(settings, desk.path(FRAMES), root=Path(), progress=desk.progress)
 
 
 def label(desk: Desk) -> None:
@@ -93,11 +105,15 @@ def _examples(desk: Desk) -> tuple[list[list[Example]], DensityBasis, dict]:
     return examples_of(parts, basis, desk.path(EXAMPLES), density.points, plan, desk.progress), basis, labels.level
 
 
+SEARCH = (Recipe("search", "conformers", search, ("run.smiles", "search"), gives=(STARTS,)),)
+"""Of a run that is given a molecule as SMILES."""
+
 RECIPES = (
-    Recipe("sample", "training geometries", sample, ("sample",), ("geometries",), gives=(FRAMES,)),
+    Recipe("sample", "training geometries", sample, ("sample",), ("geometries",), takes=(STARTS,), gives=(FRAMES,)),
     Recipe("label", "reference calculations", label, ("label",), takes=(FRAMES,), gives=(LABELS,)),
     Recipe(
-        "hessian", "harmonic analysis at the reference level", hessian, ("label.scf", "harmonic"), ("geometries",), gives=(REFERENCE,)
+        "hessian", "harmonic analysis at the reference level", hessian, ("label.scf", "harmonic"), ("geometries",), takes=(STARTS,),
+        gives=(REFERENCE,),
     ),
     Recipe(
         "fit", "fits and sampled densities of the labels", fit,

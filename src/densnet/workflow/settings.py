@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from densnet import units
-from densnet.model.compiled import compiler_found
-from densnet.model.predictor import ModelSettings
+from densnet.frames.smiles import embedded
+from densnet.model.predictor import ModelSettings, load
 from densnet.model.shipped import find as find_model
-from densnet.model.shipped import names as model_names
 from densnet.reference import shipped
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import SampleSettings, read
+from densnet.reference.scf import ScfSettings
 from densnet.settings import Added, Section, SettingsError, parse, read_toml
 from densnet.simulation.run import SimulateSettings
 from densnet.spectra.comparison import comparable
@@ -26,16 +26,21 @@ from densnet.spectra.spectrum import SpectrumError
 from densnet.spectra.timeseries import SeriesSettings, highest_wavenumber, suffices
 from densnet.spectra.width import WIDTH
 from densnet.training.settings import TrainSettings
+from densnet.workflow.folder import Mark
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
+from densnet.workflow.refinement import RefineSettings
+from densnet.workflow.search import SearchSettings
 
 
 class RunSettings(Section):
-    """What is not of one stage. ``model`` is the switch between the two kinds of run: with it, nothing is labelled or trained."""
+    """What is not of one stage. A run uses a ``model`` as it is, or refines a ``start`` for its molecule, or else trains its own."""
 
     model: str | None = Field(None, description="name of a shipped model, or a model file relative to the settings file; none: train one")
+    start: str | None = Field(None, description="as `model`, but refined for the molecule, by settings of [refine]")
     geometries: Path | None = Field(
-        None, description="with `model`: xyz file of conformers, Angstrom, relative to the settings file; default: those shipped"
+        None, description="with `model` or `start`: xyz file of conformers, Angstrom, relative to the settings file; default: those shipped"
     )
+    smiles: str | None = Field(None, description="the molecule, in place of a file of geometries; needs RDKit")
     name: str = Field("", description="name of the run; default: name of the settings file")
     folder: Path | None = Field(None, description="folder for the results, relative to the working directory; default: runs/NAME")
     held_out: float = Field(0.2, gt=0, lt=0.9, description="fraction of the frames held out to assess the model, in whole trajectories")
@@ -84,14 +89,16 @@ class SpectrumSettings(SeriesSettings):
 
 
 class RunFile(Section):
-    """All sections; the least that must be said is `sample.geometries`, or `run.model`."""
+    """All sections; the least that must be said is `sample.geometries`, `run.smiles`, or `run.model`."""
 
     run: RunSettings = Field(default_factory=RunSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
     sample: SampleSettings | None = None
     label: LabelSettings = Field(default_factory=LabelSettings)
     density: DensitySettings = Field(default_factory=DensitySettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
+    refine: RefineSettings = Field(default_factory=RefineSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     harmonic: HarmonicSettings = Field(default_factory=HarmonicSettings)
     anharmonic: AnharmonicSettings = Field(default_factory=AnharmonicSettings)
@@ -100,8 +107,11 @@ class RunFile(Section):
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
 
 
-TRAINING = ("sample", "label", "density", "model", "train", "evaluate", "cold")
+TRAINING = ("sample", "label", "density", "model", "train", "evaluate", "cold", "refine")
 """Sections of the stages that make and judge a new model."""
+
+UNREFINED = ("sample", "density", "model", "train", "evaluate", "cold")
+"""Those of them that have no part in refining a given one."""
 
 
 def read_runfile(path: Path) -> RunFile:
@@ -112,30 +122,113 @@ def read_runfile(path: Path) -> RunFile:
 def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
     """``values`` of a settings file in the folder ``root``, checked and completed; ``name`` is that of the run unless they give one."""
     settings = parse(RunFile, values, "")
+    folder = settings.run.folder or Path("runs") / (settings.run.name or name)
+    if settings.run.model is None and settings.run.start is None:
+        values = as_begun(values, folder)
+        settings = parse(RunFile, values, "")
+        if "cold" not in values:
+            settings = settings.model_copy(update={"cold": settings.cold.model_copy(update={"run": False})})
     for path in settings.spectrum.experiment:
         # a file that cannot be read, or compared, is better known before the work than after it
         curve = read_raman(root / path) if is_raman(root / path) else read_measured(root / path)
         comparable(curve, settings.spectrum.maximum, str(path))
     run = settings.run
-    if run.model is None:
-        if settings.sample is None:
-            raise SettingsError("setting `sample` is missing: name `sample.geometries` to train a model, or `run.model` to use one.")
-        if run.geometries is not None:
-            raise SettingsError("setting `run.geometries` requires `run.model`; a run that trains its model uses `sample.geometries`.")
-        changes = {}
+    _one_molecule(settings)
+    if run.model is not None and run.start is not None:
+        raise SettingsError("settings `run.model` and `run.start` exclude each other: a model is used as it is, or refined.")
+    given = run.model or run.start
+    changes: dict[str, Any] = {}
+    if given is None:
+        settings = settings.model_copy(update={"sample": settings.sample or SampleSettings()})
     else:
-        extra = [section for section in TRAINING if section in values]
-        if extra:
-            raise SettingsError(f"`run.model` is given, so nothing is labelled or trained: remove [{extra[0]}], or `run.model`.")
-        changes = {"model": str(_model(run.model, root)), "geometries": _start(run, root)}
-    start = changes.get("geometries") or root / settings.sample.geometries
-    highest = highest_wavenumber(read(start)[0].molecule) if start.is_file() else 0.0
+        setting, unused = ("run.model", TRAINING) if run.model else ("run.start", UNREFINED)
+        if extra := [section for section in unused if section in values]:
+            told = "nothing is labelled or trained" if run.model else "what is trained is set in [refine]"
+            raise SettingsError(f"`{setting}` is given, so {told}: remove [{extra[0]}], or `{setting}`.")
+        changes = {setting.removeprefix("run."): str(_model(given, setting, root)), "geometries": _start(run, root)}
+    if run.start is not None:
+        label = _same_level(changes["start"], settings.label, given="scf" in values.get("label", {}))
+        settings = settings.model_copy(update={"label": label})
+    highest = _highest(settings, changes.get("geometries"), root)
     _enough("simulate", settings.simulate, settings.spectrum.series, highest)
-    if run.model is None:
+    if given is None and settings.cold.run:
         _enough("cold", settings.cold, SeriesSettings(depth=settings.cold.depth), highest)
-    name = run.name or name
-    changes |= {"name": name, "folder": run.folder or Path("runs") / name}
+    changes |= {"name": run.name or name, "folder": folder}
     return settings.model_copy(update={"run": run.model_copy(update=changes)})
+
+
+FORMER_DEFAULTS: dict[str, dict[tuple[str, ...], Any]] = {
+    "train": {("train", "density", "steps"): 2000, ("train", "points", "steps"): 1000, ("train", "points", "learning_rate"): 1e-3},
+    "validate": {("cold", "run"): True},
+}
+"""Stage -> settings whose default has changed since, and what it was."""
+
+
+def as_begun(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """``values`` of a settings file with the defaults that the stages in the run's ``folder`` were begun with.
+
+    Of `FORMER_DEFAULTS` only, and where the file says nothing: so a newer version does not make anew what an older one has made.
+    """
+    found = copy.deepcopy(values)
+    for stage, former in FORMER_DEFAULTS.items():
+        mark = Mark.read(folder / stage)
+        for path, before in former.items() if mark else ():
+            if _at(mark.settings, path, before) == before and _at(values, path) is None:
+                section = found
+                for key in path[:-1]:
+                    section = section.setdefault(key, {})
+                section[path[-1]] = before
+    return found
+
+
+def _at(values: Mapping[str, Any], path: Sequence[str], otherwise: Any = None) -> Any:
+    """What stands in nested ``values``, else ``otherwise``."""
+    for key in path:
+        if not isinstance(values, Mapping) or key not in values:
+            return otherwise
+        values = values[key]
+    return values
+
+
+def _one_molecule(settings: RunFile) -> None:
+    """Refuses a molecule that is named not at all, or twice. Raises `SettingsError`."""
+    run, sample = settings.run, settings.sample
+    given = run.model or run.start
+    if given is None and run.geometries is not None:
+        raise SettingsError("setting `run.geometries` requires `run.model` or `run.start`; to train a model use `sample.geometries`.")
+    files = [name for name, path in (("run.geometries", run.geometries), ("sample.geometries", sample and sample.geometries)) if path]
+    if run.smiles is not None and files:
+        raise SettingsError(f"settings `run.smiles` and `{files[0]}` exclude each other: name the molecule once.")
+    if given is None and sample is None and run.smiles is None:
+        raise SettingsError(
+            "setting `sample` is missing: name `sample.geometries` or `run.smiles` to train a model, `run.start` to refine one, or "
+            "`run.model` to use one."
+        )
+    if given is None and sample is not None and not files and run.smiles is None:
+        raise SettingsError("setting `sample.geometries` is missing and has no default.")
+
+
+def _highest(settings: RunFile, geometries: Path | None, root: Path) -> float:
+    """cm^-1, above which the molecule absorbs nothing; 0 where its file is not there, which the stages tell."""
+    if settings.run.smiles is not None:
+        return highest_wavenumber(embedded(settings.run.smiles, 1)[0])
+    start = geometries or root / settings.sample.geometries
+    return highest_wavenumber(read(start)[0].molecule) if start.is_file() else 0.0
+
+
+def _same_level(start: str, label: LabelSettings, *, given: bool) -> LabelSettings:
+    """``label`` at the level of the model ``start``: labels of two levels are never mixed. Raises `SettingsError`."""
+    level = load(start).provenance.get("level")
+    if level is None:
+        if given:
+            return label
+        raise SettingsError(f"{start} does not state the level of its labels: give it in [label.scf].")
+    own = label.scf.model_copy(update={"dispersion": level.get("dispersion", "none")}) if given else ScfSettings.of_level(level)
+    for name in ("xc", "basis", "dispersion"):
+        if getattr(own, name) != level.get(name, "none"):
+            found = f"`label.scf.{name}` is {getattr(own, name)!r}, but {start} was trained at {level.get(name)!r}"
+            raise SettingsError(f"{found}: omit [label.scf].")
+    return label.model_copy(update={"scf": own})
 
 
 def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: SeriesSettings, highest: float) -> None:
@@ -147,94 +240,23 @@ def _enough(section: str, dynamics: SimulateSettings | ColdSettings, spectrum: S
         raise SettingsError(f"[{section}] is not suitable for its spectrum: {error}") from None
 
 
-def _model(model: str, root: Path) -> Path:
+def _model(model: str, setting: str, root: Path) -> Path:
     try:
         return find_model(root / model if (root / model).is_file() else model)
     except FileNotFoundError as error:
-        raise SettingsError(f"setting `run.model`: {error}") from None
+        raise SettingsError(f"setting `{setting}`: {error}") from None
 
 
-def _start(run: RunSettings, root: Path) -> Path:
+def _start(run: RunSettings, root: Path) -> Path | None:
+    """File of the conformers of a run with a given model; None where it finds them itself."""
+    if run.smiles is not None:
+        return None
     if run.geometries is not None:
         return root / run.geometries
     try:
-        return shipped.geometries(run.model)
+        return shipped.geometries(run.model or run.start)
     except FileNotFoundError:
         raise SettingsError("setting `run.geometries` is missing: with your own model file, give an xyz file of conformers.") from None
-
-
-BANDS = {
-    "ethanol": ((700, 960), (960, 1120), (1120, 1310), (1310, 1550), (2700, 3120), (3550, 3850)),
-}
-"""Limits (cm^-1) of the bands in the tables of a shipped molecule; others have groups of harmonic lines."""
-
-
-MORE_REPLICAS = {"water": 192}
-"""Of small molecules, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with LONG."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the command line says of a run by name; None: as it comes.
-
-    ``long``: the setting of published spectra; ``temperature`` in K; ``folder``: where results go; ``experiment``: measured curves.
-    """
-
-    long: bool = False
-    replicas: int | None = None
-    temperature: float | None = None
-    folder: Path | None = None
-    experiment: tuple[Path, ...] = ()
-
-
-def next_for(geometry: Path) -> str:
-    """What to do with a molecule that does not ship: the shortest settings file, in a sentence."""
-    name = geometry.with_suffix("").name
-    return (
-        f'write {name}.toml with the lines `[sample]` and `geometries = "{name}.xyz"`, and pass it to `densnet run`: it makes labels and '
-        "a model first (hours); examples/water.toml shows more settings."
-    )
-
-
-def by_name(molecule: str, choice: Choice) -> str:
-    """The settings file (TOML) of a run that names a shipped ``molecule`` in its place.
-
-    The default takes minutes. The model is compiled where there is a compiler. Raises `SettingsError` for a name that is not shipped.
-    """
-    known = [name for name in shipped.names() if name in model_names()]
-    if molecule not in known:
-        near = [name for name in difflib.get_close_matches(molecule, known, cutoff=0.5) if name[0] == molecule[:1].lower()]
-        hint = f"did you mean {near[0]}? " if near else ""
-        told = f"{molecule} is neither a settings file nor a shipped molecule; {hint}shipped are {', '.join(known) or 'none'}."
-        other = "" if near else f" For another molecule: save its geometry as {molecule}.xyz, then {next_for(Path(molecule))}"
-        raise SettingsError(told + other)
-    lengths = LONG if choice.long else SHORT
-    replicas = choice.replicas or MORE_REPLICAS.get(shipped.molecule_of(molecule), lengths["replicas"])
-    chosen = {"replicas": replicas, "compile": compiler_found()}
-    simulate = {**lengths, **chosen} | ({} if choice.temperature is None else {"temperature": choice.temperature})
-    spectrum: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
-    spectrum["maximum"] = 4200.0
-    if bands := BANDS.get(shipped.molecule_of(molecule)):
-        spectrum["bands"] = bands
-    warm = "" if choice.temperature is None else f"-{choice.temperature:g}K"
-    run = {"name": f"{molecule}{warm}{'-long' if choice.long else ''}", "model": molecule}
-    run |= {} if choice.folder is None else {"folder": str(choice.folder)}
-    sections = {"run": run, "simulate": simulate, "spectrum": spectrum}
-    lines = [f"# densnet run {molecule}; a copy of this file can be edited and passed to densnet run"]
-    for title, section in sections.items():
-        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-    return "\n".join([*lines, ""])
-
-
-SHORT = {
-    "temperature": 300.0, "replicas": 48, "timestep_fs": 1.0, "thermalise_ps": 0.5, "thermalise_friction": 10.0, "duration_ps": 2.5,
-    "sample_every": 2, "checkpoint_every": 250,
-}  # fmt: skip
-LONG = {
-    "temperature": 300.0, "replicas": 64, "timestep_fs": 0.5, "thermalise_ps": 5.0, "duration_ps": 100.0,
-    "sample_every": 4, "checkpoint_every": 1000,
-}  # fmt: skip
-"""Dynamics of a run by name: of minutes, and as published spectra are made."""
 
 
 def read_sections(path: Path | None, kinds: dict[str, type[Section]]) -> dict[str, Section]:

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from densnet.artefacts.artefact import Artefact
-from densnet.artefacts.making import MODEL
+from densnet.artefacts.making import MODEL, REFINED, STARTS
 from densnet.progress import Progress, silent
 from densnet.workflow.desk import Desk, Inputs, Recipe
 from densnet.workflow.folder import Stage
 from densnet.workflow.making import RECIPES as MAKING
+from densnet.workflow.making import SEARCH
+from densnet.workflow.refining import RECIPES as REFINING
 from densnet.workflow.using import RECIPES as USING
 
 
 def recipes(inputs: Inputs) -> list[Recipe]:
-    """Of a run that trains, all; of one that is given a model, those that can do without labels. Nothing is taken before it is given."""
-    left = [*(MAKING if inputs.trains else ()), *USING]
-    given: set[Artefact[Any]] = set() if inputs.trains else {MODEL}
+    """Those that the run has, in an order in which nothing is taken before it is given.
+
+    A run that is given a model has those that can do without labels; one that refines it makes labels for that. A run has one model, and
+    one file of conformers: what of `MODEL`, `REFINED` and `STARTS` it does not make itself counts as given.
+    """
+    making = MAKING if inputs.trains else REFINING if inputs.refines else ()
+    left = [*(SEARCH if inputs.searches else ()), *making, *USING]
+    given: set[Artefact[Any]] = {MODEL, REFINED, STARTS}.difference(*(recipe.gives for recipe in left))
     order: list[Recipe] = []
     while ready := next((recipe for recipe in left if given.issuperset((*recipe.takes, *recipe.checks))), None):
         left.remove(ready)

@@ -11,7 +11,7 @@ from pathlib import Path
 from densnet import units
 from densnet.artefacts.artefact import Series
 from densnet.artefacts.content import Analysis, Bands, ColdRun, Drift, ExpectedErrors, Fundamentals, Populations, RamanBands
-from densnet.artefacts.making import LABELS, MODEL
+from densnet.artefacts.making import LABELS, MODEL, REFINED, STARTS
 from densnet.artefacts.using import (
     BANDS,
     COLD_RUN,
@@ -39,10 +39,11 @@ from densnet.artefacts.using import (
     UNCERTAIN,
     WARNINGS,
 )
+from densnet.dataset.dataset import formula
 from densnet.files import content_hash
 from densnet.model.library import LibraryError
 from densnet.model.polarizability import Polarizability
-from densnet.model.predictor import load
+from densnet.model.predictor import Predictor, load
 from densnet.molecules import Molecules
 from densnet.observables.conformers import gather
 from densnet.simulation.run import Trajectory, read_trajectory
@@ -56,6 +57,7 @@ from densnet.spectra.spectrum import Spectrum
 from densnet.spectra.sticks import band_rows, bands_around, raman_rows, sticks_of
 from densnet.spectra.width import widened
 from densnet.threads import one_thread
+from densnet.training.coverage import distance
 from densnet.workflow.desk import Desk, Recipe
 from densnet.workflow.ensemble import account, named_isotopes, origins, weighted_raman, weighted_spectrum
 from densnet.workflow.forces import forces
@@ -83,12 +85,14 @@ def conformers(desk: Desk) -> None:
 
 @one_thread()
 def validate(desk: Desk) -> None:
-    """The cold run of the first conformer, a picture of the density."""
+    """A picture of the density; the cold run of the first conformer, if that is asked for."""
     model, (_, held) = desk.model(), split(desk.take(LABELS), desk.settings)
     label = held[0].properties
     if label.orbitals is not None:
         desk.give(SLICES, slices(label, model(label.molecules)))
     modes, cold = desk.take(CONFORMERS).ensemble.conformers[0].modes, desk.settings.cold
+    if not cold.run:
+        return
     sticks, spectrum = from_modes(modes), cold_run(model, modes, cold, desk.progress)
     desk.give(COLD_SPECTRUM, spectrum)
     rows = band_rows(spectrum.bands(bands_around(sticks)), sticks)
@@ -108,6 +112,8 @@ def simulate(desk: Desk) -> None:
 
     if settings.ensemble.geometries > 1:
         desk.tell(settings.cost)
+    if unknown := _unknown_molecule(desk, model):
+        _warn(desk, unknown)
     try:
         function = forces(model, start, settings, say)
     except LibraryError as error:
@@ -125,6 +131,24 @@ def simulate(desk: Desk) -> None:
     kind = (settings.ensemble.kind, settings.ensemble.constant_energy, settings.ensemble.words)
     drift = float(run.drift.mean()), float(run.drift.abs().max())
     desk.give(DRIFT, Drift(*drift, *about, *kind, **_realised(run), nuclei=run.nuclei, quantum=run.quantum))
+
+
+def _unknown_molecule(desk: Desk, model: Predictor) -> str:
+    """What it means that a given model was trained on no frame of this molecule; "" where it was, or does not say."""
+    known, molecule = model.provenance.get("coverage"), desk.take(CONFORMERS).ensemble.conformers[0].molecule
+    away = None if not known else distance(known, molecule)
+    seen = away is not None and away / units.ANGSTROM <= _ALIKE * known[formula(molecule.numbers)]["radius"]
+    if desk.inputs.trains or desk.inputs.refines or not known or seen:
+        return ""
+    return (
+        "the model was trained on no geometry of this molecule, and nothing was calculated to check it here: errors of wavenumbers, "
+        "intensities and conformer weights are unknown, and expected errors are those of other molecules. `run.start` in place of "
+        "`run.model` refines it for this molecule and measures its errors (docs/your-molecule.md)."
+    )
+
+
+_ALIKE = 2.0
+"""A minimum that is farther from the training frames of its formula than this many times their own spread is of another isomer."""
 
 
 def _warn(desk: Desk, text: str) -> None:
@@ -211,15 +235,15 @@ def _covers(spectrum: Spectrum, limits: tuple[float, float]) -> bool:
 RECIPES = (
     Recipe(
         "conformers", "minima and modes of the model", conformers, ("harmonic", "anharmonic"), ("geometries", "model", "reference"),
-        takes=(MODEL,), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
+        takes=(MODEL, REFINED, STARTS), gives=(CONFORMERS, FUNDAMENTALS, SHIPPED),
     ),
     Recipe(
-        "validate", "dynamics of the cold molecule", validate, ("cold",),
+        "validate", "checks of density and dynamics", validate, ("cold",),
         takes=(LABELS, MODEL, CONFORMERS), gives=(SLICES, COLD_SPECTRUM, COLD_RUN),
     ),
     Recipe(
         "simulate", "molecular dynamics", simulate, ("simulate",), ("geometries", "model"),
-        takes=(MODEL,), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
+        takes=(MODEL, REFINED, STARTS), checks=(CONFORMERS,), gives=(TRAJECTORY, EXPECTED, ENERGIES, DRIFT, WARNINGS, UNCERTAIN),
     ),
     Recipe(
         "spectrum", "infrared and Raman spectrum", spectrum, ("spectrum",), ("experiment",),

@@ -1,0 +1,136 @@
+"""What a command line says of a run, as the settings file that says the same: a molecule by its name, its SMILES or its geometry."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from densnet.frames import smiles
+from densnet.model.compiled import compiler_found
+from densnet.model.shipped import general
+from densnet.model.shipped import names as model_names
+from densnet.molecules import Molecules
+from densnet.reference import shipped
+from densnet.reference.geometries import read
+from densnet.settings import SettingsError
+
+BANDS = {
+    "ethanol": ((700, 960), (960, 1120), (1120, 1310), (1310, 1550), (2700, 3120), (3550, 3850)),
+}
+"""Limits (cm^-1) of the bands in the tables of a shipped molecule; others have groups of harmonic lines."""
+
+
+SMALL, MORE_REPLICAS = 3, 192
+"""Of molecules of up to so many atoms, whose steps are cheap and whose rotational lines need many rotational speeds to blend; also with
+LONG."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the command line says of a run by name, SMILES or geometry; None: as it comes.
+
+    ``long``: the setting of published spectra; ``temperature`` in K; ``folder``: where results go; ``experiment``: measured curves;
+    ``start``: model file, or name of a shipped model, that is refined for the molecule, or with ``zero_shot`` used as it is.
+    """
+
+    long: bool = False
+    replicas: int | None = None
+    temperature: float | None = None
+    folder: Path | None = None
+    experiment: tuple[Path, ...] = ()
+    start: str | None = None
+    zero_shot: bool = False
+
+
+GEOMETRIES = (".xyz", ".extxyz")
+
+
+def settings_text(what: str, choice: Choice) -> str:
+    """The settings file (TOML) of a run of the molecule ``what``: the name of a shipped one, a file of conformers, or a SMILES.
+
+    Dynamics takes minutes by default. The model is compiled where there is a compiler. Raises `SettingsError` for what is none of these,
+    `MoleculeError` for a molecule that cannot be treated.
+    """
+    known = what if what in shipped.names() and what in model_names() else None
+    if known:
+        molecule = read(shipped.geometries(what))[0].molecule
+        run = {"name": what}
+    elif Path(what).suffix.lower() in GEOMETRIES:
+        molecule = read(Path(what))[0].molecule
+        run = {"name": Path(what).stem, "geometries": str(Path(what).absolute())}
+    elif smiles.is_smiles(what):
+        named, molecule = smiles.named(what), smiles.embedded(what, 1)[0]
+        run = {"name": named.smiles, "smiles": named.smiles, "folder": str(Path("runs") / (named.name + _kind(choice)))}
+    else:
+        raise SettingsError(_unknown(what))
+    known = known or _known(molecule)
+    run |= _model_of(choice, known) | ({} if choice.folder is None else {"folder": str(choice.folder)})
+    run["name"] += _kind(choice)
+    trains = "model" not in run and "start" not in run
+    sample = {"sample": {"geometries": run.pop("geometries")}} if trains and "geometries" in run else {}
+    sections = {"run": run, **sample, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
+    lines = [f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run"]
+    for title, section in sections.items():
+        lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join([*lines, ""])
+
+
+def _model_of(choice: Choice, known: str | None) -> dict[str, str]:
+    """Which model a run uses (`run.model`) or refines (`run.start`): the chosen one, that of the ``known`` molecule, the general one; or
+    none, and it trains its own."""
+    start = choice.start or (None if known else general())
+    if choice.start and Path(choice.start).is_file():
+        start = str(Path(choice.start).absolute())
+    if start is None and choice.zero_shot and not known:
+        raise SettingsError("`--zero-shot` uses a model as it is: name one by `--start MODEL` (no general model ships with this version).")
+    if start is None:
+        return {"model": known} if known else {}
+    return {"model" if choice.zero_shot else "start": start}
+
+
+def _known(molecule: Molecules) -> str | None:
+    """Name of the shipped model of this very molecule."""
+    path = shipped.harmonic(molecule)
+    return None if path is None or path.stem not in model_names() else path.stem
+
+
+def _kind(choice: Choice) -> str:
+    """What tells the folder of this run from that of another run of the molecule."""
+    warm = "" if choice.temperature is None else f"-{choice.temperature:g}K"
+    return f"{warm}{'-long' if choice.long else ''}{'-zero-shot' if choice.zero_shot else ''}"
+
+
+def _dynamics(molecule: Molecules, choice: Choice) -> dict[str, Any]:
+    lengths = LONG if choice.long else SHORT
+    usual = MORE_REPLICAS if len(molecule.numbers) <= SMALL else lengths["replicas"]
+    chosen = {"replicas": choice.replicas or usual, "compile": compiler_found()}
+    return {**lengths, **chosen} | ({} if choice.temperature is None else {"temperature": choice.temperature})
+
+
+def _spectrum(known: str | None, choice: Choice) -> dict[str, Any]:
+    molecule = known and shipped.molecule_of(known)
+    found: dict[str, Any] = {"experiment": [str(path.absolute()) for path in choice.experiment]} if choice.experiment else {}
+    return {**found, "maximum": 4200.0, **({"bands": BANDS[molecule]} if molecule in BANDS else {})}
+
+
+def _unknown(what: str) -> str:
+    known = [name for name in shipped.names() if name in model_names()]
+    near = [name for name in difflib.get_close_matches(what, known, cutoff=0.5) if name[0] == what[:1].lower()]
+    hint = f"did you mean {near[0]}? " if near else ""
+    told = f"{what} is neither a settings file nor a shipped molecule; {hint}shipped are {', '.join(known) or 'none'}."
+    other = " For another molecule: give its SMILES in quotes, or an xyz file of its conformers; without `--start MODEL` it takes hours."
+    return told + ("" if near else other)
+
+
+SHORT = {
+    "temperature": 300.0, "replicas": 48, "timestep_fs": 1.0, "thermalise_ps": 0.5, "thermalise_friction": 10.0, "duration_ps": 2.5,
+    "sample_every": 2, "checkpoint_every": 250,
+}  # fmt: skip
+LONG = {
+    "temperature": 300.0, "replicas": 64, "timestep_fs": 0.5, "thermalise_ps": 5.0, "duration_ps": 100.0,
+    "sample_every": 4, "checkpoint_every": 1000,
+}  # fmt: skip
+"""Dynamics of a run by name: of minutes, and as published spectra are made."""
