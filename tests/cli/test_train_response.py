@@ -39,6 +39,7 @@ def place(tmp_path_factory) -> Path:
     (folder / "settings.toml").write_text(SETTINGS)
     outcome = densnet("train", "labels.h5", "--start", "water", "--response", "--settings", "settings.toml", "-o", "out", cwd=folder)
     assert outcome.code == 0, outcome.err
+    assert "network 3 of water is of another size" in outcome.err
     return folder
 
 

@@ -87,6 +87,7 @@ def add_response(data: list[Path], start: str | None, out: Path, settings: Path 
     """``out/model.safetensors``: the model ``start`` with a network 3 trained on those of the labels ``data`` that hold a response.
 
     Of ``settings`` the sections [density], [model.response] and [train] are used, of the last one everything but the other phases.
+    A network 3 that the model has is trained on, unless it is of another size.
     """
     from densnet.cli.console import activity, say
     from densnet.dataset import store
@@ -112,6 +113,9 @@ def add_response(data: list[Path], start: str | None, out: Path, settings: Path 
     if not len(labels):
         raise ResponseMissing(f"no label in {', '.join(map(str, data))} holds a response; add it by `densnet label --add-response`.")
     predictor = load(start)
+    if predictor.response_network is not None and predictor.settings.response != chosen["model"].response:
+        say(f"network 3 of {start} is of another size and is replaced by a new one")
+        predictor.response_network = None
     predictor.settings = predictor.settings.model_copy(update={"response": chosen["model"].response})
     parts = parted(labels, plan, predictor, say)
     with ranks.joined(plan.device), only_one(out, "densnet train") if ranks.first() else nullcontext():
