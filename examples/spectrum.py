@@ -18,6 +18,7 @@
 # Results show themselves below their cells. Everything is in atomic units unless said otherwise; `densnet.units` has the others.
 
 # %%
+from importlib.util import find_spec
 from pathlib import Path
 
 import ase.io
@@ -25,7 +26,8 @@ import numpy as np
 
 import densnet
 from densnet import infrared, timeseries, units
-from densnet.interfaces import molden, smiles
+from densnet.frames import smiles
+from densnet.interfaces import molden
 
 model = densnet.load("ethanol")  # a shipped model, or the path of your own
 
@@ -35,8 +37,8 @@ model = densnet.load("ethanol")  # a shipped model, or the path of your own
 # From SMILES through RDKit (`pip install 'densnet[smiles]'`), or from an xyz file. The model relaxes it.
 
 # %%
-if smiles.available():
-    start = smiles.molecule("CCO", seed=1)
+if find_spec("rdkit"):
+    start = smiles.embedded("CCO", 1)[0]
 else:
     start = densnet.molecules_of(ase.io.read("examples/geometries/ethanol.xyz", index=0))
 

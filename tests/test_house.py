@@ -44,7 +44,7 @@ DOORS = {
     "tblite": ("reference/", "interfaces/"),
     "dftd4": ("reference/",),
     "ase": ("reference/", "interfaces/"),
-    "rdkit": ("interfaces/", "frames/smiles.py"),
+    "rdkit": ("frames/smiles.py",),
     "dask": ("reference/clusters.py",),
     "distributed": ("reference/clusters.py",),
     "dask_jobqueue": ("reference/clusters.py",),
