@@ -44,9 +44,9 @@ def test_the_verb_says_what_it_wrote(tmp_path):
 def test_modes_of_a_shipped_model_and_of_its_reference(tmp_path):
     out = tmp_path / "deep" / "water.molden"
     done = export("water", "-o", out)
-    assert done.exit_code == 0 and f"3 normal modes of H2O C2v (water, harmonic): {out}" in done.output
+    assert done.exit_code == 0 and f"3 normal modes of H2O C2v (water, harmonic), with Raman activities: {out}" in done.output
     model = strictly(out.read_text())
-    assert model[0] == ["O", "H", "H"] and model[3].shape == (3, 1)
+    assert model[0] == ["O", "H", "H"] and model[3].shape == (3, 2)
     assert export("water", "-o", out, "--reference").exit_code == 0
     conformer = Analysis.read(shipped.harmonic(minimum().molecule)).ensemble.conformers[0]
     known, found = conformer.modes, strictly(out.read_text())

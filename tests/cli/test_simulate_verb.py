@@ -91,6 +91,7 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_finishes(folder, monkeypatch)
             os.kill(os.getpid(), signal.SIGINT)
         return springs(molecules)
 
+    interrupting.response_network = None
     monkeypatch.setattr(predictor, "load", lambda name, device: interrupting)
     assert call("--settings", "run.toml").exit_code == 130
     assert not read_trajectory(folder / "simulation").header["complete"]

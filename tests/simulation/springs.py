@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Springs:
     rest: Molecules
     stiffness: float | Tensor = 0.4
     calls: int = 0
+    response_network: ClassVar[None] = None
 
     def __call__(self, molecules: Molecules) -> Properties:
         self.calls += 1

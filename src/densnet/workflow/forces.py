@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from densnet.model.compiled import Compiled
-from densnet.model.forces import Ask, Frozen, MolecularFunction, with_forces
+from densnet.model.forces import Ask, with_forces
 from densnet.model.graphed import Graphed
 from densnet.model.polarizability import Polarizability
 from densnet.model.predictor import Predictor
@@ -42,11 +42,11 @@ def forces(predictor: Predictor, start: Molecules, settings: SimulateSettings, a
 
 
 def _prepared(
-    function: MolecularFunction, start: Molecules, settings: SimulateSettings, announce: Announce, ask: Ask = with_forces
+    function: Predictor | Polarizability, start: Molecules, settings: SimulateSettings, announce: Announce, ask: Ask = with_forces
 ) -> ForceFunction:
     """``function`` as ``settings`` want it, for blocks of replicas."""
     if not settings.compile:
-        return Frozen(function, ask)
+        return function
     like = deal(start, _block(start, settings)).to(settings.place)
     return Graphed(function, like, ask) if settings.device == "cuda" else Compiled(function, like, announce=announce, ask=ask)
 
