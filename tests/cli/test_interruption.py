@@ -35,7 +35,7 @@ basis = "small"
 points = 500
 [train]
 density = { steps = 100, warmup = 10, validate_every = 5 }
-points = { steps = 10, warmup = 10, validate_every = 5 }
+points = { steps = 10, learning_rate = 1e-3, warmup = 10, validate_every = 5 }
 energy = { steps = 120, warmup = 10, validate_every = 5 }
 [evaluate]
 density_frames = 1

@@ -50,7 +50,7 @@ def test_same_numbers_and_no_second_compilation(predictor, tmp_path, monkeypatch
         assert torch.equal(fast(molecule).forces, new.forces)
     assert torch.equal(Compiled.made_before(predictor, scattered(WATER), tmp_path)(molecule).forces, new.forces)
     monkeypatch.setenv("DENSNET_CACHE", str(tmp_path))
-    atoms = Atoms("OH2", molecule.positions / units.ANGSTROM)
+    atoms = Atoms("OH2", (molecule.positions / units.ANGSTROM).numpy())
     for chosen, function in ((None, Compiled), (True, Compiled), (False, Predictor)):  # found again, not made again
         atoms.calc = DensnetCalculator(predictor, compiled=chosen)
         assert torch.allclose(torch.as_tensor(atoms.get_forces()) * units.EV_PER_ANGSTROM, slow.forces.double(), atol=1e-6)
