@@ -7,9 +7,6 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from densnet.model.predictor import load
-from tests.model.random_model import answering
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -40,7 +37,6 @@ def test_python_page_runs(repository, capsys):
 
 
 def test_ase_page_runs(repository, capsys):
-    answering(load("water")).save(repository / "my.safetensors")
     names = executed("docs/ase.md")
     told = capsys.readouterr().out
     assert "km/mol" in told and "A^4/amu" in told
