@@ -74,7 +74,7 @@ def test_autograd_where_compiling_does_not_pay_or_fails(frames, monkeypatch):
     settings = TrainSettings()
     stage = points_stage(stirred(frames), *frames, settings)
     weights = dict(stage.network.named_parameters())
-    batch = stage.batch([0, 1], 0)
+    batch, batches = stage.batch([0, 1], 0), Batches(stage.kinds, 2, settings.seed)
 
     class Failing:
         def __init__(self, *_):
@@ -83,7 +83,8 @@ def test_autograd_where_compiling_does_not_pay_or_fails(frames, monkeypatch):
     monkeypatch.setattr(fit, "Compiled", Failing)
     said = []
     for steps, plan in ((fit.COMPILED_FROM - 1, settings), (fit.COMPILED_FROM, settings.model_copy(update={"compile": False}))):
-        losses, _ = fit.gradients_of(stage, weights, StageSettings(steps=steps, batch=2), plan, said.append)(batch)
+        losses, _ = fit.gradients_of(stage, batches, weights, StageSettings(steps=steps, batch=2), plan, said.append)(batch)
         assert said == [] and float(losses["density"]) > 0
-    losses, _ = fit.gradients_of(stage, weights, StageSettings(steps=fit.COMPILED_FROM, batch=2), settings, said.append)(batch)
+    plan = StageSettings(steps=fit.COMPILED_FROM, batch=2)
+    losses, _ = fit.gradients_of(stage, batches, weights, plan, settings, said.append)(batch)
     assert said == ["no disk"] and float(losses["density"]) > 0

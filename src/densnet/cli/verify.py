@@ -49,7 +49,7 @@ def verify(
     from densnet.workflow.folder import only_one
     from densnet.workflow.settings import read_sections
 
-    molecule, predictor = frame_of(geometry, frame), load(model).double()
+    molecule, predictor = frame_of(str(geometry), frame), load(model).double()
     if settings is None:
         scf = verification.level_of(predictor, model)
     else:
