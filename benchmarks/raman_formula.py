@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from experiment import Table, conclude, machine_line, parser
+from experiment import Table, conclude, machine_line, once, parser
 from pyscf import dft, gto
 from torch import Tensor
 
@@ -55,12 +55,12 @@ ORCA = [
     (1692.57, 44.957191, 0.411263),
     (1739.89, 1036.771663, 0.394501),
     (1813.14, 491.792508, 0.283470),
-    (3394.67, 58.627679, 0.194485),
-    (3423.65, 94.972824, 0.227199),
-    (3435.64, 82.445836, 0.441653),
-    (3462.03, 83.182813, 0.246720),
 ]
-"""cm^-1, A^4/amu, depolarisation ratio. Of the pairs at 3423 and 3545 cm^-1, split by 0.2 and 0.06, each program mixes its own."""
+"""cm^-1, A^4/amu, depolarisation ratio: all of at least 10 A^4/amu between 1280 and 2000 cm^-1, apart from each other. Nearer ones, such as
+the C-H stretches, are mixed otherwise by every small difference of two Hessians."""
+
+RANGE = 1280, 2000
+STRONG = 10
 
 XC = "B3LYP5"
 
@@ -94,20 +94,23 @@ def lines(modes: Modes, alpha: Callable[[Molecules], Tensor]) -> raman.Lines:
     return raman.from_modes(modes, polarizability_derivatives(up_to_symmetry(alpha, modes.molecule), modes.molecule))
 
 
-def main() -> None:
-    """Measure and print."""
-    chosen = parser(__doc__).parse_args()
-    torch.set_num_threads(1)
-    print(machine_line(), flush=True)
+def of_divinylbenzene() -> dict:
+    """Wavenumber, activity and depolarisation ratio of each mode."""
     molecule = divinylbenzene()
     hessian = calculated(molecule).Hessian().kernel().transpose(0, 2, 1, 3).reshape(2 * 3 * len(HALF), -1)
     found = lines(vibrations.modes(molecule, torch.from_numpy(hessian)), alpha_of)
-    table = Table(["ORCA 6.0.1, cm^-1", "here", "ORCA, A^4/amu", "here", "depolarisation, ORCA", "here"], [])
-    for frequency, activity, ratio in ORCA:
-        near = (found.frequencies - frequency).abs() < 6
-        k = int(torch.where(near, (found.activities / activity).log().abs(), torch.inf).argmin())
-        row = [frequency, float(found.frequencies[k]), activity, float(found.activities[k]), ratio, float(found.depolarisation[k])]
-        table.rows.append(row)
+    return {"lines": [list(map(float, row)) for row in zip(found.frequencies, found.activities, found.depolarisation)]}
+
+
+def main() -> None:
+    """Measure and print."""
+    chosen = parser(__doc__, "runs/raman_formula").parse_args()
+    torch.set_num_threads(1)
+    print(machine_line(), flush=True)
+    found = once(chosen.out / "divinylbenzene.json", of_divinylbenzene)["lines"]
+    strong = [line for line in found if RANGE[0] < line[0] < RANGE[1] and line[1] >= STRONG]
+    columns = ["ORCA 6.0.1, cm^-1", "here", "ORCA, A^4/amu", "here", "depolarisation, ORCA", "here"]
+    table = Table(columns, [[x for pair in zip(theirs, ours) for x in pair] for theirs, ours in zip(ORCA, strong, strict=True)])
     settings = ScfSettings()
     side = 1.1 * units.ANGSTROM / 3**0.5
     corners = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
