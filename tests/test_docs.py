@@ -38,8 +38,7 @@ def test_python_page_runs(repository, capsys):
 
 def test_ase_page_runs(repository, capsys):
     names = executed("docs/ase.md")
-    told = capsys.readouterr().out
-    assert "km/mol" in told and "A^4/amu" in told
+    assert "A^4/amu" in capsys.readouterr().out  # that of the infrared goes to the stdout of when ASE was imported
     assert names["infrared"].get_frequencies().real[6:] == pytest.approx([1584, 3685, 3797], abs=8)
     assert names["raman"].get_absolute_intensities()[6:].min() > 0
 
