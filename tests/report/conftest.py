@@ -1,6 +1,7 @@
 """A finished run of ethanol, made from the shipped data."""
 
 import json
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
@@ -46,3 +47,17 @@ def ethanol(folder: Path) -> Run:
     for name in ("spectrum", "conformer-1", "conformer-2"):
         write_csv(folder / "spectrum" / f"{name}.csv", Spectrum(axis, curve.intensity, error=0.1 * curve.intensity))
     return run
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, by playwright."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives a browser, is not installed")
+    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no browser (chromium, google-chrome) is installed")
+    options = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=options, timeout=120_000)
+        yield found
+        found.close()

@@ -2,10 +2,7 @@
 
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
-from importlib.resources import files
 from math import log
 from pathlib import Path
 
@@ -25,9 +22,9 @@ from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, mixture
 from densnet.spectra.sticks import band_rows, sticks_of
 from densnet.spectra.tables import read_csv, write_csv
 from tests.report.conftest import ethanol
+from tests.report.scripts import FOLDER, computed, held, opened, place
 
 LARGEST = 4_000_000
-FOLDER = files("densnet") / "data" / "page"
 BANDS = [(960.0, 1120.0), (2700.0, 3120.0)]
 
 
@@ -51,10 +48,6 @@ def page(full) -> Path:
     path = full.folder / "report.html"
     path.write_text(report(full), encoding="utf-8")
     return path
-
-
-def held(text: str) -> dict:
-    return json.loads(re.search(r'id="densnet-data">(.*?)</script>', text, re.S)[1])
 
 
 def test_the_embedded_data_are_those_of_the_artefacts(full, page):
@@ -112,16 +105,6 @@ def test_no_scripts_before_there_is_a_spectrum(run):
 # ------------------------------------------------------------------------------------------------------------ arithmetic, under node
 
 
-def computed(expression: str, **given: object) -> object:
-    """What ``expression`` gives in JavaScript, after `quantities.js`."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node, which runs the scripts of the page outside a browser, is not installed")
-    script = (FOLDER / "quantities.js").read_text() + f"\nconst given = {json.dumps(given)};\n"
-    script += f"console.log(JSON.stringify((() => {{ try {{ return {expression}; }} catch (e) {{ return e.message; }} }})()));"
-    return json.loads(subprocess.run([node, "-"], input=script, text=True, capture_output=True, check=True).stdout)
-
-
 def test_the_page_computes_as_the_package_does(full, tmp_path):
     data = embedded(full)
     curve, sticks = full.smoothed, sticks_of(full.model, 300.0)
@@ -133,11 +116,11 @@ def test_the_page_computes_as_the_package_does(full, tmp_path):
           units: Object.fromEntries(Object.keys(quantities.UNITS).map((u) => [u, shown(u)])),
           mixture: quantities.mixture(given.parts, [3, 1]),
           band: quantities.band(given.curve, 960.3, 1120.7),
-          csv: quantities.csv(given.curve, "molar", given.curve.header),
+          csv: quantities.csv(given.curve, "km/mol per cm^-1", given.curve.header),
           jdx: quantities.jdx(shown("absorbance"), "absorbance", "ethanol", given.labels),
         }))((unit) => quantities.converted(given.curve, unit, given.units, given.cell))""",
         lines=lines, curve=data["smoothed"], units=data["units"], cell=cell, parts=[c["part"] for c in data["conformers"]],
-        labels={"PARTIAL_PRESSURE": "3000 Pa", "PATH LENGTH": "0.25 m", "TEMPERATURE": "300 K"},
+        labels={"DATA TYPE": "INFRARED SPECTRUM", "PARTIAL_PRESSURE": "3000 Pa", "PATH LENGTH": "0.25 m", "TEMPERATURE": "300 K"},
     )  # fmt: skip
     largest = curve.intensity.max()
     np.testing.assert_allclose(found["broad"], sticks.broaden(curve.axis, Gaussian.of_width(24.0)).intensity, atol=1e-9 * largest)
@@ -172,7 +155,7 @@ def test_measured_curves_that_the_page_reads(full, tmp_path):
     percent = "\n".join(f"{x:.1f}; {100 * 10**-y:.6f}".replace(".", ",") for x, y in zip(axis[::-1], curve.intensity[::-1]))
     texts = {"jdx": (tmp_path / "a.jdx").read_text(), "csv": (tmp_path / "a.csv").read_text(), "german": f"cm-1; %T\n{percent}\n"}
     for name, text in texts.items():
-        read = computed("quantities.measured(given.text, given.name)", text=text, name=name)
+        read = computed("quantities.measured(given.text, given.name, 'infrared')", text=text, name=name)
         np.testing.assert_allclose(read["axis"], axis)
         np.testing.assert_allclose(read["intensity"], curve.intensity, atol=1e-6)
         assert read["absolute"] == (name == "csv")
@@ -186,47 +169,15 @@ def test_measured_curves_that_the_page_reads(full, tmp_path):
         ("hello\nworld", "no two columns"),
         ("\n".join(f"{x},1" for x in range(50)), "no unit"),
         ("\n".join(f"{x},1" for x in range(5)), "5 points"),
-        ("cm-1,Reflectance\n" + "\n".join(f"{x},1" for x in range(500, 900)), "no absorption spectrum"),
+        ("cm-1,Reflectance\n" + "\n".join(f"{x},1" for x in range(500, 900)), "neither an absorption nor a Raman"),
     ],
 )
 def test_what_the_page_cannot_read_is_told_in_a_sentence(text, told):
-    found = computed("quantities.measured(given.text, 'mine')", text=text)
+    found = computed("quantities.measured(given.text, 'mine', 'infrared')", text=text)
     assert isinstance(found, str) and "mine" in found and told in found and found.endswith((".", ")"))
 
 
 # --------------------------------------------------------------------------------------------------------------- gestures, in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium, by playwright."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright, which drives a browser, is not installed")
-    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no browser (chromium, google-chrome) is installed")
-    options = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=path, args=options, timeout=120_000)
-        yield found
-        found.close()
-
-
-def opened(browser, path, **options):
-    """The page in a window; errors of its scripts and requests for anything outside it fail the test."""
-    window = browser.new_page(reduced_motion="reduce", **options)
-    window.set_default_timeout(60_000)
-    window.faults = []
-    window.on("pageerror", lambda error: window.faults.append(error.message))
-    window.on("console", lambda line: window.faults.append(line.text) if "Content Security" in line.text else None)
-    window.on("request", lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else window.faults.append(asked.url))
-    window.goto(path.as_uri())
-    return window
-
-
-def place(window, wavenumber: float) -> float:
-    """Where it is on the screen."""
-    axis = "const d = document.querySelector('.chart'), a = d._fullLayout.xaxis"
-    return window.evaluate(f"x => {{ {axis}; return d.getBoundingClientRect().left + a._offset + a.d2p(x) }}", wavenumber)
 
 
 def test_hover_click_zoom_and_files(full, page, browser, tmp_path):

@@ -5,6 +5,7 @@ Curves have seven significant digits; everything else is as the artefacts say it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import log
 
@@ -22,6 +23,7 @@ from densnet.report.infrared import LOWER
 from densnet.report.style import THEMED
 from densnet.spectra.gas import GAS_CONSTANT, PATH, PRESSURE
 from densnet.spectra.quantities import AVOGADRO
+from densnet.spectra.raman import CROSS_SECTION, Light
 from densnet.spectra.spectrum import ABSOLUTE, Spectrum
 from densnet.spectra.width import widened
 
@@ -30,7 +32,6 @@ def embedded(run: Run) -> dict:
     """Of a run that has a spectrum."""
     told = run.get(using.BANDS)
     settings = run.folder / "settings.toml"
-    measured = [(name, _thinned(widened(curve, run.width))) for name, curve in run.experiments]
     return {
         "name": run.name,
         "formula": run.formula,
@@ -41,9 +42,10 @@ def embedded(run: Run) -> dict:
         "units": units_of(run.temperature),
         "palette": {name: colour for colour, name in THEMED.items()},
         "smoothed": curve_of(run.smoothed),
-        "measured": [{"name": name, "absolute": curve.unit == ABSOLUTE, **curve_of(curve)} for name, curve in measured],
+        "measured": measured_of(run.experiments, run.width, ABSOLUTE),
         "conformers": conformers_of(run),
         "bands": told.bands if told else [],
+        "raman": raman_of(run),
         "settings": settings.read_text(encoding="utf-8") if settings.exists() else "",
     }
 
@@ -69,6 +71,35 @@ def curve_of(spectrum: Spectrum) -> dict:
         "intensity": _rounded(spectrum.intensity),
         "error": None if spectrum.error is None else _rounded(spectrum.error),
     }
+
+
+def measured_of(curves: Sequence[tuple[str, Spectrum]], width: float, absolute: str) -> list[dict]:
+    """Measured curves by name, at the ``width`` of the figures; ``absolute``: those in this unit need no scale."""
+    return [{"name": name, "absolute": one.unit == absolute, **curve_of(_thinned(widened(one, width)))} for name, one in curves]
+
+
+def raman_of(run: Run) -> dict | None:
+    """Cross sections of both polarisations and their sum over one axis, with the light that they refer to; None where none are known."""
+    if run.raman is None:
+        return None
+    total, told = run.raman["total"], run.get(using.RAMAN_BANDS)
+    columns = {name: curve_of(run.raman[name]) for name in ("total", "parallel", "perpendicular")}
+    return {
+        "header": dict(total.header),
+        "light": light_of(Light(float(total.header["laser_nm"]), float(total.header["scattering temperature_K"]))),
+        "axis": columns["total"]["axis"],
+        "columns": {name: {key: curve[key] for key in ("unit", "intensity", "error")} for name, curve in columns.items()},
+        "measured": measured_of(run.raman_experiments, run.width, CROSS_SECTION),
+        "bands": told.bands if told else [],
+    }
+
+
+def light_of(light: Light) -> dict:
+    """`Light.cross_section` as ``constant (nu_0 - nu)^4 / (nu (1 - exp(-nu / thermal)))``: nu in cm^-1, nu_0 that of the laser."""
+    thermal, shift = light.temperature * units.KELVIN / units.INVERSE_CM, 1000.0
+    whole = float(light.cross_section(np.array([shift]))[0])
+    constant = whole * shift * -np.expm1(-shift / thermal) / (1e7 / light.laser - shift) ** 4
+    return {"laser_nm": light.laser, "temperature_K": light.temperature, "constant": constant, "thermal": thermal}
 
 
 def conformers_of(run: Run) -> list[dict]:

@@ -177,9 +177,12 @@ def _reach(spectrum: Spectrum, lower: float) -> float:
 
 
 def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = SAMPLING) -> None:
+    """The line, and its error band on a twelfth of the line width, where the axis is finer: unlike a line, an area keeps every point."""
     if spectrum.error is not None:
-        low, high = spectrum.intensity - spectrum.error, spectrum.intensity + spectrum.error
-        axes.fill_between(spectrum.axis, np.maximum(low, 0), high, color=DYNAMICS, alpha=0.25, lw=0, label=error)
+        low, high = np.maximum(spectrum.intensity - spectrum.error, 0), spectrum.intensity + spectrum.error
+        fine = float(spectrum.header.get("resolution_cm-1", 0.0)) / (12 * (spectrum.axis[1] - spectrum.axis[0]))
+        kept = slice(None, None, max(1, int(fine)))
+        axes.fill_between(spectrum.axis[kept], low[kept], high[kept], color=DYNAMICS, alpha=0.25, lw=0, label=error)
     axes.plot(spectrum.axis, spectrum.intensity, color=DYNAMICS, label=label)
 
 

@@ -13,7 +13,7 @@ from densnet.report.embedded import embedded
 LIBRARIES = ("plotly-basic.min", "3Dmol.min")
 """Third parties, each with its licence beside it."""
 
-OWN = ("quantities", "molecule", "spectrum", "controls")
+OWN = ("quantities", "kinds", "molecule", "spectrum", "panel", "controls")
 """Our scripts, in the order in which they are run."""
 
 

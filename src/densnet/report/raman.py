@@ -48,9 +48,9 @@ def raman(run: Run) -> list[str]:
     """The chapter; none for a run whose model knows no polarizability."""
     if run.raman is None:
         return []
-    parts = [page.figure(svg(raman_drawing(run)), _caption(run))]
+    parts = [page.figure(svg(raman_drawing(run)), _caption(run), "raman")]
     if bands := run.get(using.RAMAN_BANDS):
-        parts.append(page.table(*raman_table(run, bands)))
+        parts.append(page.table(*raman_table(run, bands), keys=[f"raman-{k}" for k in range(len(bands.bands))]))
     parts += [page.paragraph(page.powers(text)) for text in (run.get(using.RAMAN_COMPARISON) or {}).values()]
     return [page.section("Raman spectrum", *parts, page.paragraph(_UNITS), page.paragraph(_ABOUT))]
 

@@ -21,6 +21,25 @@ const quantities = (() => {
     return { ...curve, intensity: curve.intensity.map((y) => factor * y), error: curve.error && curve.error.map((e) => factor * e) };
   }
 
+  const RAMAN_UNITS = {
+    cross_section: { title: "10⁻³⁶ m² sr⁻¹ per cm⁻¹", axis: "cross section / 10⁻³⁶ m² sr⁻¹ per cm⁻¹", file: "1e-36 m^2/sr per cm^-1" },
+    activity: { title: "Å⁴ u⁻¹ per cm⁻¹", axis: "activity / Å⁴ u⁻¹ per cm⁻¹", file: "A^4/amu per cm^-1" },
+  };
+
+  /** K of a Raman shift and a laser (nm): cross section, 1e-36 m^2/sr per A^4/amu; `light` as the page holds it. */
+  function perActivity(shift, light, laser) {
+    const scattered = Math.max(1e7 / laser - shift, 0);
+    return (light.constant * scattered ** 4) / (shift * -Math.expm1(-shift / light.thermal));
+  }
+
+  /** What a curve of Raman cross sections for the run's laser is in another unit, or for another `laser` (nm). */
+  function scattered(curve, unit, light, laser) {
+    const own = (x) => perActivity(x, light, light.laser_nm);
+    const factors = curve.axis.map((x) => (unit === "activity" ? 45 : perActivity(x, light, laser)) / own(x));
+    const times = (values) => values && values.map((y, k) => factors[k] * y);
+    return { ...curve, intensity: times(curve.intensity), error: times(curve.error) };
+  }
+
   /** Linear between the points of an ascending axis; NaN beyond it. */
   function interpolated(axis, values, x) {
     if (!(x >= axis[0] && x <= axis[axis.length - 1])) return NaN;
@@ -87,27 +106,47 @@ const quantities = (() => {
     return { ...curve, intensity: curve.intensity.map((y) => factor * y) };
   }
 
-  // ------------------------------------------------------------------------------------------------------------------------ files
-
-  /** CSV as densnet writes it. */
-  function csv(curve, unit, header) {
-    const lines = ["# densnet spectrum, format 1", `# unit: ${JSON.stringify(UNITS[unit].file)}`];
-    for (const [key, value] of Object.entries(header)) lines.push(`# ${key}: ${JSON.stringify(value)}`);
-    lines.push(`wavenumber_cm-1,intensity${curve.error ? ",standard_error" : ""}`);
-    curve.axis.forEach((x, k) => lines.push([x, curve.intensity[k], ...(curve.error ? [curve.error[k]] : [])].join(",")));
-    return `${lines.join("\n")}\n`;
+  /** A curve in other units times a factor, so that both are equally high where both are known. */
+  function asHigh(curve, other, lower) {
+    const from = Math.max(lower, curve.axis[0], other.axis[0]);
+    const to = Math.min(curve.axis[curve.axis.length - 1], other.axis[other.axis.length - 1]);
+    const highest = (one) => one.intensity.reduce((top, y, k) => (one.axis[k] >= from && one.axis[k] <= to ? Math.max(top, y) : top), 0);
+    const factor = highest(other) / highest(curve) || 1;
+    return { ...curve, intensity: curve.intensity.map((y) => factor * y), error: null };
   }
 
-  /** JCAMP-DX 4.24, uncompressed (X++(Y..Y)), of an evenly spaced curve; `conditions`: labels of a cell. */
-  function jdx(curve, unit, title, conditions) {
+  // ------------------------------------------------------------------------------------------------------------------------ files
+
+  /** CSV as densnet writes it: the first line, a header, columns {title: values}. */
+  function rows(first, header, columns) {
+    const lines = [first, ...Object.entries(header).map(([key, value]) => `# ${key}: ${JSON.stringify(value)}`), Object.keys(columns).join(",")];
+    const values = Object.values(columns);
+    return `${[...lines, ...values[0].map((_, k) => values.map((column) => column[k]).join(","))].join("\n")}\n`;
+  }
+
+  function csv(curve, unit, header) {
+    const columns = { "wavenumber_cm-1": curve.axis, intensity: curve.intensity, ...(curve.error ? { standard_error: curve.error } : {}) };
+    return rows("# densnet spectrum, format 1", { unit, ...header }, columns);
+  }
+
+  /** Several curves over one axis, by name. */
+  function table(curves, unit, header) {
+    const units = Object.fromEntries(Object.keys(curves).map((name) => [name, unit]));
+    const pair = ([name, { intensity, error }]) => [[name, intensity], ...(error ? [[`${name}_standard_error`, error]] : [])];
+    const columns = { "wavenumber_cm-1": Object.values(curves)[0].axis, ...Object.fromEntries(Object.entries(curves).flatMap(pair)) };
+    return rows("# densnet spectra, format 1", { units, ...header }, columns);
+  }
+
+  /** JCAMP-DX 4.24, uncompressed (X++(Y..Y)), of an evenly spaced curve; `words`: its data type and other labels. */
+  function jdx(curve, unit, title, words) {
     const { axis } = curve;
     const count = axis.length;
     const largest = Math.max(...curve.intensity.map(Math.abs));
     const factor = largest / 1e9 || 1;
     const written = curve.intensity.map((y) => Math.round(y / factor));
     const labels = {
-      TITLE: title, "JCAMP-DX": "4.24", "DATA TYPE": "INFRARED SPECTRUM", ORIGIN: "densnet", OWNER: "not stated", ...conditions,
-      XUNITS: "1/CM", YUNITS: UNITS[unit].file.toUpperCase(), FIRSTX: axis[0], LASTX: axis[count - 1],
+      TITLE: title, "JCAMP-DX": "4.24", ORIGIN: "densnet", OWNER: "not stated", ...words,
+      XUNITS: "1/CM", YUNITS: unit.toUpperCase(), FIRSTX: axis[0], LASTX: axis[count - 1],
       DELTAX: (axis[count - 1] - axis[0]) / (count - 1), MAXY: Math.max(...curve.intensity), MINY: Math.min(...curve.intensity),
       FIRSTY: written[0] * factor, XFACTOR: 1, YFACTOR: factor, NPOINTS: count,
     };
@@ -128,14 +167,28 @@ const quantities = (() => {
   const NUMBER = /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/g;
   const ELSEWHERE = "Give it to densnet as `spectrum.experiment`, which reads more.";
 
-  /** A measured spectrum, simple CSV or uncompressed JCAMP-DX, as an ascending curve with `absolute`; an Error says in a sentence why not. */
-  function measured(text, name) {
+  /** What the words of a file say that it is: "Raman", "infrared" or nothing. */
+  function named(words) {
+    if (/infrared|absor|transm|km\s*\/\s*mol/i.test(words)) return "infrared";
+    return /raman|^# densnet spectra/i.test(words) ? "Raman" : null;
+  }
+
+  /** A measured spectrum, simple CSV or uncompressed JCAMP-DX, as an ascending curve with `absolute` and its `kind`, which is `likely` where
+      the file tells none; an Error says in a sentence why not. A Raman curve is over its shift, and loses what a quarter of it lies below. */
+  function measured(text, name, likely) {
     const read = /^\s*##/.test(text) ? fromJcamp(text, name) : fromColumns(text, name);
     const { words, abscissa } = read;
-    let pairs = read.x.map((x, k) => [wavenumber(x, abscissa), read.y[k]]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
-    if (/reflect|raman|emiss|kubelka|interferog/i.test(words)) throw new Error(`${name} is no absorption spectrum (${words.trim()}).`);
-    const absolute = /km\s*\/\s*mol/i.test(words);
-    if (!absolute && /transm|%\s*t\b/i.test(words)) {
+    const kind = named(words) ?? likely;
+    const place = (x) => (kind === "Raman" ? x : wavenumber(x, abscissa));
+    let pairs = read.x.map((x, k) => [place(x), read.y[k]]).filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y));
+    if (/reflect|emiss|kubelka|interferog/i.test(words)) throw new Error(`${name} is neither an absorption nor a Raman spectrum (${words.trim()}).`);
+    const absolute = kind === "Raman" ? /m\^2\s*\/\s*sr/i.test(words) : /km\s*\/\s*mol/i.test(words);
+    if (kind === "Raman" && !absolute) {
+      const ranked = pairs.map(([, y]) => y).sort((a, b) => a - b);
+      const ground = ranked[Math.floor(0.25 * (ranked.length - 1))];
+      pairs = pairs.map(([x, y]) => [x, y - ground]);
+    }
+    if (kind !== "Raman" && !absolute && /transm|%\s*t\b/i.test(words)) {
       const top = Math.max(...pairs.map(([, y]) => y));
       const full = /%|percent/i.test(words) || top > 2 ? 100 : 1;
       pairs = pairs.filter(([, y]) => y > 0).map(([x, y]) => [x, -Math.log10(y / full)]);
@@ -143,7 +196,7 @@ const quantities = (() => {
     pairs = pairs.sort((a, b) => a[0] - b[0]).filter(([x], k, all) => k === 0 || x > all[k - 1][0]);
     if (pairs.length < 10) throw new Error(`${name} has ${pairs.length} points that can be read; a curve is needed. ${ELSEWHERE}`);
     if (pairs[pairs.length - 1][0] < 200) throw new Error(`${name} ends at ${pairs[pairs.length - 1][0]} and says no unit; wavenumbers in cm⁻¹ are needed.`);
-    return { name, absolute, axis: pairs.map(([x]) => x), intensity: pairs.map(([, y]) => y), error: null };
+    return { name, kind, absolute, axis: pairs.map(([x]) => x), intensity: pairs.map(([, y]) => y), error: null };
   }
 
   function wavenumber(x, words) {
@@ -189,5 +242,5 @@ const quantities = (() => {
     return { x: good.map((row) => row[0]), y: good.map((row) => row[1]), words, abscissa: words };
   }
 
-  return { UNITS, converted, interpolated, broadened, mixture, band, scaledTo, csv, jdx, xyz, measured };
+  return { UNITS, RAMAN_UNITS, converted, perActivity, scattered, interpolated, broadened, mixture, band, scaledTo, asHigh, csv, table, jdx, xyz, measured };
 })();

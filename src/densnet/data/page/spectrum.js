@@ -1,72 +1,35 @@
 "use strict";
-// The spectrum as a chart (plotly.js): curves above, harmonic lines below, one axis of wavenumbers. It draws a state and tells of gestures.
+// A spectrum as a chart (plotly.js): curves above, harmonic lines below, one axis of wavenumbers. It draws a state of one of the `kinds` and
+// tells of gestures. A state: {layers, unit, conditions, width, weights, range, limits, chosen, litBand}.
 const spectrum = (() => {
   const LOWER_PANEL = [0, 0.2];
   const UPPER_PANEL = [0.29, 1];
   const FONT = 'system-ui, "Segoe UI", "DejaVu Sans", sans-serif';
 
-  /** Every layer that a run has: {key, title, colour, kind: "curve" or "lines", shown at first}. */
-  function layersOf(data) {
-    const modes = data.conformers.flatMap((c) => c.modes);
-    const functional = data.level.split("/")[0];
-    const layers = [{ key: "dynamics", title: `dynamics, ${data.temperature_K} K`, colour: "blue", kind: "curve", shown: true }];
-    data.measured.forEach((curve, k) => layers.push(measuredLayer(curve, `measured-${k}`)));
-    if (modes.length) layers.push({ key: "model", title: "harmonic, model", colour: "green", kind: "lines", shown: true });
-    if (modes.some((m) => m.reference)) layers.push({ key: "reference", title: `harmonic, ${functional}`, colour: "red", kind: "lines", shown: true });
-    if (modes.some((m) => m.quantum !== null)) layers.push({ key: "quantum", title: "VPT2, model", colour: "violet", kind: "lines", shown: false });
-    data.conformers.forEach((c, k) => {
-      if (c.part) layers.push({ key: `part-${k}`, title: c.name, colour: ["orange", "violet", "green", "red"][k % 4], kind: "curve", shown: false });
-    });
-    return layers;
-  }
-
-  const measuredLayer = (curve, key) => ({ key, title: `measured, ${curve.name}`, colour: "ink", kind: "curve", shown: true, curve });
-
-  /** Lines of one kind with their modes: {place, strength (km/mol times weight), conformer, mode}. */
-  function linesOf(data, key, weights) {
-    const total = weights.reduce((a, b) => a + b, 0);
-    return data.conformers.flatMap((c, conformer) => c.modes.flatMap((m, mode) => {
-      const share = weights[conformer] / total;
-      if (key === "model") return [{ place: m.harmonic, strength: share * m.strength, conformer, mode }];
-      if (key === "reference") return m.reference ? [{ place: m.reference[0], strength: share * m.reference[1], conformer, mode }] : [];
-      return m.quantum === null ? [] : [{ place: m.quantum, strength: share * m.strength, conformer, mode }];
-    }));
-  }
-
-  /** The spectrum of the dynamics with the weights of a state; as the run has it where these are its own. */
-  function dynamics(data, state) {
-    const parts = data.conformers.map((c) => c.part);
-    const own = data.conformers.every((c, k) => c.weight === state.weights[k]);
-    return own || !parts.every(Boolean) ? data.smoothed : quantities.mixture(parts, state.weights);
-  }
-
-  /** Curves to be drawn, km/mol per cm^-1: [layer, curve]. */
-  function curvesOf(data, state) {
-    const total = state.weights.reduce((a, b) => a + b, 0);
-    const sum = dynamics(data, state);
+  /** Curves to be drawn, in the unit of their kind: [layer, curve]. `other`: the curve of the dynamics of the other kind. */
+  function curvesOf(kind, state, other) {
+    const sum = kind.sum(state.weights);
     const curve = (layer) => {
-      if (layer.key === "dynamics") return sum;
       if (layer.kind === "lines") {
-        const lines = linesOf(data, layer.key, state.weights);
+        const lines = kind.lines(layer.key, state.weights).map((line) => ({ place: line.place, strength: kind.strength(line) }));
         return state.width > 0 ? { axis: sum.axis, intensity: quantities.broadened(lines, sum.axis, state.width), error: null } : null;
       }
-      if (layer.curve) return layer.curve.absolute ? layer.curve : quantities.scaledTo(layer.curve, sum, data.lower);
-      const place = Number(layer.key.split("-")[1]);
-      const share = state.weights[place] / total;
-      const { axis, intensity } = data.conformers[place].part;
-      return { axis, intensity: intensity.map((y) => share * y), error: null };
+      if (layer.curve) return layer.curve.absolute ? layer.curve : kind.fitted(layer.curve, sum);
+      if (layer.key === "other") return quantities.asHigh(other, sum, state.lower);
+      return kind.curve(layer, state.weights);
     };
     return state.layers.filter((layer) => layer.shown).map((layer) => [layer, curve(layer)]).filter(([, c]) => c);
   }
 
-  function traces(data, state, palette) {
+  function traces(kind, state, other, palette) {
     const drawn = [];
-    const cut = (curve, values) => values.filter((_, k) => curve.axis[k] >= data.lower);
-    for (const [layer, molar] of curvesOf(data, state)) {
-      const curve = quantities.converted(molar, state.unit, data.units, state.cell);
+    const cut = (curve, values) => values.filter((_, k) => curve.axis[k] >= state.lower);
+    for (const [layer, own] of curvesOf(kind, state, other)) {
+      const curve = kind.shown(own, state);
       const x = cut(curve, curve.axis);
-      const line = { color: palette[layer.colour], width: layer.kind === "lines" ? 1.2 : 1.8, dash: layer.key.startsWith("part") ? "dot" : "solid" };
-      if (curve.error) {
+      const thin = layer.thin || layer.kind === "lines";
+      const line = { color: palette[layer.colour], width: thin ? 1.2 : 1.8, dash: layer.dotted ? "dot" : "solid" };
+      if (curve.error && layer.key === "dynamics") {
         const low = cut(curve, curve.intensity.map((y, k) => y - curve.error[k]));
         const high = cut(curve, curve.intensity.map((y, k) => y + curve.error[k]));
         const edge = { x, mode: "lines", line: { width: 0 } };
@@ -76,10 +39,11 @@ const spectrum = (() => {
     }
     for (const layer of state.layers.filter((one) => one.shown && one.kind === "lines")) {
       const sign = layer.key === "reference" ? -1 : 1;
-      const lines = linesOf(data, layer.key, state.weights).filter((one) => one.place >= data.lower);
-      const x = lines.flatMap(({ place }) => [place, place, null]);
-      const y = lines.flatMap(({ strength }) => [0, sign * strength, null]);
-      drawn.push({ x, y, mode: "lines", line: { color: palette[layer.colour], width: 2.2 }, yaxis: "y2", name: layer.title });
+      const lines = kind.lines(layer.key, state.weights).filter((one) => one.place >= state.lower);
+      const sticks = (some) => ({ x: some.flatMap(({ place }) => [place, place, null]), y: some.flatMap(({ strength }) => [0, sign * strength, null]), yaxis: "y2" });
+      drawn.push({ ...sticks(lines), mode: "lines", line: { color: palette[layer.colour], width: 2.2 }, name: layer.title });
+      const lit = lines.filter(({ conformer, mode }) => conformer === state.chosen?.conformer && mode === state.chosen.mode);
+      if (lit.length) drawn.push({ ...sticks(lit), mode: "lines+markers", line: { color: palette.orange, width: 4 }, marker: { color: palette.orange, size: [0, 8, 0] }, cliponaxis: false, name: `lit, ${layer.title}` });
     }
     return drawn.map((trace) => ({ type: "scatter", hoverinfo: "skip", ...trace }));
   }
@@ -97,7 +61,7 @@ const spectrum = (() => {
     return [bottom, top];
   }
 
-  function layout(data, state, palette, drawn, size) {
+  function layout(kind, state, palette, drawn, size) {
     const transmits = state.unit === "transmittance";
     const [, top] = reach(drawn, "y", state.range);
     const [down, up] = reach(drawn, "y2", state.range);
@@ -109,17 +73,17 @@ const spectrum = (() => {
       margin: { l: 64, r: 14, t: 10, b: 44 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: false, dragmode: "zoom",
       font: { family: FONT, size: 12, color: palette.ink },
-      xaxis: { ...axis, range: state.range, title: title("wavenumber / cm⁻¹"), anchor: "y2", minallowed: data.lower },
+      xaxis: { ...axis, range: state.range, title: title(kind.axis), anchor: "y2", minallowed: state.lower },
       yaxis: {
-        ...axis, domain: UPPER_PANEL, fixedrange: true, title: title(quantities.UNITS[state.unit].axis),
+        ...axis, domain: UPPER_PANEL, fixedrange: true, title: title(kind.units[state.unit].axis),
         range: transmits ? [0, 103] : [0, 1.06 * top || 1], exponentformat: "power", rangemode: "nonnegative", nticks: 7,
       },
       yaxis2: {
-        ...axis, domain: LOWER_PANEL, fixedrange: true, title: title("km mol⁻¹"), range: [down - (down < 0 ? margin : 0), up + margin],
+        ...axis, domain: LOWER_PANEL, fixedrange: true, title: title(kind.lineAxis), range: [down - (down < 0 ? margin : 0), up + margin],
         zeroline: true, zerolinecolor: palette.ink, zerolinewidth: 0.8, ...ticks(down, up),
       },
-      shapes: shapes(data, state, palette),
-      annotations: mark(data, state, palette),
+      shapes: shapes(kind, state, palette),
+      annotations: mark(state, palette),
     };
   }
 
@@ -132,48 +96,41 @@ const spectrum = (() => {
   }
 
   /** What is lit: the band that was picked from its table, and the chosen mode. */
-  function shapes(data, state, palette) {
+  function shapes(kind, state, palette) {
     const made = [];
     const area = (x0, x1, fillcolor) => made.push({ type: "rect", xref: "x", yref: "paper", x0, x1, y0: UPPER_PANEL[0], y1: 1, fillcolor, line: { width: 0 }, layer: "below" });
-    const chosen = state.chosen && data.conformers[state.chosen.conformer].modes[state.chosen.mode];
-    const around = (place) => data.bands.find((b) => place > b.lower && place < b.upper);
-    const band = chosen ? around(chosen.harmonic) : data.bands[state.litBand];
+    const place = state.chosen?.place;
+    const band = state.chosen ? kind.bands.find((b) => place > b.lower && place < b.upper) : state.litBand;
     if (band) area(band.lower, band.upper, `${palette.orange}1f`);
     if (state.limits) area(...state.limits, `${palette.blue}24`);
-    if (chosen) {
-      const x = chosen.harmonic;
-      made.push({ type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: palette.orange, width: 1.4, dash: "dot" } });
-    }
+    if (state.chosen) made.push({ type: "line", xref: "x", yref: "paper", x0: place, x1: place, y0: 0, y1: 1, line: { color: palette.orange, width: 1.4, dash: "dot" } });
     return made;
   }
 
-  function mark(data, state, palette) {
-    if (!state.chosen) return [];
-    const mode = data.conformers[state.chosen.conformer].modes[state.chosen.mode];
-    const inside = mode.harmonic <= state.range[0] && mode.harmonic >= state.range[1];
-    if (!inside) return [];
-    return [{ x: mode.harmonic, xref: "x", y: 1, yref: "paper", yanchor: "top", xanchor: "left", xshift: 3, text: `ν<sub>${mode.number}</sub>`, showarrow: false, font: { color: palette.orange, size: 13 } }];
+  function mark(state, palette) {
+    if (!state.chosen || state.chosen.place > state.range[0] || state.chosen.place < state.range[1]) return [];
+    return [{ x: state.chosen.place, xref: "x", y: 1, yref: "paper", yanchor: "top", xanchor: "left", xshift: 3, text: `ν<sub>${state.chosen.number}</sub>`, showarrow: false, font: { color: palette.orange, size: 13 } }];
   }
 
   /** As an SVG of its own, in the colours of paper. */
-  async function svg(data, state, palette) {
-    const drawn = traces(data, state, palette);
-    const figure = { data: drawn, layout: { ...layout(data, state, palette, drawn, {}), paper_bgcolor: "#ffffff" } };
+  async function svg(kind, state, other, palette) {
+    const drawn = traces(kind, state, other, palette);
+    const figure = { data: drawn, layout: { ...layout(kind, state, palette, drawn, {}), paper_bgcolor: "#ffffff" } };
     const address = await Plotly.toImage(figure, { format: "svg", width: 900, height: 500 });
     return decodeURIComponent(address.slice(address.indexOf(",") + 1));
   }
 
-  /** The chart in `place`. `draw(state)` draws; gestures call `tell.zoomed(range)`, `tell.over(x or null, pixels -> cm^-1)`, `tell.picked(x)`. */
-  function chart(place, data, tell) {
+  /** The chart in `place`. `draw(state, ...)` draws; gestures call `tell.zoomed(range or null)`, `tell.over(x or null)`, `tell.picked(x, cm^-1 per pixel)`. */
+  function chart(place, kind, tell) {
     const drawing = place.querySelector(".chart");
     const cursor = place.querySelector(".cursor");
     const size = () => ({ width: place.clientWidth, height: place.clientWidth < 560 ? 380 : 470 });
     const settings = { displayModeBar: false, responsive: false, doubleClick: false, showTips: false };
     let started = false;
 
-    function draw(state, palette, fixed) {
-      const drawn = traces(data, state, palette);
-      Plotly.react(drawing, drawn, layout(data, state, palette, drawn, fixed ?? size()), settings);
+    function draw(state, other, palette, fixed) {
+      const drawn = traces(kind, state, other, palette);
+      Plotly.react(drawing, drawn, layout(kind, state, palette, drawn, fixed ?? size()), settings);
       if (!started) listen();
       started = true;
     }
@@ -191,8 +148,8 @@ const spectrum = (() => {
       drawing.on("plotly_relayout", (change) => {
         if ("xaxis.range[0]" in change) tell.zoomed([change["xaxis.range[0]"], change["xaxis.range[1]"]]);
       });
-      place.addEventListener("pointermove", (event) => hover(inside(wavenumber(event)) ? wavenumber(event) : null));
-      place.addEventListener("pointerleave", () => hover(null));
+      place.addEventListener("pointermove", (event) => tell.over(inside(wavenumber(event)) ? wavenumber(event) : null));
+      place.addEventListener("pointerleave", () => tell.over(null));
       place.addEventListener("pointerdown", (event) => { pressed = event.target.closest(".handle") ? null : [event.clientX, event.clientY]; }, true);
       window.addEventListener("pointerup", (event) => {
         const still = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < 4;
@@ -204,14 +161,14 @@ const spectrum = (() => {
       }, true);
     }
 
-    function hover(x) {
-      cursor.hidden = x === null;
-      if (x !== null) cursor.style.left = `${pixel(x)}px`;
-      tell.over(x, x === null ? 0 : perPixel());
+    /** The line at a wavenumber, or none. */
+    function point(x) {
+      cursor.hidden = x === null || !inside(x);
+      if (!cursor.hidden) cursor.style.left = `${pixel(x)}px`;
     }
 
-    return { draw, hover, pixel, wavenumber, inside, drawing };
+    return { draw, point, pixel, wavenumber, inside };
   }
 
-  return { layersOf, measuredLayer, linesOf, dynamics, curvesOf, chart, svg };
+  return { curvesOf, chart, svg };
 })();
