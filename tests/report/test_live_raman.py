@@ -20,6 +20,7 @@ from densnet.spectra.raman import ACTIVITY, CROSS_SECTION, Light, Raman, lines_o
 from densnet.spectra.spectrum import Gaussian, Spectrum, Sticks
 from densnet.spectra.sticks import band_rows, raman_between, raman_rows, sticks_of
 from densnet.spectra.tables import read_table, write_csv, write_table
+from densnet.spectra.width import sparse
 from tests.report.conftest import ethanol
 from tests.report.scripts import computed, held, opened, place
 
@@ -51,7 +52,7 @@ def run(tmp_path_factory) -> Run:
         {name: replace(one, error=0.1 * one.intensity) for name, one in columns_of(found, LIGHT).items()},
     )
     rows = raman_rows(found.bands(BANDS, LIGHT), bare.model, 300.0)
-    using.RAMAN_BANDS.write(RamanBands(300.0, 532.0, rows), bare.folder)
+    using.RAMAN_BANDS.write(using.RAMAN_BANDS.path(bare.folder), RamanBands(300.0, 532.0, rows))
     infrared = {"temperature_K": 300.0, "bands": band_rows(bare.spectrum.bands(BANDS), sticks_of(bare.model, 300.0)), "experiment": {}}
     (bare.folder / "spectrum" / "bands.json").write_text(json.dumps(infrared))
     (bare.folder / "spectrum" / "raman-comparison.json").write_text(json.dumps({"mine.csv": ""}))
@@ -62,6 +63,14 @@ def run(tmp_path_factory) -> Run:
 
 
 @pytest.fixture(scope="module")
+def columns(run) -> dict[str, Spectrum]:
+    """Its Raman spectrum as the page has it: every second point."""
+    found = {name: sparse(one) for name, one in run.raman.items()}
+    assert np.diff(found["total"].axis) == pytest.approx(2.0)
+    return found
+
+
+@pytest.fixture(scope="module")
 def page(run) -> Path:
     """Its page, as a file."""
     path = run.folder / "report.html"
@@ -69,14 +78,14 @@ def page(run) -> Path:
     return path
 
 
-def test_the_embedded_data_are_those_of_the_artefacts(run, page):
+def test_the_embedded_data_are_those_of_the_artefacts(run, columns, page):
     text = page.read_text()
     data = held(text)["raman"]
     assert len(text.encode()) < LARGEST
     for name, column in data["columns"].items():
-        np.testing.assert_allclose(column["intensity"], run.raman[name].intensity, rtol=1e-6)
-        np.testing.assert_allclose(column["error"], run.raman[name].error, rtol=1e-6)
-    np.testing.assert_allclose(data["axis"], run.raman["total"].axis)
+        np.testing.assert_allclose(column["intensity"], columns[name].intensity, rtol=1e-6)
+        np.testing.assert_allclose(column["error"], columns[name].error, rtol=1e-6)
+    np.testing.assert_allclose(data["axis"], columns["total"].axis)
     assert data["measured"][0]["name"] == "mine.csv" and not data["measured"][0]["absolute"]
     static = text.split("<script")[0]
     assert re.findall(r'data-key="(raman-\d)"', static) == ["raman-0", "raman-1", "raman-2"]
@@ -94,12 +103,13 @@ def test_cross_sections_are_those_of_the_package(light):
         np.testing.assert_allclose(found, replace(light, laser=laser).cross_section(shifts), rtol=1e-12)
 
 
-def test_the_page_computes_as_the_package_does(run, tmp_path):
+def test_the_page_computes_as_the_package_does(run, columns, tmp_path):
     data, found = embedded(run), spectrum_of(run)
     limits = [2700.0, 3120.0]
     told = computed(
         """((raman, all) => ({
-          lines: quantities.broadened(raman.lines("model", all).map((l) => ({ ...l, strength: raman.strength(l) })), given.axis, given.width),
+          lines: quantities.broadened(
+            raman.lines("model", all).map((l) => ({ ...l, strength: raman.strength(l) })), given.axis, given.width),
           activity: raman.shown(raman.sum(), { unit: "activity", conditions: { laser: 532 } }).intensity,
           red: raman.shown(raman.sum(), { unit: "cross_section", conditions: { laser: 785 } }),
           ratio: raman.remark(2950),
@@ -107,20 +117,19 @@ def test_the_page_computes_as_the_package_does(run, tmp_path):
           csv: raman.csv({ unit: "cross_section", conditions: { laser: 532 } }),
           jdx: raman.jdx({ unit: "cross_section", conditions: { laser: 532 } }),
         }))(kinds.raman(given.data), given.data.conformers.map((c) => c.weight))""",
-        data=data, axis=run.raman["total"].axis.tolist(), width=WIDTH, limits=limits,
+        data=data, axis=columns["total"].axis.tolist(), width=WIDTH, limits=limits,
     )  # fmt: skip
-    total, activity = run.raman["total"], found.activity.above(WIDTH)
+    total, activity = columns["total"], sparse(found.activity.above(WIDTH))
     weights = [c["weight"] for c in data["conformers"]]
     sticks = [Sticks(own.frequencies.numpy(), w * LIGHT.cross_section(own.frequencies.numpy()) * own.activities.numpy() / 45)
               for w, own in zip(weights, lines_of(run.model).values())]  # fmt: skip
     expected = sum(one.broaden(total.axis, Gaussian.of_width(WIDTH)).intensity for one in sticks)
     np.testing.assert_allclose(told["lines"], expected, atol=1e-9 * expected.max())
     np.testing.assert_allclose(told["activity"], activity.intensity, rtol=1e-6, atol=1e-12)
-    infrared_laser = found.total(Light(785.0, 300.0))
+    infrared_laser = sparse(found.total(Light(785.0, 300.0)))
     np.testing.assert_allclose(told["red"]["intensity"], infrared_laser.intensity, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(told["red"]["error"], 0.1 * infrared_laser.intensity, rtol=1e-6, atol=1e-12)
-    place_ = int(np.searchsorted(total.axis, 2950.0))
-    ratio = run.raman["perpendicular"].intensity[place_] / run.raman["parallel"].intensity[place_]
+    ratio = np.divide(*(np.interp(2950.0, total.axis, columns[name].intensity) for name in ("perpendicular", "parallel")))
     assert told["ratio"] == f"ρ {ratio:.2f}" and 0 < ratio < 0.75
     band = found.band(*limits, LIGHT)
     numbers = list(map(float, re.search(r": ([\d.]+) ± [\d.]+ Å⁴/u, depolarisation ([\d.]+), \(([\d.]+)", told["band"]).groups()))
@@ -131,8 +140,8 @@ def test_the_page_computes_as_the_package_does(run, tmp_path):
     assert set(again) == {"total", "parallel", "perpendicular"} and again["total"].header["laser_nm"] == 532
     for name, one in again.items():
         assert one.unit == CROSS_SECTION
-        np.testing.assert_allclose(one.intensity, run.raman[name].intensity, rtol=1e-6)
-        np.testing.assert_allclose(one.error, run.raman[name].error, rtol=1e-6)
+        np.testing.assert_allclose(one.intensity, columns[name].intensity, rtol=1e-6)
+        np.testing.assert_allclose(one.error, columns[name].error, rtol=1e-6)
     assert is_raman(tmp_path / "page.jdx") and "532 nm, 300 K" in told["jdx"]
     curve = read_raman(tmp_path / "page.jdx")
     np.testing.assert_allclose(np.ptp(curve.intensity), np.ptp(total.intensity), rtol=1e-6)
@@ -173,7 +182,7 @@ def level(window, figure: str, part: float) -> float:
     return box["y"] + part * box["height"]
 
 
-def test_both_spectra_are_read_zoomed_and_lit_together(run, page, browser, tmp_path):
+def test_both_spectra_are_read_zoomed_and_lit_together(run, columns, page, browser, tmp_path):
     window = opened(browser, page, viewport={"width": 1000, "height": 1000})
     assert window.locator("figure#raman > svg").is_hidden() and window.locator("#raman .chart svg text").count() > 10
     window.locator("#raman .plot").scroll_into_view_if_needed()
@@ -182,7 +191,7 @@ def test_both_spectra_are_read_zoomed_and_lit_together(run, page, browser, tmp_p
     readout = window.locator("#raman .readout")
     there = float(re.search(r"([\d.]+) cm⁻¹", readout.inner_text())[1])
     value, error = map(float, readout.locator(".value").first.inner_text().split(" ± "))
-    assert value == pytest.approx(np.interp(there, run.raman["total"].axis, run.raman["total"].intensity), rel=0.02)
+    assert value == pytest.approx(np.interp(there, columns["total"].axis, columns["total"].intensity), rel=0.02)
     assert error == pytest.approx(0.1 * value, rel=0.1)
     assert re.search(r"ρ 0\.\d\d\n", readout.inner_text()) and "Å⁴/u" in readout.inner_text() and "stretch" in readout.inner_text()
     assert window.locator("#spectrum .readout b").inner_text() == f"{there:.1f} cm⁻¹"  # the other chart reads the same place
@@ -223,14 +232,14 @@ def test_both_spectra_are_read_zoomed_and_lit_together(run, page, browser, tmp_p
             window.locator("#raman").get_by_role("button", name=name, exact=True).click()
         assert coming.value.suggested_filename == f"ethanol-raman.{name.lower()}"
         coming.value.save_as(tmp_path / coming.value.suggested_filename)
-    np.testing.assert_allclose(read_table(tmp_path / "ethanol-raman.csv")["total"].intensity, run.raman["total"].intensity, rtol=1e-6)
+    np.testing.assert_allclose(read_table(tmp_path / "ethanol-raman.csv")["total"].intensity, columns["total"].intensity, rtol=1e-6)
     assert is_raman(tmp_path / "ethanol-raman.jdx")
     drawn = (tmp_path / "ethanol-raman.svg").read_text()
     assert drawn.startswith("<svg") and "Raman shift / cm" in drawn and "cross section" in drawn
     assert window.faults == []
 
 
-def test_layers_laser_limits_and_a_dropped_curve(run, page, browser, tmp_path):
+def test_layers_laser_limits_and_a_dropped_curve(run, columns, page, browser, tmp_path):
     window = opened(browser, page, viewport={"width": 600, "height": 900}, color_scheme="dark")
     assert window.evaluate("document.documentElement.scrollWidth") <= 600
     figure = window.locator("#raman")
@@ -243,12 +252,12 @@ def test_layers_laser_limits_and_a_dropped_curve(run, page, browser, tmp_path):
     assert "harmonic, PBE" in names(window, "spectrum")  # layers are each chart's own
     figure.locator('.chip[data-layer="dynamics"]').click()
     curve = "document.querySelector('#raman .chart').data.find((t) => t.name?.startsWith('dynamics')).y"
-    kept = run.raman["total"].axis >= 400
+    kept = columns["total"].axis >= 400
     figure.get_by_role("spinbutton").fill("785")
-    np.testing.assert_allclose(window.evaluate(curve), spectrum_of(run).total(Light(785.0, 300.0)).intensity[kept], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(window.evaluate(curve), sparse(spectrum_of(run).total(Light(785.0, 300.0))).intensity[kept], rtol=1e-5, atol=1e-9)
     figure.get_by_label("unit").select_option("activity")
     assert figure.get_by_role("spinbutton").count() == 0
-    np.testing.assert_allclose(window.evaluate(curve), spectrum_of(run).activity.above(WIDTH).intensity[kept], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(window.evaluate(curve), sparse(spectrum_of(run).activity.above(WIDTH)).intensity[kept], rtol=1e-5, atol=1e-9)
 
     figure.get_by_text("integrate a band").click()
     lower, upper, area = map(float, re.match(r"(\d+)–(\d+) cm⁻¹: ([\d.]+) ±", figure.locator(".sum").inner_text()).groups())

@@ -7,7 +7,7 @@ from densnet.spectra.gas import absorbance
 from densnet.spectra.jcamp import write_jcamp
 from densnet.spectra.measured import read_measured
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Replicas, Spectrum, Sticks
-from densnet.spectra.width import widened
+from densnet.spectra.width import sparse, widened
 
 AXIS = np.arange(0.0, 4001.0)
 
@@ -40,6 +40,16 @@ def test_the_error_is_that_of_the_smoothed_mean():
     white = 1 / np.sqrt(40) / np.sqrt(2 * np.sqrt(np.pi) * sigma)  # of noise that is independent from point to point
     assert np.median(found.error) == pytest.approx(white, rel=0.05)
     assert widened(Spectrum(AXIS, rows[0], error=np.ones_like(AXIS)), 30.0).error is None
+
+
+def test_fewer_points_keep_bands():
+    line = Sticks(np.array([1060.0, 2950.0]), np.array([80.0, 150.0])).broaden(AXIS, Gaussian.of_width(36.0))
+    line = Spectrum(AXIS, line.intensity, error=0.1 * line.intensity, header={"resolution_cm-1": 36.0})
+    few = sparse(line)
+    assert np.diff(few.axis) == pytest.approx(3.0) and few.error == pytest.approx(0.1 * few.intensity)
+    assert few.integral(900, 1200) == pytest.approx(80.0, rel=1e-4) and few.centroid(900, 1200) == pytest.approx(1060.0, abs=0.01)
+    narrow = Spectrum(AXIS, line.intensity, header={"resolution_cm-1": 16.0})
+    assert len(sparse(narrow).axis) == len(AXIS)  # a point is left out only if twelve remain
 
 
 def test_absorbance_of_a_stated_cell_comes_back_as_ours(tmp_path):

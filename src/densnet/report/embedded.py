@@ -1,6 +1,6 @@
 """What the scripts of the page compute with: curves, conformers with their modes, bands and settings of a run as plain data.
 
-Curves have seven significant digits; everything else is as the artefacts say it.
+Curves have seven significant digits and at most about twelve points a line width; everything else is as the artefacts say it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from densnet.spectra.gas import GAS_CONSTANT, PATH, PRESSURE
 from densnet.spectra.quantities import AVOGADRO
 from densnet.spectra.raman import CROSS_SECTION, Light
 from densnet.spectra.spectrum import ABSOLUTE, Spectrum
-from densnet.spectra.width import widened
+from densnet.spectra.width import sparse, widened
 
 
 def embedded(run: Run) -> dict:
@@ -63,13 +63,14 @@ def units_of(temperature: float) -> dict:
 
 
 def curve_of(spectrum: Spectrum) -> dict:
-    """Axis, intensity and error of a curve, with its unit and header."""
+    """Axis, intensity and error of a curve, with its unit and header; `sparse`."""
+    few = sparse(spectrum)
     return {
-        "unit": spectrum.unit,
-        "header": dict(spectrum.header),
-        "axis": _rounded(spectrum.axis),
-        "intensity": _rounded(spectrum.intensity),
-        "error": None if spectrum.error is None else _rounded(spectrum.error),
+        "unit": few.unit,
+        "header": dict(few.header),
+        "axis": _rounded(few.axis),
+        "intensity": _rounded(few.intensity),
+        "error": None if few.error is None else _rounded(few.error),
     }
 
 

@@ -29,7 +29,7 @@ from densnet.report.style import (
     styled,
 )
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Spectrum, Sticks
-from densnet.spectra.width import widened
+from densnet.spectra.width import sparse, widened
 
 WAVENUMBER = "wavenumber / cm⁻¹"
 _CYCLE = (BLUE, RED, GREEN, VIOLET, ORANGE)
@@ -177,12 +177,11 @@ def _reach(spectrum: Spectrum, lower: float) -> float:
 
 
 def _with_band(axes: Axes, spectrum: Spectrum, label: str, error: str | None = SAMPLING) -> None:
-    """The line, and its error band on a twelfth of the line width, where the axis is finer: unlike a line, an area keeps every point."""
+    """The line, and its error band at fewer points: of a line the drawing leaves out what cannot be seen, of an area nothing."""
     if spectrum.error is not None:
-        low, high = np.maximum(spectrum.intensity - spectrum.error, 0), spectrum.intensity + spectrum.error
-        fine = float(spectrum.header.get("resolution_cm-1", 0.0)) / (12 * (spectrum.axis[1] - spectrum.axis[0]))
-        kept = slice(None, None, max(1, int(fine)))
-        axes.fill_between(spectrum.axis[kept], low[kept], high[kept], color=DYNAMICS, alpha=0.25, lw=0, label=error)
+        few = sparse(spectrum)
+        low, high = np.maximum(few.intensity - few.error, 0), few.intensity + few.error
+        axes.fill_between(few.axis, low, high, color=DYNAMICS, alpha=0.25, lw=0, label=error)
     axes.plot(spectrum.axis, spectrum.intensity, color=DYNAMICS, label=label)
 
 

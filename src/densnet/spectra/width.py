@@ -41,6 +41,14 @@ def widened(spectrum: Spectrum, width: float = WIDTH, own: float | None = None) 
     return Spectrum(axis, smooth(spectrum.intensity[None])[0], spectrum.unit, error, header, replicas)
 
 
+def sparse(spectrum: Spectrum, points: int = 12) -> Spectrum:
+    """Every n-th point, so that ``points`` of them still lie within a line width: for the eye, and for integrals over bands, the same."""
+    every = max(1, int(_told(spectrum) / (points * np.diff(spectrum.axis).max())))
+    kept = slice(None, None, every)
+    error = None if spectrum.error is None else spectrum.error[kept]
+    return Spectrum(spectrum.axis[kept], spectrum.intensity[kept], spectrum.unit, error, spectrum.header)
+
+
 def _told(spectrum: Spectrum) -> float:
     """Resolution in the header, cm^-1; 0 where it tells none."""
     for key in ("resolution_cm-1", "resolution"):

@@ -84,7 +84,7 @@
   function choose(chosen, chart) {
     const mode = chosen && data.conformers[chosen.conformer].modes[chosen.mode];
     document.querySelectorAll("tr.lit").forEach((row) => row.classList.remove("lit"));
-    if (chart) lodge(chart);
+    lodge(chart ?? [host, ...charts].find(seen) ?? host);
     stage.hidden = chosen === null;
     if (chosen) {
       document.querySelector(`tr[data-key="mode-${chosen.conformer}-${chosen.mode}"]`)?.classList.add("lit");
@@ -124,7 +124,7 @@
     label();
   }
 
-  /** The motion goes to the chart that is in sight, and floats over the page where none is. */
+  /** The motion floats over the page where no chart is in sight. Nothing jumps as the page scrolls: it goes to another chart by a click only. */
   const inSight = new Set();
   const observer = new IntersectionObserver((entries) => {
     entries.forEach((entry) => (entry.isIntersecting ? inSight.add(entry.target) : inSight.delete(entry.target)));
@@ -132,6 +132,7 @@
   });
 
   function lodge(chart) {
+    if (chart === host && stage.parentElement) return;
     host.dock.style.minHeight = "";
     host = chart;
     host.dock.append(stage);
@@ -140,8 +141,7 @@
   const seen = (chart) => inSight.has(chart.plot) || inSight.has(chart.dock);
 
   function float() {
-    if (!seen(host) && charts.some(seen)) lodge(charts.find(seen));
-    const wanted = !seen(host) && !stage.hidden;
+    const wanted = !charts.some(seen) && !stage.hidden;
     if (stage.classList.contains("afloat") === wanted) return;
     host.dock.style.minHeight = wanted ? `${stage.offsetHeight}px` : "";
     stage.classList.toggle("afloat", wanted);
