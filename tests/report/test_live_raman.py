@@ -254,7 +254,8 @@ def test_layers_laser_limits_and_a_dropped_curve(run, columns, page, browser, tm
     curve = "document.querySelector('#raman .chart').data.find((t) => t.name?.startsWith('dynamics')).y"
     kept = columns["total"].axis >= 400
     figure.get_by_role("spinbutton").fill("785")
-    np.testing.assert_allclose(window.evaluate(curve), sparse(spectrum_of(run).total(Light(785.0, 300.0))).intensity[kept], rtol=1e-5, atol=1e-9)
+    red = sparse(spectrum_of(run).total(Light(785.0, 300.0)))
+    np.testing.assert_allclose(window.evaluate(curve), red.intensity[kept], rtol=1e-5, atol=1e-9)
     figure.get_by_label("unit").select_option("activity")
     assert figure.get_by_role("spinbutton").count() == 0
     np.testing.assert_allclose(window.evaluate(curve), sparse(spectrum_of(run).activity.above(WIDTH)).intensity[kept], rtol=1e-5, atol=1e-9)
