@@ -27,6 +27,9 @@ geometries = "hf.xyz"
 frames = 18
 trajectories = 6
 equilibration_fs = 50
+workers = 1
+[label]
+workers = 1
 [label.scf]
 radial_points = 20
 angular_points = 110

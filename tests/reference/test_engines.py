@@ -56,6 +56,7 @@ sys.path.insert(0, {here!r})
 import test_engines as t
 if __name__ == "__main__":
     engine, address = sys.argv[1:]
+    t.clusters.SILENCE = 10
     try:
         with t.engines.opened(engine, 2, t.ClusterSettings(address=address), Path("jobs")) as execute:
             t.label(Path("."), execute)

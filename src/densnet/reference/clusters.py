@@ -28,6 +28,9 @@ Lost = tuple[type[Exception], ...]
 QUIET = logging.CRITICAL
 """Of the packages' own logs: an error that matters comes as the result of a job."""
 
+SILENCE = 20
+"""Seconds without a word after which the workers of this machine end, because Parsl's scheduler was killed."""
+
 ANY_PORT = "127.0.0.1:0"
 """Where Dask's scheduler answers HTTP although nobody asks: its default is one port of the machine, which another labelling may hold."""
 
@@ -102,6 +105,7 @@ def parsl(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail:
 
     _silence("parsl")
     here = cluster.scheduler == "none"
+    silence = SILENCE if here else 120
     command = f"{sys.executable} -m parsl.executors.high_throughput.process_worker_pool"
     pool = HighThroughputExecutor(
         max_workers_per_node=workers if here else cluster.cores,
@@ -109,8 +113,8 @@ def parsl(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail:
         address="127.0.0.1" if here else None,
         launch_cmd=DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", command),
         interchange_launch_cmd=[sys.executable, "-c", f"from {__name__} import interchange; interchange()"],
-        heartbeat_period=2 if here else 15,
-        heartbeat_threshold=20 if here else 120,
+        heartbeat_period=silence // 8,
+        heartbeat_threshold=silence,
     )
     lost = (WorkerLost, ManagerLost)
     config = Config(
