@@ -1,4 +1,4 @@
-"""Several runs as one: the same numbers as a run with all the replicas, at the command line; runs that do not belong together refused."""
+"""Several runs as one: the replicas of all, independent of each other; runs that do not belong together are refused."""
 
 import json
 import shutil
@@ -10,10 +10,8 @@ import pytest
 import torch
 from springs import CARBON_DIOXIDE, WATER, Springs
 from test_sampled import Asked
-from typer.testing import CliRunner
 
 from densnet import units
-from densnet.cli.main import build
 from densnet.isotopes import MASSES
 from densnet.molecules import Molecules
 from densnet.simulation.integrators import Forces
@@ -21,8 +19,6 @@ from densnet.simulation.joined import DISTINCT, read_joined
 from densnet.simulation.run import SimulateSettings, simulate
 from densnet.simulation.trajectory import TrajectoryError, read_trajectory
 from densnet.spectra.infrared import from_series
-from densnet.spectra.spectrum import Spectrum
-from densnet.spectra.tables import read_csv, read_table
 from densnet.spectra.timeseries import Sampling, SeriesSettings
 
 SETTINGS = SimulateSettings(
@@ -36,8 +32,11 @@ def settings(**changes):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """``whole``, a run of 4 replicas with polarizabilities, and its replicas 0, 1, 2 and 3 in the files of two runs."""
-    folder = tmp_path_factory.mktemp("runs")
+    return whole_and_parts(tmp_path_factory.mktemp("runs"))
+
+
+def whole_and_parts(folder: Path) -> Path:
+    """``folder`` with ``whole``, a run of 4 replicas with polarizabilities, and its first replica and the others as two runs."""
     whole = simulate(Forces(Springs(WATER), Asked()), WATER, SETTINGS, folder / "whole", provenance={"model": "a" * 64})
     part(whole, folder / "one.h5", [0], seed=1)
     part(whole, folder / "three.h5", [1, 2, 3], seed=2)
@@ -63,10 +62,6 @@ def part(source: Path, target: Path, replicas: list[int], samples: int | None = 
     return target
 
 
-def spectrum(*arguments: object):
-    return CliRunner().invoke(build(), ["spectrum", *map(str, arguments)])
-
-
 def refusal(*paths: Path) -> str:
     with pytest.raises(TrajectoryError) as caught:
         read_joined(paths)
@@ -85,37 +80,10 @@ def test_joined_replicas_are_those_of_the_whole(runs):
     assert read_joined([runs / "one.h5"], motion=False).header == parts[0].header
 
 
-def test_the_spectrum_of_parts_is_that_of_the_whole(runs, tmp_path):
-    """Mean and error, infrared and Raman, to rounding: a replica counts alike, with others in its file or alone."""
-    for name, files in (("whole", ["whole"]), ("parts", ["three.h5", "one.h5"])):
-        paths, sizes = [runs / file for file in files], ("--depth", 150, "--width", 0, "--maximum", 4200)
-        done = spectrum(*paths, *sizes, "--out", tmp_path / name, "--json", tmp_path / f"{name}.json")
-        assert done.exit_code == 0, done.output
-    assert "4 replicas of 2 trajectories, temperature" in done.output
-    found, whole = (read_csv(tmp_path / name / "spectrum.csv") for name in ("parts", "whole"))
-    same(found, whole)
-    assert [found.header[key] for key in ("trajectories", "seeds", "replicas")] == [2, "2 1", 4]
-    assert {**whole.header, "trajectories": 2, "seeds": "2 1"} == found.header
-    raman, expected = (read_table(tmp_path / name / "raman.csv") for name in ("parts", "whole"))
-    for column in expected:
-        same(raman[column], expected[column])
-    numbers, expected = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("parts", "whole"))
-    for one, other in ((numbers, expected), (numbers["raman"], expected["raman"])):
-        assert len(one["bands"]) == len(other["bands"]) > 0
-        assert all(a == pytest.approx(b, rel=1e-9) for a, b in zip(one["bands"], other["bands"]))
-    assert numbers["trajectories"] == [str(runs / "three.h5"), str(runs / "one.h5")] and numbers["replicas"] == 4
-
-
 def water(*hydrogens: int) -> Molecules:
     """Water with hydrogens of such mass numbers."""
     masses = [MASSES[8][16], *(MASSES[1][number] for number in hydrogens)]
     return Molecules.single([8, 1, 1], WATER.positions, units.AMU * torch.tensor(masses, dtype=torch.float64))
-
-
-def same(one: Spectrum, other: Spectrum) -> None:
-    assert other.error.max() > 0.05 * other.intensity.max()  # which a wrong count of replicas would show in
-    assert one.intensity == pytest.approx(other.intensity, rel=1e-9, abs=1e-12 * other.intensity.max())
-    assert one.error == pytest.approx(other.error, rel=1e-9, abs=1e-12 * other.intensity.max())
 
 
 def test_runs_of_other_seeds_are_independent(tmp_path):
@@ -144,17 +112,6 @@ def test_the_shortest_run_decides_the_length_and_is_named(runs, tmp_path):
     assert found.positions.shape[:2] == found.temperature.shape == (3, 101) and not found.header["complete"]
     unfinished = "and is not finished (the command that began it goes on with it)"
     assert told == [f"{short} has 0.2 ps {unfinished}; of the others, up to 0.4 ps long, only as much is used."]
-    done = spectrum(runs / "one.h5", short, "--depth", 150, "--out", tmp_path / "out")
-    assert done.exit_code == 0 and f"warning: {short} has 0.2 ps" in done.stderr
-    assert read_csv(tmp_path / "out" / "spectrum.csv").header["length_ps"] < 0.2
-
-
-def test_without_polarizabilities_in_all_there_is_no_raman_spectrum(runs, tmp_path):
-    simulate(Springs(WATER), WATER, settings(seed=5, polarizability=False), tmp_path / "plain", provenance={"model": "a" * 64})
-    done = spectrum(runs / "one.h5", tmp_path / "plain", "--depth", 150, "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    assert f"{tmp_path / 'plain'} has no polarizability, which is left out for all." in done.stderr
-    assert (tmp_path / "out" / "spectrum.csv").exists() and not (tmp_path / "out" / "raman.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -170,9 +127,7 @@ def test_without_polarizabilities_in_all_there_is_no_raman_spectrum(runs, tmp_pa
 def test_other_settings_are_refused(runs, tmp_path, changes, words):
     other = SimulateSettings.model_validate({**SETTINGS.model_dump(), "duration_ps": 0.02, "seed": 12, **changes})
     simulate(Springs(WATER), WATER, other, tmp_path / "other", provenance={"model": "a" * 64})
-    done = spectrum(runs / "one.h5", tmp_path / "other", "--out", tmp_path / "out")
-    assert isinstance(done.exception, TrajectoryError) and not (tmp_path / "out").exists()
-    assert f"{tmp_path / 'other'} cannot be joined with {runs / 'one.h5'}: {words}. " in str(done.exception)
+    assert f"{tmp_path / 'other'} cannot be joined with {runs / 'one.h5'}: {words}. " in refusal(runs / "one.h5", tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -203,8 +158,6 @@ def test_the_same_random_numbers_twice_are_refused(runs, tmp_path):
     assert words in refusal(runs / "three.h5", one, tmp_path / "copy.h5")
     more = part(runs / "whole" / "trajectory.h5", tmp_path / "more.h5", [2, 3], seed=1)
     assert words in refusal(one, more)
-    done = spectrum(one, one, "--out", tmp_path / "out")
-    assert isinstance(done.exception, TrajectoryError) and not (tmp_path / "out").exists()
 
 
 def test_seeds_are_told_apart_as_the_generator_does(runs, tmp_path):

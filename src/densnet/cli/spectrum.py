@@ -12,15 +12,17 @@ from densnet.cli.console import JsonFile
 RAMAN_FROM = 350.0
 """cm^-1, below which the rotation of a free molecule scatters and no bands are looked for."""
 
+Trajectories = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="TRAJECTORY",
+        help="Trajectory written by `densnet simulate` (H5MD), or its folder; several that differ only in their seed are joined.",
+    ),
+]
+
 
 def spectrum(
-    trajectories: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="TRAJECTORY...",
-            help="Trajectory written by `densnet simulate` (H5MD), or its folder; several that differ only in their seed are joined.",
-        ),
-    ],
+    trajectories: Trajectories,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; created if missing.")] = Path("spectrum"),
     experiment: Annotated[
         list[Path] | None,
