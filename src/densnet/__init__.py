@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from densnet.molecules import Molecules
     from densnet.observables.vibrations import normal_modes, relax
     from densnet.properties import Properties
+    from densnet.simulation.joined import read_joined
     from densnet.simulation.run import SimulateSettings, read_trajectory, simulate
     from densnet.spectra import infrared, raman, timeseries
     from densnet.spectra.spectrum import Spectrum
@@ -31,7 +32,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Density", "DensnetCalculator", "Molecules", "Properties", "SimulateSettings", "Spectrum", "calculator", "evaluate", "infrared",
-    "load", "molecules_of", "normal_modes", "raman", "read_labels", "read_trajectory", "relax", "run", "simulate", "timeseries", "units",
+    "load", "molecules_of", "normal_modes", "raman", "read_joined", "read_labels", "read_trajectory", "relax", "run", "simulate",
+    "timeseries", "units",
 ]  # fmt: skip
 
 _HOMES = {
@@ -48,6 +50,7 @@ _HOMES = {
     "molecules_of": ("densnet.interfaces.ase", "molecules_of"),
     "normal_modes": ("densnet.observables.vibrations", "normal_modes"),
     "raman": ("densnet.spectra.raman", None),
+    "read_joined": ("densnet.simulation.joined", "read_joined"),
     "read_labels": ("densnet.dataset.store", "read"),
     "read_trajectory": ("densnet.simulation.run", "read_trajectory"),
     "relax": ("densnet.observables.vibrations", "relax"),

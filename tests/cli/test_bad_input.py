@@ -190,13 +190,13 @@ def test_ions_are_never_labelled_as_neutral(place):
 def test_heavy_water_is_simulated_as_such(place):
     (place / "d2o.xyz").write_text(WATER.replace("H 0", "D 0"))
     (place / "short.toml").write_text("[simulate]\nthermalise_ps = 0.02\nsample_every = 2\n")
-    options = ("--settings", "short.toml", "--replicas", 2, "--duration-ps", 0.5, "-o", "run")
+    options = ("--settings", "short.toml", "--replicas", 2, "--duration-ps", 0.1, "-o", "run")
     outcome = densnet("simulate", "water", "d2o.xyz", *options, cwd=place)
     assert outcome.code == 0, outcome.err
     with h5py.File(place / "run" / "trajectory.h5") as file:
         assert file["particles/replica_0001/mass"][()] == pytest.approx([15.9949146, 2.01410178, 2.01410178])
     assert "contains another simulation: start is another" in refused("simulate", "water", "water.xyz", *options, cwd=place)
-    spectrum = densnet("spectrum", "run", "--depth", 200, "-o", "out", cwd=place)
+    spectrum = densnet("spectrum", "run", "--depth", 60, "-o", "out", cwd=place)
     assert spectrum.code == 0, spectrum.err
     assert 'isotopologue: "D2O"' in (place / "out" / "spectrum.csv").read_text()
 

@@ -27,6 +27,9 @@ geometries = "hf.xyz"
 frames = 18
 trajectories = 6
 equilibration_fs = 50
+workers = 1
+[label]
+workers = 1
 [label.scf]
 radial_points = 20
 angular_points = 110
@@ -76,7 +79,7 @@ def interrupt_once(stage: str, place: Path) -> tuple[int, str]:
         offset = log.stat().st_size if log.exists() else 0
         while not (log.exists() and working.search(re.sub(r"^.{21}", "", log.read_text()[offset:], flags=re.M))):
             assert run.process.is_alive(), run.outcome()
-            time.sleep(0.005)
+            time.sleep(0.02)
         time.sleep(0.0 if stage in SHORT else 0.3)
         os.kill(run.process.pid, signal.SIGINT)
         outcome = run.outcome()

@@ -57,6 +57,19 @@ def test_the_cost_of_ring_polymers_is_told_before_and_their_temperatures_after(f
     assert read_trajectory(folder / "here").dipole.shape == (5, 11, 3)
 
 
+def test_runs_of_several_seeds_become_one_spectrum(folder):
+    with open(folder / "run.toml", "a") as file:
+        file.write("seed = 7\n")
+    for name, options in (("first", ()), ("second", ("--seed", "8"))):
+        assert call("--settings", "run.toml", *options, "--duration-ps", "0.2", "--out", name).exit_code == 0
+    first, second = (read_trajectory(folder / name) for name in ("first", "second"))
+    assert (first.settings["seed"], second.settings["seed"]) == (7, 8) and not torch.equal(first.dipole, second.dipole)
+    done = CliRunner().invoke(build(), ["spectrum", "first", "second", "--depth", "100", "--out", "both"])
+    assert done.exit_code == 0 and "10 replicas of 2 trajectories" in done.output, done.output
+    again = call("--settings", "run.toml", "--seed", "9", "--duration-ps", "0.2", "--out", "first").exception
+    assert isinstance(again, TrajectoryError) and "`seed` was 7, is now 9" in str(again)
+
+
 def test_a_folder_at_work_is_not_shared(folder):
     with only_one(folder / "simulation", "densnet simulate"), pytest.raises(RunError, match="another `densnet simulate` is working"):
         raise call("--settings", "run.toml").exception
@@ -66,6 +79,7 @@ def test_a_folder_at_work_is_not_shared(folder):
     ("arguments", "words"),
     [
         (["--replicas", "0"], "`simulate.replicas` is 0"),
+        (["--seed", "-1"], "`simulate.seed` is -1"),
         (["--settings", "none.toml"], "none.toml does not exist"),
         (["--settings", "empty.toml"], "no .simulate. section"),
         (["--settings", "number.toml"], "no .simulate. section"),

@@ -38,13 +38,15 @@ def run():
         times=t,
         method="classical dynamics",
         realised=Realised(300.0, 300.0, 30.5),
+        header={},
     )
 
 
 @pytest.fixture
 def verb(monkeypatch, run):
     """Runs the verb on that trajectory, whatever path it is given."""
-    monkeypatch.setattr("densnet.simulation.trajectory.read_trajectory", lambda path, motion=True, every=1: run)
+    for reader in ("trajectory", "joined"):
+        monkeypatch.setattr(f"densnet.simulation.{reader}.read_trajectory", lambda path, motion=True, every=1: run)
     app = typer.Typer()
     app.command()(spectrum)
     return lambda *args: CliRunner().invoke(app, [str(a) for a in args])

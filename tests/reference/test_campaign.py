@@ -196,7 +196,7 @@ def gone(process: subprocess.Popen, seconds: float = 20) -> bool:
         listing = subprocess.run(["ps", "-o", "stat=", "-s", str(process.pid)], capture_output=True, text=True).stdout.split()
         if all(state.startswith("Z") for state in listing):
             return True
-        time.sleep(0.1)
+        time.sleep(0.2)
     return False
 
 

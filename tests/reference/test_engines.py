@@ -4,10 +4,12 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +57,7 @@ sys.path.insert(0, {here!r})
 import test_engines as t
 if __name__ == "__main__":
     engine, address = sys.argv[1:]
+    t.clusters.SILENCE = 10
     try:
         with t.engines.opened(engine, 2, t.ClusterSettings(address=address), Path("jobs")) as execute:
             t.label(Path("."), execute)
@@ -207,9 +210,19 @@ angular_points = 110
 """
 
 
+@pytest.fixture
+def another_labelling():
+    """What another labelling by Dask would hold: the usual port of its scheduler."""
+    with socket.socket() as usual:
+        with suppress(OSError):  # it is held already
+            usual.bind(("", 8787))
+            usual.listen()
+        yield
+
+
 @needs("dask")
 @needs("parsl")
-def test_the_command_labels_by_one_engine_and_goes_on_by_the_other(tmp_path):
+def test_the_command_labels_by_one_engine_and_goes_on_by_the_other(tmp_path, another_labelling):
     (tmp_path / "h2.xyz").write_text(H2.format(0.7) + H2.format(0.8))
     told = []
     for number, engine in enumerate(("dask", "parsl"), start=1):

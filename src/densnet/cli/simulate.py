@@ -24,6 +24,9 @@ def simulate(
     temperature: Annotated[float | None, typer.Option(help="Temperature in K; default 300.")] = None,
     replicas: Annotated[int | None, typer.Option(help="Number of independent trajectories, run as one batch; default 32.")] = None,
     duration_ps: Annotated[float | None, typer.Option(help="Recorded dynamics after thermalisation in ps; default 10.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the random numbers; default 0. Runs that are to be joined need different ones.")
+    ] = None,
 ) -> None:
     """Run molecular dynamics of one molecule, many replicas at once, and record positions, velocities, energies and dipoles.
 
@@ -48,7 +51,7 @@ def simulate(
     from densnet.workflow.forces import forces
     from densnet.workflow.uncertain import keeping_uncertain
 
-    options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps}
+    options = {"temperature": temperature, "replicas": replicas, "duration_ps": duration_ps, "seed": seed}
     values = _section(settings) | {name: value for name, value in options.items() if value is not None}
     chosen = parse(SimulateSettings, values, "simulate")
     start = Molecules.concatenate([frame.molecule for frame in read(geometry)])

@@ -28,6 +28,12 @@ Lost = tuple[type[Exception], ...]
 QUIET = logging.CRITICAL
 """Of the packages' own logs: an error that matters comes as the result of a job."""
 
+SILENCE = 20
+"""Seconds without a word after which the workers of this machine end, because Parsl's scheduler was killed."""
+
+ANY_PORT = "127.0.0.1:0"
+"""Where Dask's scheduler answers HTTP although nobody asks: its default is one port of the machine, which another labelling may hold."""
+
 
 class ClusterSettings(Section):
     """Where Dask or Parsl find their workers, each with one core. They write the labels, so they need the folder of the results."""
@@ -58,7 +64,8 @@ def dask(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail: 
         if cluster.address:
             source: Any = cluster.address
         elif cluster.scheduler == "none":
-            source = LocalCluster(workers, threads_per_worker=1, dashboard_address=None, local_directory=str(place), silence_logs=QUIET)
+            options = {"dashboard": False, "dashboard_address": ANY_PORT}
+            source = LocalCluster(workers, threads_per_worker=1, scheduler_kwargs=options, local_directory=str(place), silence_logs=QUIET)
         else:
             source = dask_jobs(cluster, place)
             source.adapt(minimum_jobs=cluster.jobs, maximum_jobs=cluster.jobs)
@@ -77,7 +84,7 @@ def dask_jobs(cluster: ClusterSettings, place: Path) -> Any:
         "queue": cluster.queue or None, "account": cluster.account or None, "walltime": cluster.walltime, "cores": cluster.cores,
         "processes": cluster.cores, "memory": f"{cluster.memory}GiB", "job_script_prologue": list(cluster.setup),
         "job_extra_directives": list(cluster.options), "log_directory": str(place), "python": sys.executable, "job_name": "densnet-label",
-        "scheduler_options": {"dashboard": False}, "worker_extra_args": ["--no-dashboard"],
+        "scheduler_options": {"dashboard": False, "dashboard_address": ANY_PORT}, "worker_extra_args": ["--no-dashboard"],
     }  # fmt: skip
     kinds = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}
     return kinds[cluster.scheduler](**common, silence_logs=QUIET)
@@ -98,6 +105,7 @@ def parsl(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail:
 
     _silence("parsl")
     here = cluster.scheduler == "none"
+    silence = SILENCE if here else 120
     command = f"{sys.executable} -m parsl.executors.high_throughput.process_worker_pool"
     pool = HighThroughputExecutor(
         max_workers_per_node=workers if here else cluster.cores,
@@ -105,8 +113,8 @@ def parsl(cluster: ClusterSettings, workers: int, tries: int, place: Path, fail:
         address="127.0.0.1" if here else None,
         launch_cmd=DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", command),
         interchange_launch_cmd=[sys.executable, "-c", f"from {__name__} import interchange; interchange()"],
-        heartbeat_period=2 if here else 15,
-        heartbeat_threshold=20 if here else 120,
+        heartbeat_period=silence // 8,
+        heartbeat_threshold=silence,
     )
     lost = (WorkerLost, ManagerLost)
     config = Config(

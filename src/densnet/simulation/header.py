@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from densnet import files
 from densnet.errors import DensnetError
@@ -32,13 +33,29 @@ def upgraded(header: dict, path: Path) -> dict:
     return {"nuclei": CLASSICAL, **header, "settings": SimulateSettings.upgraded(header["settings"])}
 
 
+BEGINS = ("provenance", "numbers", "start")
+"""What makes a run besides its settings: where its forces are from, its elements, a hash of its start geometries."""
+
+
+def differences(one: dict, other: dict) -> dict[str, tuple[Any, Any]]:
+    """What decides the result and is not the same in two headers, settings or one of `BEGINS`: by name both values."""
+    settings = [name for name in SimulateSettings.model_fields if name not in SimulateSettings.incidental()]
+    pairs = {name: tuple(header["settings"].get(name) for header in (one, other)) for name in settings}
+    pairs |= {name: (one[name], other[name]) for name in BEGINS}
+    return {name: (before, now) for name, (before, now) in pairs.items() if before != now}
+
+
 def number(header: dict, replica: int) -> int:
     """What tells a ``replica`` of the run with this ``header`` from every other trajectory, also of other runs and of training data.
 
     A hash of the run, then the replica's place: below 2^52 and, unlike numbers that people give, above 2^16. It is the same when a run has
-    gone on after an interruption.
+    gone on after an interruption, or is joined with others.
     """
-    about = {name: header[name] for name in ("provenance", "numbers", "start")}
+    for part in header.get("joined", ()):
+        if replica < (count := part["settings"]["replicas"]):
+            return number(part, replica)
+        replica -= count
+    about = {name: header[name] for name in BEGINS}
     left_out = SimulateSettings.incidental()
     about["settings"] = {name: value for name, value in first_layout(header["settings"]).items() if name not in left_out}
     digest = files.sha256(json.dumps(about, sort_keys=True))

@@ -24,9 +24,8 @@ from densnet import files, units
 from densnet.molecules import Molecules
 from densnet.properties import Properties
 from densnet.simulation import h5md
-from densnet.simulation.header import FORMAT, TrajectoryError, upgraded
+from densnet.simulation.header import BEGINS, FORMAT, TrajectoryError, differences, upgraded
 from densnet.simulation.integrators import State
-from densnet.simulation.settings import SimulateSettings
 from densnet.simulation.trajectory import drift
 
 Observe = Callable[[State], Mapping[str, Tensor]]
@@ -140,10 +139,8 @@ class Record:
 
     def _same(self, found: dict) -> None:
         """`TrajectoryError` unless ``found`` is the header of the same run (the package's version may differ)."""
-        old, new = found["settings"], self.header["settings"]
-        compared = [key for key in new if key not in SimulateSettings.incidental() and old.get(key) != new[key]]
-        changed = [f"`{key}` was {old.get(key)!r}, is now {new[key]!r}" for key in compared]
-        changed += [f"{key} is another" for key in ("provenance", "numbers", "start") if found[key] != self.header[key]]
+        apart = differences(found, self.header)
+        changed = [f"{key} is another" if key in BEGINS else f"`{key}` was {old!r}, is now {new!r}" for key, (old, new) in apart.items()]
         if changed:
             raise TrajectoryError(
                 f"{self.folder} contains another simulation: {'; '.join(changed)}. Choose another folder, or delete this one."
