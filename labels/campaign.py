@@ -107,7 +107,7 @@ RESPONSES = [
     ("ethanethiol/training_300-500K", 300),
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 150),
-    ("water/training_300-600K", 300),
+    ("resorcinol/training_300-500K", 300),
 ]
 """Frame list, and of how many frames of it (0 = all) the response to a field is added, in this order."""
 
