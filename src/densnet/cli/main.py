@@ -34,7 +34,7 @@ from densnet.workflow import process
 VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, verify, report, run, benchmark, drive, models, doctor)
 """In the order of the work. Their modules import torch or PySCF only when the verb is called."""
 
-INTRODUCTION = f"""Infrared spectra from machine-learned electron densities.
+INTRODUCTION = f"""Infrared and Raman spectra from machine-learned electron densities.
 
 [bold]densnet run ethanol[/] computes the spectrum of a shipped molecule ({", ".join(shipped_names())}) in minutes.
 
