@@ -92,6 +92,12 @@ training list, then what it is tested on, then the rest. Of the organic molecule
 COMPACT = ("thiophenes", "organic", "water-pbe0", "ethanol-pbe0")
 """Folders whose orbitals are sealed in 16 bits."""
 
+TRANS = [
+    *(314, 321, 326, 367, 378, 408, 412, 424, 464, 468, 498, 547, 572, 598, 602, 617, 626, 638, 645, 654),
+    *(660, 666, 669, 679, 693, 702, 718, 750, 766, 771, 775, 795, 801, 807, 811, 830, 834, 867, 881),
+]
+"""Frames of ethanethiol's list with a dihedral C-C-S-H above 120 degrees, behind the first 300, of which 29 have one."""
+
 RESPONSES = [
     ("ethanol/heldout_300K", 40),
     ("ethanol/training_500K", 120),
@@ -108,8 +114,9 @@ RESPONSES = [
     ("resorcinol/heldout_300K", 0),
     ("resorcinol/training_300-500K", 150),
     ("resorcinol/training_300-500K", 300),
+    ("ethanethiol/training_300-500K", TRANS),
 ]
-"""Frame list, and of how many frames of it (0 = all) the response to a field is added, in this order."""
+"""Frame list, and of how many frames of it (0 = all), or of which, the response to a field is added, in this order."""
 
 
 def label(folder: Path, which: str = "", workers: int = 1) -> None:
@@ -139,7 +146,8 @@ def respond(folder: Path, which: str = "", workers: int = 1) -> None:
         unseal(name, folder / name, levels[name])
     with Processes(workers) as local:
         for name, frames in order:
-            tally = campaign.respond(folder / name, store.load_label, store.save_label, count=frames, execute=local)
+            chosen = frames if isinstance(frames, list) else range(frames) if frames else None
+            tally = campaign.respond(folder / name, store.load_label, store.save_label, frames=chosen, execute=local)
             if tally.new:
                 print(time.strftime("%F %T"), name, "responses", tally, flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -90,7 +90,7 @@ def label(
     with nullcontext(execute) if execute else settings.executor(folder) as chosen:
         tally = run(frames, calculate, save, folder, level=settings.scf.level(), execute=chosen, progress=progress)
         if settings.response and tally.labelled:
-            respond(folder, load, save, count=settings.frames, execute=chosen, progress=progress)
+            respond(folder, load, save, frames=range(settings.frames) if settings.frames else None, execute=chosen, progress=progress)
         return tally
 
 
@@ -133,15 +133,23 @@ def run(
     return Tally(len(labelled) + new, new, len(frames) - len(labelled) - new)
 
 
-def respond(folder: Path, load: Load, save: Save, *, count: int = 0, execute: Executor | None = None, progress: Progress = silent) -> Tally:
+def respond(
+    folder: Path,
+    load: Load,
+    save: Save,
+    *,
+    frames: Container[int] | None = None,
+    execute: Executor | None = None,
+    progress: Progress = silent,
+) -> Tally:
     """Add the response to a field to every label of ``folder`` that lacks it, from its orbitals and at its level; see `scf.respond`.
 
-    Of the first ``count`` frames only (0: of all). Each file is replaced at once, so that the work can be interrupted and goes on where
-    it was. Labels whose response does not converge stay as they are; they are counted as set `aside` in what is returned.
+    Of the frames with an index in ``frames`` only (None: of all). Each file is replaced at once, so that the work can be interrupted and
+    goes on where it was. Labels whose response does not converge stay as they are; they are counted as set `aside` in what is returned.
     """
     folder = Path(folder).absolute()
     paths = sorted((folder / "frames").glob("*.npz"))
-    paths = [path for path in paths if not count or int(path.stem[:6]) < count]
+    paths = [path for path in paths if frames is None or int(path.stem[:6]) in frames]
     if not paths:
         raise CampaignError(f"{folder} holds no label; name a folder that `densnet label` wrote to.")
     refusal = CampaignError(f"another labelling is at work in {folder}; wait for it, or choose another folder.")
