@@ -78,6 +78,17 @@ def test_coulomb_is_pyscf(mol, density):
     assert np.allclose(ours.gradient(density), expected, atol=1e-3 * MEV_PER_ANGSTROM)
 
 
+def test_slopes_of_exact_exchange_are_those_of_pyscf(mol, density):
+    """Of 1/r, and of erf(omega r)/r, whose metric is singular."""
+    ours, expected = ExactExchange(mol, "def2-universal-jkfit", "wB97X"), np.zeros((3, 3))
+    assert [omega for _, omega in ours.parts] == [None, 0.3]
+    for share, omega in ours.parts:
+        slopes = Gradients(ours.field).get_k(mol, density.matrix, omega=omega)
+        rows = np.einsum("xmn,mn->xm", slopes, density.matrix)
+        expected -= share / 2 * (np.array([2 * rows[:, a:b].sum(1) for a, b in mol.aoslice_by_atom()[:, 2:]]) + slopes.aux.sum((0, 1)))
+    assert np.allclose(ours.gradient(density), expected, atol=1e-3 * MEV_PER_ANGSTROM)
+
+
 def test_a_small_memory_changes_nothing_but_the_speed(mol, density):
     grid = becke.Grid.around(mol, 20, 50)
     for make in (lambda mb: exchange.ExchangeCorrelation(mol, grid, "PBE", mb), lambda mb: coulomb.Coulomb(mol, AUXILIARY, mb)):
