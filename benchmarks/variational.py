@@ -59,8 +59,13 @@ def product(operators: list[np.ndarray]) -> np.ndarray:
     return reduce(np.kron, operators)
 
 
-def lines(force_function: ForceFunction, modes: Modes, functions: int = 9, points: int = 14, chunk: int = 512) -> Lines:
-    """All transitions from the ground state; ``functions`` and quadrature ``points`` a mode. ``force_function`` need give no forces."""
+def lines(
+    force_function: ForceFunction, modes: Modes, functions: int = 9, points: int = 14, chunk: int = 512, *, rotating: bool = True
+) -> Lines:
+    """All transitions from the ground state; ``functions`` and quadrature ``points`` a mode. ``force_function`` need give no forces.
+
+    Not ``rotating``: without all terms that hold mu.
+    """
     w = modes.eigenvalues.sqrt().numpy()
     count, rest = len(w), modes.molecule.positions.double()
     nodes, values = hermite(functions, points)
@@ -84,7 +89,7 @@ def lines(force_function: ForceFunction, modes: Modes, functions: int = 9, point
     spread = np.einsum("a,pax,pay->pxy", masses, positions, positions)
     inertia = np.trace(spread, axis1=1, axis2=2)[:, None, None] * np.eye(3) - spread
     turned = np.einsum("kma,pk->pma", zeta, grid)
-    mu = np.linalg.inv(inertia - np.einsum("pma,pmb->pab", turned, turned))
+    mu = np.linalg.inv(inertia - np.einsum("pma,pmb->pab", turned, turned)) * rotating
     # i pi_a: real and antisymmetric
     spin = [
         sum(
