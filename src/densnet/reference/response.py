@@ -49,7 +49,7 @@ def respond(
     occupied: np.ndarray, fock: np.ndarray, functional: str, coulomb: Coulomb, exchange: ExactExchange, memory_mb: float
 ) -> Response:
     """Of doubly ``occupied`` orbitals [AO, n], converged for ``functional``, and their ``fock`` matrix. Raises `ResponseNotConverged`."""
-    mol, hybrid = coulomb.molecule, bool(exchange.parts)
+    mol, hybrid = coulomb.centres.molecule, bool(exchange.parts)
     overlap, dipole = mol.intor("int1e_ovlp"), mol.intor("int1e_r")
     occupied = _orthonormal(occupied, overlap)
     levels, turn, virtual_levels, virtual = _canonical(fock, overlap, occupied)
