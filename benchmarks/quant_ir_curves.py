@@ -31,7 +31,8 @@ class Windows:
         """Limits (cm^-1), ascending. Raises `SpectrumError` if there are none."""
         smooth, found = widened(curve, WIDTH), []
         above = np.flatnonzero(smooth.intensity > self.fraction * smooth.intensity.max())
-        for piece in np.split(smooth.axis[above], np.flatnonzero(np.diff(above) > 1) + 1):
+        pieces = np.split(smooth.axis[above], np.flatnonzero(np.diff(above) > 1) + 1)
+        for piece in pieces if above.size else ():
             if found and piece[0] - found[-1][1] < self.gap:
                 found[-1] = (found[-1][0], piece[-1])
             else:

@@ -38,9 +38,9 @@ def test_windows_follow_from_the_curve():
     assert len(Windows(share=0.05).of(CURVE)) == len(found) - 1
     cut = CURVE.above(1000.0)
     assert Windows().of(cut) == found[1:]
-    near = Sticks(np.array([1000.0, 1100.0]), np.array([50.0, 50.0])).broaden(AXIS, Gaussian(8.0))
+    near = Sticks(np.array([1000.0, 1120.0]), np.array([50.0, 50.0])).broaden(AXIS, Gaussian(8.0))
     (_, middle), (same, _) = Windows().of(near)
-    assert middle == same == pytest.approx(1050, abs=2), "two bands meet in the middle"
+    assert middle == same == pytest.approx(1060, abs=2), "two bands meet in the middle"
 
 
 @pytest.mark.parametrize("curve", [replace(CURVE, intensity=1 + 0 * AXIS), replace(CURVE, intensity=0 * AXIS)])
@@ -75,11 +75,11 @@ def test_a_shift_changes_centroids_alone(shift):
 
 def test_a_band_that_is_not_there_has_no_centroid():
     """It counts as an integral that is wholly missing."""
-    without = Sticks(LINES[:-1], STRENGTHS[:-1]).broaden(AXIS, Gaussian(8.0))
+    without = Sticks(LINES, STRENGTHS * [1, 1, 1, 1, 1e-6]).broaden(AXIS, Gaussian(8.0))
     found = judged(CURVE, without, Windows().of(CURVE))
     assert len(found.bands) == 4 and found.shifts == pytest.approx([0, 0, 0], abs=1e-9)
     assert found.deviation == pytest.approx(1 / 4, abs=1e-6)
-    nothing = judged(CURVE, replace(without, intensity=0.01 * FAINT * CURVE.intensity), Windows().of(CURVE))
+    nothing = judged(CURVE, replace(CURVE, intensity=0.01 * FAINT * CURVE.intensity), Windows().of(CURVE))
     assert nothing.shift is None and nothing.deviation == pytest.approx(1 - 0.01 * FAINT)
 
 
@@ -161,15 +161,15 @@ def test_nothing_to_do_is_told_in_a_line(place, monkeypatch, words, told):
 
 
 def test_a_run_of_water_against_its_own_spectrum(place, monkeypatch, capsys):
-    """Short dynamics, its spectrum as the measured curve: it agrees with itself. Then nothing is repeated, and models are told apart."""
+    """Short dynamics, its spectrum as the measured curve: it agrees with itself, and nothing is run twice."""
     (place / "curves" / "water.csv").write_text(table(CURVE))
     out, drawn = place / "out", place / "drawn"
-    words = ["--curves", place / "curves", "--list", place / "mine", "--model", "water", "ethanol", "--out", out, "--replicas", 4,
+    words = ["--curves", place / "curves", "--list", place / "mine", "--model", "water", "--out", out, "--replicas", 4,
              "--picoseconds", 0.1, "--thermalise", 0.02, "--depth", 60, "--threads", 1, "--interpreted"]  # fmt: skip
     called(monkeypatch, *words, "--atoms", 3)
     printed = capsys.readouterr().out
     (folder,) = out.glob("water/water-zero-shot-4x0.1ps-296K")
-    assert "| water | water, zero-shot | 3 | 4 |" in printed and "| water | ethanol, zero-shot | 3 |" in printed
+    assert "| water | water, zero-shot | 3 | 4 |" in printed
     trajectory = (folder / "simulate" / "trajectory.h5").stat().st_mtime_ns
 
     run = quant_ir.read_run(folder)
@@ -185,12 +185,12 @@ def test_a_run_of_water_against_its_own_spectrum(place, monkeypatch, capsys):
     assert (drawn / "water.png").stat().st_size > 10_000
     assert (folder / "simulate" / "trajectory.h5").stat().st_mtime_ns == trajectory
 
-    called(monkeypatch, *words[:4], "--model", "water", "--judge", "--runs", folder, "--out", place / "empty", "--margin", 0.02)
+    called(monkeypatch, *words[:6], "--judge", "--runs", folder, "--out", place / "empty", "--margin", 0.02)
     printed = capsys.readouterr().out
     assert "left out: water, water-zero-shot-48x2.5ps-296K: " in printed and "| water | water, zero-shot | 3 |" in printed
     with pytest.raises(SystemExit):
         called(monkeypatch, *words, "--atoms", 2)
-    assert "left out: water, ethanol: 3 atoms, more than --atoms 2" in capsys.readouterr().out
+    assert "left out: water, water: 3 atoms, more than --atoms 2" in capsys.readouterr().out
 
 
 def test_elements_that_a_model_does_not_know_are_told(place):
@@ -212,6 +212,6 @@ def test_labels_and_minutes_are_those_of_the_run(place):
     judgement = judged(CURVE, CURVE, case.windows)
     row = molecule_row(case, run, judgement)
     assert row[:4] == ["water", "organic, refined", 3, 4] and row[-2:] == [10.0, 50]
-    assert [line[2:4] for line in band_rows(case, run, judgement)][0] == ["939-1061", "1000.0"]
+    assert [line[2:4] for line in band_rows(case, run, judgement)][0] == ["908-1096", "1000.0"]
     unknown = [*row[:4], None, 30.0, *row[6:]]
     assert means([row, unknown])[0][:6] == ["mean of 2", "organic, refined", 3.0, 4.0, 0.0, 15.0]
