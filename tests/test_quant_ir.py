@@ -13,6 +13,7 @@ from quant_ir_judge import FAINT, band_rows, judged, means, molecule_row
 from densnet.artefacts.content import Refinement
 from densnet.artefacts.making import REFINEMENT
 from densnet.artefacts.run import Run
+from densnet.report.figures import measured_figure
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Replicas, Spectrum, SpectrumError, Sticks
 from densnet.spectra.tables import write_csv
 
@@ -191,6 +192,14 @@ def test_a_run_of_water_against_its_own_spectrum(place, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         called(monkeypatch, *words, "--atoms", 2)
     assert "left out: water, water: 3 atoms, more than --atoms 2" in capsys.readouterr().out
+
+
+def test_a_picture_has_a_panel_for_each_run():
+    runs = [("zero-shot", replace(CURVE, error=0.1 * CURVE.intensity)), ("refined", replace(CURVE, intensity=2 * CURVE.intensity))]
+    figure = measured_figure(CURVE, runs, Windows().of(CURVE), "water")
+    assert [line.get_label() for panel in figure.axes for line in panel.lines][:3] == ["zero-shot", "measured", "refined"]
+    for panel in figure.axes:
+        assert panel.get_ylim() == pytest.approx((0.0, 2.1 * CURVE.intensity.max()))
 
 
 def test_elements_that_a_model_does_not_know_are_told(place):

@@ -93,7 +93,7 @@ def measured_figure(
     reach = max(measured.intensity.max(), *(_reach(spectrum, ends[0]) for _, spectrum in runs))
     for k, (panel, (label, spectrum)) in enumerate(zip(axes, runs)):
         for window in windows:
-            panel.axvspan(*window, color=FAINT, alpha=0.35, lw=0)
+            panel.axvspan(*window, facecolor=FAINT, edgecolor="white", alpha=0.35, lw=2)
         _with_band(panel, spectrum, label, error=SAMPLING if k == 0 else None)
         panel.plot(measured.axis, measured.intensity, color=MEASURED, label="measured" if k == 0 else None)
         panel.set_xlim(ends[1], ends[0])
