@@ -80,6 +80,31 @@ def spectrum_figure(
     return figure
 
 
+@styled
+def measured_figure(
+    measured: Spectrum, runs: Sequence[tuple[str, Spectrum]], windows: Sequence[tuple[float, float]] = (), title: str = ""
+) -> Figure:
+    """A measured curve over each of several simulated spectra (label, spectrum) with its error band: a panel each, all on one scale.
+
+    Shown is the range of the measured curve, ``windows`` (cm^-1) shaded; all curves are in one unit and should have one line width.
+    """
+    figure, axes = _stacked(len(runs))
+    ends = measured.axis[0], measured.axis[-1]
+    reach = max(measured.intensity.max(), *(_reach(spectrum, ends[0]) for _, spectrum in runs))
+    for k, (panel, (label, spectrum)) in enumerate(zip(axes, runs)):
+        for window in windows:
+            panel.axvspan(*window, facecolor=FAINT, edgecolor="white", alpha=0.35, lw=2)
+        _with_band(panel, spectrum, label, error=SAMPLING if k == 0 else None)
+        panel.plot(measured.axis, measured.intensity, color=MEASURED, label="measured" if k == 0 else None)
+        panel.set_xlim(ends[1], ends[0])
+        panel.set_ylim(min(0.0, measured.intensity.min()), 1.05 * reach)
+        legend_above(panel)
+    axes[0].set_title(title, loc="left")
+    axes[-1].set_xlabel(WAVENUMBER)
+    figure.supylabel(_ABSOLUTE if measured.unit == ABSOLUTE else f"absorption / {measured.unit}", fontsize=9, color=INK)
+    return figure
+
+
 def draw_raman(path: Path, columns: Mapping[str, Spectrum], references: Sequence[Spectrum] = (), title: str = "") -> None:
     """As `draw_spectrum`, of a Raman spectrum (`spectra.output.columns_of`)."""
     width = float(columns["total"].header.get("resolution_cm-1", 0.0))

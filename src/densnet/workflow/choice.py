@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,12 @@ def settings_text(what: str, choice: Choice) -> str:
     trains = "model" not in run and "start" not in run
     sample = {"sample": {"geometries": run.pop("geometries")}} if trains and "geometries" in run else {}
     sections = {"run": run, **sample, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
-    lines = [f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run"]
+    return f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run\n{toml(sections)}"
+
+
+def toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of a settings file with these ``sections``, whose values are numbers, words, and lists of them."""
+    lines = []
     for title, section in sections.items():
         lines += ["", f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
     return "\n".join([*lines, ""])
