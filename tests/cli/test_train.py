@@ -6,12 +6,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from densnet import units
 from densnet.cli.main import build
 from densnet.dataset import store
 from densnet.dataset.dataset import Dataset, Label
 from densnet.model.predictor import load
-from densnet.molecules import Molecules
-from densnet.properties import Properties
+from densnet.molecules import SYMBOLS, Molecules
+from densnet.properties import MissingProperty, Properties
 from densnet.training.checkpoint import TrainingError
 from densnet.training.coverage import names
 from densnet.training.settings import TrainSettings
@@ -117,3 +118,35 @@ def test_train_keeps_a_record_refuses_another_training_and_goes_on(tmp_path):
     old, new = (one["frames"] for one in told)
     assert set(old["training"]) <= set(new["training"]) and set(old["validation"]) <= set(new["validation"])
     assert len(new["training"]) + len(new["validation"]) == 20
+
+
+def test_energies_and_forces_alone_train_the_energy_on_the_density_of_another_model(tmp_path):
+    """As they come from any other program, in extended xyz: the density network stays as it is, and so does what labels need orbitals."""
+    some = store.read(Path(__file__).resolve().parents[2] / "labels" / "water" / "heldout_300K.001.h5").select(range(0, 40, 4))
+    with open(tmp_path / "foreign.extxyz", "w", encoding="utf-8") as file:
+        for label in some:
+            molecule, forces = label.properties.molecules, label.properties.forces / units.EV * units.ANGSTROM
+            file.write(f"3\nProperties=species:S:1:pos:R:3:REF_forces:R:3 REF_energy={float(label.properties.energy) / units.EV!r}")
+            file.write(f" trajectory={label.trajectory}\n")
+            for number, place, force in zip(molecule.numbers, molecule.positions / units.ANGSTROM, forces):
+                file.write(" ".join([SYMBOLS[number], *(f"{x:.10f}" for x in (*place.tolist(), *force.tolist()))]) + "\n")
+    (tmp_path / "energies.toml").write_text(
+        "[train]\ncompile = false\nvalidation_fraction = 0.25\npoints = {steps = 0}\nenergy = {steps = 3, batch = 4}\n"
+    )
+
+    def train(*arguments):
+        return CliRunner().invoke(build(), ["train", *map(str, (tmp_path / "foreign.extxyz", *arguments))])
+
+    outcome = train("--start", "water", "--settings", tmp_path / "energies.toml", "--out", tmp_path / "out")
+    assert outcome.exit_code == 0, outcome.output
+    old, new = load("water"), load(tmp_path / "out" / "model.safetensors")
+    density, energy = (
+        any(not torch.equal(a, b) for a, b in zip(getattr(old, name).parameters(), getattr(new, name).parameters()))
+        for name in ("density_network", "energy_network")
+    )
+    assert energy and not density and new.uncertainty is None and "level" not in new.provenance
+
+    refused = train("--settings", tmp_path / "energies.toml", "--out", tmp_path / "never").exception
+    assert isinstance(refused, TrainingError) and "`--start`" in str(refused)
+    needed = train("--start", "water", "--out", tmp_path / "never").exception
+    assert isinstance(needed, MissingProperty) and "`train.points.steps = 0`" in str(needed)

@@ -33,6 +33,7 @@ def train(
     validation; the same command continues. Several processes or GPUs: `torchrun --nproc-per-node 4 -m densnet train ...`
     (docs/cluster.md). Assess the result with `densnet evaluate` on labels that were not given here.
     At the end the expected errors of the model are calibrated (docs/uncertainty.md); `--calibrate` adds them to an existing model.
+    Labels of energies and forces alone (extended xyz) train the energy network of --start where `train.points.steps` is 0.
     `--response` adds a third network for polarizabilities to an existing model, trained on the labels that contain a response to a field.
     """
     from densnet.cli.console import activity, say

@@ -65,6 +65,11 @@ class TrainSettings(Section):
         return any(phase.steps for phase in (self.density, self.points, self.energy, self.joint))
 
     @property
+    def learns_density(self) -> bool:
+        """Whether any phase needs labelled densities, and so orbitals; energies alone are learned on the density that a model has."""
+        return any(phase.steps for phase in (self.density, self.points, self.joint, self.response))
+
+    @property
     def place(self) -> torch.device:
         """The device; raises `SettingsError` if torch does not see it."""
         if self.device == "cuda" and not torch.cuda.is_available():

@@ -15,13 +15,13 @@ from densnet.progress import Progress
 from densnet.properties import Properties
 from densnet.threads import one_thread
 from densnet.training import fit, ranks
-from densnet.training.checkpoint import PHASES
+from densnet.training.checkpoint import PHASES, TrainingError
 from densnet.training.coverage import coverage, names
 from densnet.training.examples import Example
 from densnet.training.settings import TrainSettings
 from densnet.training.statistics import initialise
 from densnet.training.uncertainty import assess
-from densnet.workflow.preparation import prepare
+from densnet.workflow.preparation import of_energies, prepare
 
 SIDES = ("training", "validation")
 
@@ -33,14 +33,24 @@ space only; of every composition at least one."""
 def examples_of(
     parts: tuple[Dataset, Dataset], basis: DensityBasis, folder: Path, points: int, plan: TrainSettings, progress: Progress
 ) -> list[list[Example]]:
-    """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them."""
+    """`prepare` with all cores for frames to train on and to validate, with fits as far as the phases of ``plan`` need them.
+
+    If none of them learns the density, `of_energies`.
+    """
+    if not plan.learns_density:
+        return [of_energies(part, basis) for part in parts]
     several = max(1, min(FITTED, FITTED_IN_ALL // len({tuple(label.properties.molecules.numbers.tolist()) for label in parts[0]})))
     fits = (None, None) if plan.density.steps else (several, 0)
     return [prepare(part, basis, folder, points=points, progress=progress, fits=count) for part, count in zip(parts, fits)]
 
 
 def untrained(examples: list[Example], model: ModelSettings, basis: DensityBasis, seed: int) -> Predictor:
-    """A new model with the constants of these ``examples`` and weights drawn by ``seed``."""
+    """A new model with the constants of these ``examples`` and weights drawn by ``seed``.
+
+    Raises `TrainingError` if none of them is fitted: energies alone are learned on the density of another model.
+    """
+    if all(example.density is None for example in examples):
+        raise TrainingError("no phase learns the density, which energies are learned from: name a model that knows one by `--start`.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return initialise(examples, model, basis)
@@ -57,7 +67,8 @@ def train_on(
 ) -> Predictor:
     """``predictor`` trained on the first of ``parts``, validated on the second; ``progress`` is told (step, steps, what is going on).
 
-    ``level`` of theory of the labels, which the model then states. Of several processes the first gives the model that is to be kept.
+    ``level`` of theory of the labels, which the model then states. It knows its errors afterwards if the labels know dipoles. Of several
+    processes the first gives the model that is to be kept.
     """
     steps = [getattr(plan, phase).steps for phase in PHASES]
     before = {phase: sum(steps[:k]) for k, phase in enumerate(PHASES)}
@@ -88,6 +99,8 @@ def train_on(
     }
     predictor.requires_grad_(False)
     known, watched = ([example.properties for example in part] for part in parts)
+    if any(frame.dipole is None for frame in watched):
+        return predictor
     return with_uncertainty(predictor, [p.molecules for p in known], watched, progress)
 
 

@@ -47,7 +47,8 @@ def prepare(
         try:
             label.properties.require("energy", "forces", "dipole", "orbitals")
         except MissingProperty as error:
-            raise MissingProperty(f"training frame {index + 1}: {error}") from None
+            remedy = "energies alone can be learned from a trained model (`--start`) with `train.points.steps = 0`"
+            raise MissingProperty(f"training frame {index + 1}: {error} Without orbitals and dipoles, {remedy}.") from None
     fitted = set(range(len(labels))) if fits is None else _spread(labels, fits)
     files = [_file(folder, label.properties.orbitals[0], basis, points, fitted=k in fitted) for k, label in enumerate(labels)]
     missing = [(k, label.properties.orbitals, k in fitted) for k, label in enumerate(labels) if not _whole(files[k])]
@@ -65,6 +66,17 @@ def prepare(
             progress(done, len(labels))
     shelf, metric = Shelf(folder), fits is None
     return [_example(label.properties.replace(orbitals=None), basis, file, shelf, metric=metric) for label, file in zip(labels, files)]
+
+
+def of_energies(labels: Dataset, basis: DensityBasis) -> list[Example]:
+    """An `Example` for each label with nothing of its density. Raises `MissingProperty` for a label without energy or forces."""
+    for index, label in enumerate(labels):
+        try:
+            label.properties.require("energy", "forces")
+        except MissingProperty as error:
+            raise MissingProperty(f"training frame {index + 1}: {error}") from None
+    nothing = Shelf().put({})
+    return [Example(label.properties.replace(orbitals=None), basis, nothing) for label in labels]
 
 
 def _spread(labels: Dataset, count: int) -> set[int]:
