@@ -28,7 +28,7 @@ from densnet.cli.spectrum import spectrum
 from densnet.cli.train import train
 from densnet.cli.verify import verify
 from densnet.errors import DensnetError
-from densnet.model.shipped import names as shipped_names
+from densnet.model.shipped import of_molecules
 from densnet.workflow import process
 
 VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, verify, report, run, benchmark, drive, models, doctor)
@@ -36,7 +36,7 @@ VERBS = (sample, label, train, evaluate, density, simulate, export, spectrum, ve
 
 INTRODUCTION = f"""Infrared and Raman spectra from machine-learned electron densities.
 
-[bold]densnet run ethanol[/] computes the spectrum of a shipped molecule ({", ".join(shipped_names())}) in minutes.
+[bold]densnet run ethanol[/] computes the spectrum of a shipped molecule ({", ".join(of_molecules())}) in minutes.
 
 [bold]densnet run examples/water.toml[/] runs the complete workflow: geometries, DFT labels, training, dynamics, spectrum, report.
 

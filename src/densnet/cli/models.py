@@ -42,5 +42,11 @@ def _table(found: list[dict]) -> Table:
     for entry in found:
         errors = entry["errors"]["heldout_300K"]
         cells = ["-" if (x := errors.get(key)) is None else f"{factor * x:.2g}" for key, factor in SHOWN.items()]
-        table.add_row(entry["name"], ", ".join(entry["compositions"]), entry["level"], *cells)
+        table.add_row(entry["name"], _formulas(entry), entry["level"], *cells)
     return table
+
+
+def _formulas(entry: dict) -> str:
+    """Of a model of many molecules the elements."""
+    few = len(entry["compositions"]) <= 4
+    return ", ".join(entry["compositions"]) if few else f"of {' '.join(entry['elements'])}"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from densnet.model.shipped import names as shipped_names
+from densnet.model.shipped import of_molecules
 
 if TYPE_CHECKING:
     from densnet.workflow.folder import Event
 
-SHIPPED = ", ".join(shipped_names())
+SHIPPED = ", ".join(of_molecules())
 
 
 def run(

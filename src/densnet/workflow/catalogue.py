@@ -14,8 +14,8 @@ from densnet.molecules import SYMBOLS, in_hills_order
 def card(name: str) -> dict[str, Any]:
     """As benchmarks/models.py wrote it.
 
-    ``model``: SHA-256 of the file that was judged; ``commit``; ``energy``, hartree, of the first conformer that ships; ``errors`` by frame
-    list.
+    ``model``: SHA-256 of the file that was judged; ``commit``; ``energy``, hartree, of the first conformer that ships (of ``molecule``,
+    where the model is named after none); ``errors`` by frame list.
     """
     return files.read_json(shipped.find(name).with_suffix(".json"))
 

@@ -124,8 +124,9 @@ def _models() -> Iterator[Finding]:
     """Each shipped model gives, on this machine, the energy that it gave where it was judged."""
     for name in shipped.names():
         try:
-            molecule = geometries.read(molecules.geometries(name))[0].molecule
-            away = (float(load(name).without_forces(molecule).energy[0]) - card(name)["energy"]) / units.MEV
+            known = card(name)
+            molecule = geometries.read(molecules.geometries(known.get("molecule", name)))[0].molecule
+            away = (float(load(name).without_forces(molecule).energy[0]) - known["energy"]) / units.MEV
         except DensnetError as error:
             yield Finding(f"model {name}", "cannot be used", str(error), fine=False)
         else:
