@@ -5,8 +5,9 @@
 
 `judge`: errors for each molecule of labels/organic/heldout_300K (or of other LABELS of that list: shards, folders of a campaign). The
 energy is that of the whole molecule, by atom: reference energies of elements have to add up for a new composition. Mean over molecules
-last. `curve`: models by labels/organic/model.toml trained on the first frames of the lists, each of the first 469 another molecule,
-with as many steps each, and judged so. A training that was interrupted goes on, one that is done is not repeated (OUT/N/result.json).
+last. `curve`: models of the sizes of labels/organic/density.toml trained on the first frames of the lists, each of the first 469 another
+molecule, with as many steps each and without GFN2-xTB, and judged so. A training that was interrupted goes on, one that is done is not
+repeated (OUT/N/result.json).
 """
 
 from __future__ import annotations
@@ -76,10 +77,9 @@ def in_order(labels: Dataset) -> Dataset:
 
 def result(count: int, chosen: argparse.Namespace) -> dict:
     """Of a model trained on the first ``count`` labels."""
-    sections = read_sections(ORGANIC / "model.toml", {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
-    steps = {"points": chosen.points_steps, "energy": chosen.energy_steps}
+    sections = read_sections(ORGANIC / "density.toml", {"density": DensitySettings, "model": ModelSettings, "train": TrainSettings})
     given = sections["train"].model_dump()
-    changes = {phase: {**given[phase], "steps": count_of} for phase, count_of in steps.items()}
+    changes = {phase: {**given["points"], "steps": getattr(chosen, f"{phase}_steps")} for phase in ("points", "energy")}
     plan = parse(TrainSettings, {**given, **changes, "device": chosen.device, "threads": chosen.threads}, "training")
     labels = in_order(store.read(*(chosen.training or shards("organic/training_1", "organic/training_2")))).select(range(count))
     folder, basis = chosen.out / str(count), DensityBasis.built_in(sections["density"].basis, elements_of(labels))

@@ -40,7 +40,7 @@ from densnet.artefacts.run import Run
 from densnet.errors import DensnetError
 from densnet.model.compiled import compiler_found
 from densnet.model.predictor import load
-from densnet.model.shipped import find, general
+from densnet.model.shipped import GENERAL, find
 from densnet.molecules import SYMBOLS, bonding
 from densnet.reference.geometries import Frame, write
 from densnet.report.figures import measured_figure
@@ -132,7 +132,7 @@ def arguments() -> argparse.Namespace:
     """Of the command line."""
     made, how = parser(__doc__, "runs/quant-ir"), Windows()
     made.add_argument("--curves", type=Path, required=True, help="folder of measured curves on the molar scale")
-    made.add_argument("--model", nargs="*", help="files or names of shipped models; default: organic, where it ships")
+    made.add_argument("--model", nargs="*", default=[GENERAL], help="files or names of shipped models; none: only --runs")
     made.add_argument("--list", type=Path, default=LABELS / "organic" / "heldout", help="molecules: stem of a csv and an xyz file")
     made.add_argument("--molecules", nargs="*", help="only these")
     made.add_argument("--atoms", type=int, default=24, help="larger molecules are left out")
@@ -158,9 +158,6 @@ def chosen_cases(chosen: argparse.Namespace) -> tuple[list[Case], dict[str, str]
     """As `cases`, of the command line; ends the program in one line where there is nothing to do."""
     if not chosen.curves.is_dir():
         raise SystemExit(f"--curves {chosen.curves} is not a folder; name the one that holds the measured curves.")
-    chosen.model = chosen.model or ([name] if (name := general()) else [])
-    if not chosen.model and not chosen.runs:
-        raise SystemExit("no general model ships with this version: name a model by --model, or finished runs by --runs.")
     found, left = cases(chosen.curves, chosen.list, Windows(chosen.fraction, chosen.gap, chosen.share, chosen.margin))
     wanted = set(map(plain, chosen.molecules or [case.name for case in found]))
     if missing := wanted - {plain(case.name) for case in found}:

@@ -24,9 +24,10 @@ def test_a_card_is_of_the_model_beside_it(name):
 def test_catalogue_tells_elements_and_errors():
     found = {entry["name"]: entry for entry in catalogue()}
     assert found["ethanethiol"]["elements"] == ["H", "C", "S"] and found["ethanethiol"]["compositions"] == ["C2H6S"]
-    for entry in found.values():
-        assert entry["level"] == ("PBE0/aug-cc-pVDZ" if entry["name"].endswith("-pbe0") else "PBE/aug-cc-pVDZ")
-        assert 0 < entry["errors"]["heldout_300K"]["force_mae_meV_per_A"] < 5, entry["name"]
+    for name, entry in found.items():
+        hybrid, unseen = name.endswith("-pbe0") or name == shipped.GENERAL, name == shipped.GENERAL
+        assert entry["level"] == ("PBE0/aug-cc-pVDZ" if hybrid else "PBE/aug-cc-pVDZ")
+        assert 0 < entry["errors"]["heldout_300K"]["force_mae_meV_per_A"] < (45 if unseen else 5), name
 
 
 def test_models_as_a_table_and_as_data(tmp_path):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from densnet.model.predictor import load
-from densnet.settings import SettingsError
 from densnet.workflow import Plan
 from densnet.workflow.choice import Choice, settings_text
 
@@ -39,18 +38,17 @@ def test_a_molecule_that_ships_has_its_model_however_it_is_named(place):
     assert run_of("water.xyz") == {"model": "water", "name": "water", "geometries": str(place / "water.xyz")}
 
 
-def test_another_one_is_refined_from_a_start_used_as_it_is_or_trained_from_nothing(place):
+def test_another_one_is_refined_from_a_start_or_used_as_it_is_and_trained_from_nothing_where_a_file_says_so(place):
     known = {"name": "CC(C)=O", "smiles": "CC(C)=O"}
     folder = str(Path("runs") / "C3H6O-CSCPPACGZOOCGX")
-    assert run_of("O=C(C)C") == {**known, "folder": folder}
+    assert run_of("O=C(C)C") == {**known, "folder": folder, "start": "organic"}
     assert run_of("O=C(C)C", start="ethanol") == {**known, "folder": folder, "start": "ethanol"}
     as_it_is = {"name": "CC(C)=O-zero-shot", "smiles": "CC(C)=O", "folder": f"{folder}-zero-shot", "model": "ethanol"}
     assert run_of("O=C(C)C", start="ethanol", zero_shot=True) == as_it_is
     assert run_of("CCO", start="water")["start"] == "water"  # what is said goes before what ships
-    with pytest.raises(SettingsError, match="`--zero-shot` uses a model as it is: name one by `--start MODEL`"):
-        run_of("CC(C)=O", zero_shot=True)
+    assert run_of("O=C(C)C", zero_shot=True) == {**as_it_is, "model": "organic"}
     plan = Plan.of("CC(C)=O")
-    assert [name for name, _ in plan.pending()][:3] == ["search", "sample", "label"] and not plan.folder.exists()
+    assert [name for name, _ in plan.pending()][:2] == ["search", "refine"] and not plan.folder.exists()
     (place / "acetone.toml").write_text('[run]\nsmiles = "CC(C)=O"\n')
     assert [name for name, _ in Plan.of("acetone.toml").pending()][:3] == ["search", "sample", "label"]
 
@@ -90,5 +88,8 @@ def test_the_density_of_a_smiles(place):
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     assert found["electrons"] == pytest.approx(10, abs=1e-4) and 1.5 < sum(x**2 for x in found["dipole_D"]) ** 0.5 < 2.2
-    assert "`MODEL` is missing: no general model ships" in densnet("density", "CCO", cwd=place).err
+    outcome = densnet("density", "CC(C)=O", "--spacing", 0.8, "--json", "-", cwd=place)
+    assert outcome.code == 0, outcome.err
+    general = json.loads(outcome.out)
+    assert general["electrons"] == pytest.approx(32, abs=1e-3) and 2.6 < sum(x**2 for x in general["dipole_D"]) ** 0.5 < 3.4
     assert "`--frame` is 2, but O has conformers 1 to 1." in densnet("density", "water", "O", "--frame", 2, cwd=place).err

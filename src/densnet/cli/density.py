@@ -32,7 +32,9 @@ class FrameError(DensnetError):
 
 
 def density(
-    model: Annotated[str, typer.Argument(help="Model file written by `densnet train`, or the name of a shipped model.")],
+    model: Annotated[
+        str, typer.Argument(help="Model file written by `densnet train`, or name of a shipped model; may be left out: `organic`.")
+    ],
     geometry: Annotated[
         str | None, typer.Argument(help="xyz file in Angstrom, or a SMILES, of which the most frequent conformer is taken.")
     ] = None,
@@ -59,11 +61,12 @@ def density(
     from densnet.cli.console import activity, say, show
     from densnet.interfaces.cube import Box
     from densnet.model.predictor import load
+    from densnet.model.shipped import GENERAL
     from densnet.molecules import formula_of
     from densnet.report.isosurface import PictureError, draw_isosurface
 
     if geometry is None:
-        model, geometry = general_model(model), model
+        model, geometry = GENERAL, model
     molecule = frame_of(geometry, frame)
     predictor = load(model)
     if field is not None:
@@ -87,16 +90,6 @@ def density(
     near = nearness(predictor.provenance, molecule)
     show(figures(found, near), json, moments(found, counted, f"{name}, {model}"), charges(found), near)
     say(f"written to {out}: {', '.join(written)}")
-
-
-def general_model(geometry: str) -> str:
-    """The model where only a ``geometry`` is named. Raises `FrameError` as long as no general one ships."""
-    from densnet.model.shipped import general, names
-
-    if (found := general()) is None:
-        shipped = ", ".join(names())
-        raise FrameError(f"`MODEL` is missing: no general model ships with this version; densnet density MODEL {geometry!r} ({shipped}).")
-    return found
 
 
 def frame_of(geometry: str, number: int) -> Molecules:

@@ -36,19 +36,19 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Molecule: folder for the results; default runs/MOLECULE.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="Molecule: refine this model (file or shipped name) for it, until its errors are small.")
+        str | None, typer.Option(help="Molecule: refine this model (file or shipped name) for it; default `organic`, if it does not ship.")
     ] = None,
     zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="Molecule: use the model of --start as it is; no labels, errors are not known.")
+        bool, typer.Option("--zero-shot", help="Molecule: use `organic` (or --start) as it is; no labels, errors are not known.")
     ] = False,
     dry: Annotated[bool, typer.Option("--dry", help="Only list what would be done.")] = False,
 ) -> None:
     """Run the complete workflow: from a molecule, or a settings file, to an infrared spectrum and a report.
 
     For a shipped molecule its model is used: conformers weighted by their free energies, dynamics, spectrum with error band, report. A
-    settings file with `run.model` does the same. With --start a model is refined for the molecule by a few DFT labels, in rounds, until
-    its errors reach `refine.targets` (docs/your-molecule.md). Otherwise geometries are sampled and labelled and a model is trained (hours).
-    Conformers of a SMILES are found by RDKit and GFN2-xTB.
+    settings file with `run.model` does the same. For any other molecule the general model, `organic`, or that of --start, is refined by a
+    few DFT labels, in rounds, until its errors reach `refine.targets` (docs/your-molecule.md). A settings file with neither `run.model` nor
+    `run.start` samples and labels geometries and trains a model of its own (hours). Conformers of a SMILES are found by RDKit and GFN2-xTB.
     The same command resumes an interrupted run and skips finished stages. If a setting has changed, the stages that depend on it are
     repeated; the former results are moved to the folder `replaced`, never deleted.
     """

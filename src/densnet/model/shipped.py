@@ -25,14 +25,9 @@ def find(model: str | Path) -> Path:
 
 
 GENERAL = "organic"
-"""Name of the model of small organic molecules that runs of other molecules start from, once it ships."""
+"""Name of the model of small organic molecules that runs of other molecules start from."""
 
 
 def of_molecules() -> list[str]:
     """Names of the shipped models that are each of one molecule, and named after it."""
     return [name for name in names() if name != GENERAL]
-
-
-def general() -> str | None:
-    """`GENERAL` if it ships with this version, else None."""
-    return GENERAL if GENERAL in names() else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from densnet.frames import smiles
 from densnet.model.compiled import compiler_found
-from densnet.model.shipped import general
+from densnet.model.shipped import GENERAL
 from densnet.model.shipped import names as model_names
 from densnet.molecules import Molecules
 from densnet.reference import shipped
@@ -34,7 +34,8 @@ class Choice:
     """What the command line says of a run by name, SMILES or geometry; None: as it comes.
 
     ``long``: the setting of published spectra; ``temperature`` in K; ``folder``: where results go; ``experiment``: measured curves;
-    ``start``: model file, or name of a shipped model, that is refined for the molecule, or with ``zero_shot`` used as it is.
+    ``start``: model file, or name of a shipped model, that is refined for the molecule, or with ``zero_shot`` used as it is; by default
+    the general one.
     """
 
     long: bool = False
@@ -70,9 +71,7 @@ def settings_text(what: str, choice: Choice) -> str:
     known = known or _known(molecule)
     run |= _model_of(choice, known) | ({} if choice.folder is None else {"folder": str(choice.folder)})
     run["name"] += _kind(choice)
-    trains = "model" not in run and "start" not in run
-    sample = {"sample": {"geometries": run.pop("geometries")}} if trains and "geometries" in run else {}
-    sections = {"run": run, **sample, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
+    sections = {"run": run, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
     return f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run\n{toml(sections)}"
 
 
@@ -85,16 +84,11 @@ def toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _model_of(choice: Choice, known: str | None) -> dict[str, str]:
-    """Which model a run uses (`run.model`) or refines (`run.start`): the chosen one, that of the ``known`` molecule, the general one; or
-    none, and it trains its own."""
-    start = choice.start or (None if known else general())
-    if choice.start and Path(choice.start).is_file():
-        start = str(Path(choice.start).absolute())
-    if start is None and choice.zero_shot and not known:
-        raise SettingsError("`--zero-shot` uses a model as it is: name one by `--start MODEL` (no general model ships with this version).")
-    if start is None:
-        return {"model": known} if known else {}
-    return {"model" if choice.zero_shot else "start": start}
+    """Which model a run uses (`run.model`) or refines (`run.start`): the chosen one, that of the ``known`` molecule, or the general one."""
+    if known and choice.start is None:
+        return {"model": known}
+    start = choice.start or GENERAL
+    return {"model" if choice.zero_shot else "start": str(Path(start).absolute()) if Path(start).is_file() else start}
 
 
 def _known(molecule: Molecules) -> str | None:
@@ -127,7 +121,7 @@ def _unknown(what: str) -> str:
     near = [name for name in difflib.get_close_matches(what, known, cutoff=0.5) if name[0] == what[:1].lower()]
     hint = f"did you mean {near[0]}? " if near else ""
     told = f"{what} is neither a settings file nor a shipped molecule; {hint}shipped are {', '.join(known) or 'none'}."
-    other = " For another molecule: give its SMILES in quotes, or an xyz file of its conformers; without `--start MODEL` it takes hours."
+    other = " For another molecule: give its SMILES in quotes, or an xyz file of its conformers."
     return told + ("" if near else other)
 
 
