@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from densnet.artefacts.making import REFINED, REFINEMENT
+from densnet.artefacts.using import VERIFICATION
 from densnet.model.predictor import load
 from densnet.model.uncertainty import Features, Rigidity
 from densnet.molecules import Molecules
@@ -33,6 +34,8 @@ thermalise_ps = 0.01
 duration_ps = 0.06
 spacing_fs = 5
 points = 200
+[verify]
+modes = 2
 [refine.targets]
 forces = 1e-4
 [refine.train.points]
@@ -143,9 +146,15 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     assert "A given model was trained further" in page and "nothing was labelled" not in page
 
     (place / "mine.toml").write_text(SETTINGS.replace("forces = 1e-4", "forces = 100.0\ndipole = 1.0\ndensity = 10.0"))
-    easier = run("mine.toml", until="refine").get(REFINEMENT)
+    checked = run("mine.toml", until="verify")
+    easier = checked.get(REFINEMENT)
     assert sum(labelled) == 6 and easier.ended == "targets" and easier.reached and easier.labels == 2  # judged again by what is there
     assert easier.rounds[0]["errors"] == found.rounds[0]["errors"]
+
+    lines, gradients = checked.get(VERIFICATION), folder / "gradients"
+    assert len(lines.rows) == 2 and lines.model == "refined water" and lines.share > 0.9 and lines.shift < 10
+    assert lines.gradients == len(list(gradients.rglob("*.npz"))) <= 6
+    assert "Verification with single gradients" in write_page(folder).read_text()
 
 
 @pytest.mark.parametrize(

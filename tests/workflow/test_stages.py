@@ -33,8 +33,7 @@ def inputs(tmp_path, given: bool) -> Inputs:
 def test_each_file_is_spelt_once():
     places = [(artefact.stage, artefact.name) for artefact in KNOWN.values()]
     assert len(set(places)) == len(places)
-    of_commands = {used.VERIFICATION}  # `densnet verify` writes it into the folder of a run
-    assert {artefact for recipe in RECIPES for artefact in recipe.gives} == set(KNOWN.values()) - of_commands
+    assert {artefact for recipe in RECIPES for artefact in recipe.gives} == set(KNOWN.values())
     assert all(artefact.stage == recipe.name for recipe in RECIPES for artefact in recipe.gives)
 
 
@@ -79,9 +78,10 @@ def test_order_and_needs_follow_from_what_is_taken_and_given(tmp_path):
     assert [recipe.name for recipe in recipes(inputs(tmp_path, given=True))] == ["conformers", "simulate", "spectrum"]
     refined = Inputs(complete({"run": {"start": "water", "smiles": "O"}}, tmp_path, "w"))
     order = recipes(refined)
-    assert [recipe.name for recipe in order] == ["search", "refine", "conformers", "simulate", "spectrum"]
+    assert [recipe.name for recipe in order] == ["search", "refine", "conformers", "verify", "simulate", "spectrum"]
     assert needs(order) == {
-        "search": (), "refine": ("search",), "conformers": ("refine",), "simulate": ("refine",), "spectrum": ("simulate", "conformers")
+        "search": (), "refine": ("search",), "conformers": ("refine",), "verify": ("conformers",), "simulate": ("refine",),
+        "spectrum": ("simulate", "conformers"),
     }  # fmt: skip
 
 

@@ -79,4 +79,4 @@ POPULATIONS = Artefact("spectrum", "ensemble.json", Populations.read, Population
 """Conformers and what the dynamics makes of them."""
 
 VERIFICATION = Artefact("verify", "verify.json", Verification.read, Verification.write)
-"""Lines of the model against gradients of the reference level, by `densnet verify` into the folder of the run."""
+"""Lines of the model against gradients of the reference level, of a refined one, or by `densnet verify` into the folder of the run."""

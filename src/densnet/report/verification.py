@@ -9,7 +9,7 @@ from densnet.report import page
 
 
 def verification(run: Run) -> list[str]:
-    """The chapter; none where `densnet verify` was not asked for the run."""
+    """The chapter; none where nothing was verified."""
     found = run.get(using.VERIFICATION)
     if found is None:
         return []

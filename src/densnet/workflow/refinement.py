@@ -38,7 +38,6 @@ from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on
 from densnet.workflow.fitting import examples_of, train_on
 from densnet.workflow.forces import force_function
-from densnet.workflow.splits import held_out
 
 
 class RefinementError(DensnetError):
@@ -46,10 +45,10 @@ class RefinementError(DensnetError):
 
 
 class TargetSettings(Section):
-    """Mean absolute errors on frames of the model's own dynamics below which it is good enough."""
+    """Mean errors on frames of the model's own dynamics below which it is good enough."""
 
-    forces: float = Field(6.0, gt=0, description="of a force component, meV/A")
-    dipole: float = Field(0.008, gt=0, description="of a component of the dipole, D")
+    forces: float = Field(6.0, gt=0, description="absolute error of a force component, meV/A")
+    dipole: float = Field(0.008, gt=0, description="length of the error of the dipole, D")
     density: float = Field(0.18, gt=0, description="of the density, percent of the electrons")
 
     def worst(self, errors: dict[str, float]) -> float:
@@ -68,20 +67,24 @@ class TuningPhase(StageSettings):
 
 
 class FineTuning(TrainSettings):
-    """Settings of training as in [train], for some tens of frames from a trained model: all weights, at a low rate."""
+    """Settings of training as in [train], for some tens of frames from a trained model: all weights; the energy's at a low rate."""
 
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
-    points: TuningPhase = Field(default_factory=TuningPhase, description="real space")
+    points: TuningPhase = Field(
+        default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3, patience=0), description="real space"
+    )
     energy: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=500), description="energy and forces, density frozen")
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
-    validation_fraction: float = Field(0.12, gt=0, lt=0.5, description="fraction of the labelled frames used for validation")
+    validation_fraction: float = Field(
+        0.3, gt=0, lt=0.5, description="fraction of the judged frames used for validation; all others are trained on"
+    )
 
 
 class RefineSettings(Section):
     """Rounds of labels and training that make a given model right for one molecule, until `targets` hold or a budget is spent."""
 
     targets: TargetSettings = Field(default_factory=TargetSettings, description="errors to be reached")
-    labels: int = Field(80, gt=0, description="budget: reference calculations in all")
+    labels: int = Field(70, gt=0, description="budget: reference calculations of all rounds")
     minutes: float = Field(15.0, gt=0, description="budget: wall time; a round that would exceed it is not begun")
     rounds: int = Field(4, ge=1, description="most rounds of training")
     frames: int = Field(20, gt=0, description="labels of a round to train on, the most uncertain frames")
@@ -107,6 +110,9 @@ class RefineSettings(Section):
             seed=1000 * self.seed + number,
         )  # fmt: skip
 
+
+Parts = tuple[Dataset, Dataset]
+"""Labels to train on and to validate."""
 
 BUDGETS = {"targets", "labels", "minutes", "rounds"}
 """Settings that decide when the rounds end, and nothing in any of them."""
@@ -145,15 +151,20 @@ class Round:
             write_json(done, {"frames": len(labels), "errors": errors, "dynamics": source, "seconds": seconds()})
         return read_json(done)
 
-    def train(self, start: Predictor, before: Dataset | None) -> Dataset:
-        """Labels of this round and ``before``; from them and ``start`` the next model, kept in ``model.safetensors``."""
+    def train(self, start: Predictor, before: Parts) -> Parts:
+        """``before`` and the labels of this round; from them and ``start`` the next model, kept in ``model.safetensors``.
+
+        Of the frames that judged, drawn at random, the first ones validate; from all others the model learns.
+        """
         with self._timed() as seconds:
-            labels = self._labels("judged", start) + self._labels("chosen", start)
-            labels = labels if before is None else before + labels
+            judged, chosen = self._labels("judged", start), self._labels("chosen", start)
+            watched = max(1, round(self.plan.train.validation_fraction * len(judged)))
+            now = judged.select(range(watched, len(judged))) + chosen, judged.select(range(watched))
+            parts = before[0] + now[0], before[1] + now[1]
             if not self.model_file.exists():
-                self._trained(start, labels).save(self.model_file)
-                write_json(self.place / "trained.json", {"labels": len(labels), "seconds": seconds()})
-        return labels
+                self._trained(start, parts).save(self.model_file)
+                write_json(self.place / "trained.json", {"labels": len(parts[0] + parts[1]), "seconds": seconds()})
+        return parts
 
     @property
     def model_file(self) -> Path:
@@ -215,9 +226,8 @@ class Round:
             raise RefinementError(f"none of the {tally.aside} frames converged; the reasons are in {place / 'aside'}.")
         return with_dispersion(store.read(place), model.provenance.get("training", {}).get("dispersion", "as labelled"))
 
-    def _trained(self, start: Predictor, labels: Dataset) -> Predictor:
-        plan = self.plan.train
-        parts = held_out(labels, plan.validation_fraction, plan.seed)
+    def _trained(self, start: Predictor, parts: Parts) -> Predictor:
+        plan, labels = self.plan.train, parts[0] + parts[1]
         examples = examples_of(parts, start.basis, self.place.parent / "examples", self.plan.points, plan, self._progress("densities"))
         move_references(start, (label.properties for label in labels))
         return train_on(start, examples, plan, self.place / "training", self._progress("training"), labels.level)

@@ -1,29 +1,36 @@
-"""The stage that refines a given model for one molecule, round by round, until targets hold or a budget is spent."""
+"""The stages that refine a given model for one molecule, round by round, until targets hold or a budget is spent, and check its lines."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from densnet.artefacts.content import Refinement
 from densnet.artefacts.making import REFINED, REFINEMENT, STARTS
+from densnet.artefacts.using import CONFORMERS, VERIFICATION
+from densnet.dataset.dataset import Dataset
 from densnet.files import content_hash, sha256
 from densnet.model.predictor import Predictor, load
 from densnet.progress import duration
+from densnet.report.verification import told
 from densnet.workflow.desk import Desk, Recipe
 from densnet.workflow.refinement import BUDGETS, RefineSettings, Round, start_of
+from densnet.workflow.verification import reference_of, write_csv
+from densnet.workflow.verification import verify as verified
 
 
 def refine(desk: Desk) -> None:
     """The best model of all rounds; targets, errors and costs of each."""
     plan, file = desk.settings.refine, Path(desk.settings.run.start)
-    models, rounds, labels, ended = [file], [], None, ""
+    models, rounds, labels, ended = [file], [], (Dataset(()), Dataset(())), ""
     while not ended:
         one = _round(desk, len(rounds))
         judged = one.judge(_model(models[-1], file))
-        used = (0 if labels is None else len(labels)) + judged["frames"]
+        known = sum(map(len, labels))
+        used = known + judged["frames"]
         worst = plan.targets.worst(judged["errors"])
-        rounds.append({**judged, "trained_on": 0 if labels is None else len(labels), "worst": worst, "seconds": one.seconds})
+        rounds.append({**judged, "trained_on": known, "worst": worst, "seconds": one.seconds})
         desk.tell(_told(plan, rounds))
         ended = _ended(plan, rounds, used, further=one.model_file.exists())
         if not ended:
@@ -38,6 +45,20 @@ def refine(desk: Desk) -> None:
     desk.tell(report.told)
     desk.give(REFINEMENT, report)
     desk.give(REFINED, _with_provenance(_model(models[best], file), report, content_hash(file)))
+
+
+def verify(desk: Desk) -> None:
+    """The strongest lines of the lowest conformer against gradients of the reference level, each of which is kept beside the stage."""
+    settings, scf = desk.settings.verify, desk.settings.label.scf
+    if not settings.modes:
+        return
+    lowest = min(desk.take(CONFORMERS).ensemble.conformers, key=lambda conformer: conformer.energy)
+    reference = reference_of(scf, desk.inputs.folder / "gradients", settings, desk.progress)
+    found = verified(desk.model().double(), lowest.molecule, reference, settings, progress=desk.progress, tell=desk.tell)
+    found = replace(found, model=f"refined {Path(desk.settings.run.start).stem}", level=scf.level())
+    desk.give(VERIFICATION, found)
+    write_csv(desk.path(VERIFICATION).with_name("verify.csv"), found)
+    desk.tell(told(found))
 
 
 def _round(desk: Desk, number: int) -> Round:
@@ -91,6 +112,10 @@ RECIPES = (
     Recipe(
         "refine", "model refined for the molecule", refine, ("refine", "label.scf"), ("geometries", "start"),
         takes=(STARTS,), gives=(REFINED, REFINEMENT),
+    ),
+    Recipe(
+        "verify", "strongest lines against gradients", verify, ("verify", "label.scf"),
+        takes=(REFINED, CONFORMERS), gives=(VERIFICATION,),
     ),
 )  # fmt: skip
 """Of a run that refines a given model."""

@@ -30,6 +30,7 @@ from densnet.workflow.folder import Mark
 from densnet.workflow.harmonic import AnharmonicSettings, ColdSettings, HarmonicSettings
 from densnet.workflow.refinement import RefineSettings
 from densnet.workflow.search import SearchSettings
+from densnet.workflow.verification import CheckSettings
 
 
 class RunSettings(Section):
@@ -99,6 +100,7 @@ class RunFile(Section):
     model: ModelSettings = Field(default_factory=ModelSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     refine: RefineSettings = Field(default_factory=RefineSettings)
+    verify: CheckSettings = Field(default_factory=CheckSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     harmonic: HarmonicSettings = Field(default_factory=HarmonicSettings)
     anharmonic: AnharmonicSettings = Field(default_factory=AnharmonicSettings)
@@ -107,7 +109,7 @@ class RunFile(Section):
     spectrum: SpectrumSettings = Field(default_factory=SpectrumSettings)
 
 
-TRAINING = ("sample", "label", "density", "model", "train", "evaluate", "cold", "refine")
+TRAINING = ("sample", "label", "density", "model", "train", "evaluate", "cold", "refine", "verify")
 """Sections of the stages that make and judge a new model."""
 
 UNREFINED = ("sample", "density", "model", "train", "evaluate", "cold")

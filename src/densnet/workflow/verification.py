@@ -64,6 +64,13 @@ class VerifySettings(Section):
     workers: Incidental[int] = Field(0, ge=0, description="gradients side by side, one core each; 0 = all cores")
 
 
+class CheckSettings(VerifySettings):
+    """As a run does it that refines its model: ten gradients or so. `densnet verify` does more."""
+
+    modes: int = Field(4, ge=0, description="of the refined model, those with the largest intensities; two gradients each; 0: no check")
+    newton: int = Field(1, ge=0, description="steps at most, from the model's minimum to the reference's, by the model's Hessian")
+
+
 def level_of(predictor: Predictor, name: str) -> ScfSettings:
     """The level of the labels that a model has learned from, as its file states it. Raises `VerifyError` where it does not."""
     level = predictor.provenance.get("level")
