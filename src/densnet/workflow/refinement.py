@@ -73,7 +73,9 @@ class FineTuning(TrainSettings):
     points: TuningPhase = Field(
         default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3, patience=0), description="real space"
     )
-    energy: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=500), description="energy and forces, density frozen")
+    energy: TuningPhase = Field(
+        default_factory=lambda: TuningPhase(steps=1000, validate_every=100, patience=0), description="energy and forces, density frozen"
+    )
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     validation_fraction: float = Field(
         0.3, gt=0, lt=0.5, description="fraction of the judged frames used for validation; all others are trained on"
