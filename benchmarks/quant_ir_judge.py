@@ -11,6 +11,7 @@ from quant_ir_curves import Case
 
 from densnet.artefacts import making
 from densnet.artefacts.run import Run
+from densnet.artefacts.using import VERIFICATION
 from densnet.report.page import pm
 from densnet.report.remainder import Centroids, centroids, lines_of
 from densnet.settings import read_toml
@@ -90,10 +91,11 @@ MOLECULES = [
 
 def molecule_row(case: Case, run: Run, found: Judgement) -> list:
     """One molecule, one run."""
-    refined, minutes = run.get(making.REFINEMENT), sum(mark["seconds"] for mark in run.marks.values()) / 60
+    refined, lines, minutes = run.get(making.REFINEMENT), run.get(VERIFICATION), sum(mark["seconds"] for mark in run.marks.values()) / 60
+    calculations = (refined.labels if refined else 0) + (lines.gradients if lines else 0)
     return [
         case.name, label(run), len(case.conformers[0].numbers), len(found.bands), found.shift, 100 * found.deviation, *found.totals,
-        found.likeness.similarity, found.likeness.pearson, minutes, refined.labels if refined else 0,
+        found.likeness.similarity, found.likeness.pearson, minutes, calculations,
     ]  # fmt: skip
 
 
