@@ -59,27 +59,33 @@ class TargetSettings(Section):
 class TuningPhase(StageSettings):
     """One phase of it."""
 
-    steps: int = Field(300, ge=0, description="gradient steps")
+    steps: int = Field(1000, ge=0, description="gradient steps from 60 labels on; fewer for fewer labels, in proportion")
     batch: int = Field(8, ge=1, description="frames per step")
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="after the warm-up; falls to 1 % along a cosine")
-    validate_every: int = Field(50, ge=1, description="steps between validations (and checkpoints)")
-    patience: int = Field(4, ge=0, description="validations without improvement after which the phase ends; 0 = never")
+    validate_every: int = Field(100, ge=1, description="steps between validations (and checkpoints)")
+
+
+FULL = 60
+"""Labels from which on a training has all the steps of its settings."""
 
 
 class FineTuning(TrainSettings):
-    """Settings of training as in [train], for some tens of frames from a trained model: all weights; the energy's at a low rate."""
+    """Settings of training as in [train], for some tens of frames from a trained model: all weights."""
 
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
-    points: TuningPhase = Field(
-        default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3, patience=0), description="real space"
-    )
+    points: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3), description="real space")
     energy: TuningPhase = Field(
-        default_factory=lambda: TuningPhase(steps=1000, validate_every=100, patience=0), description="energy and forces, density frozen"
+        default_factory=lambda: TuningPhase(steps=1000, learning_rate=1e-3), description="energy and forces, density frozen"
     )
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     validation_fraction: float = Field(
         0.3, gt=0, lt=0.5, description="fraction of the judged frames used for validation; all others are trained on"
     )
+
+    def of(self, labels: int) -> FineTuning:
+        """With as many steps as are worth while for so many ``labels``."""
+        phases = {name: getattr(self, name) for name in ("points", "energy")}
+        steps = {name: min(phase.steps, -(-phase.steps * labels // FULL)) for name, phase in phases.items()}
+        return self.model_copy(update={name: phase.model_copy(update={"steps": steps[name]}) for name, phase in phases.items()})
 
 
 class RefineSettings(Section):
@@ -229,7 +235,8 @@ class Round:
         return with_dispersion(store.read(place), model.provenance.get("training", {}).get("dispersion", "as labelled"))
 
     def _trained(self, start: Predictor, parts: Parts) -> Predictor:
-        plan, labels = self.plan.train, parts[0] + parts[1]
+        labels = parts[0] + parts[1]
+        plan = self.plan.train.of(len(labels))
         examples = examples_of(parts, start.basis, self.place.parent / "examples", self.plan.points, plan, self._progress("densities"))
         move_references(start, (label.properties for label in labels))
         return train_on(start, examples, plan, self.place / "training", self._progress("training"), labels.level)
