@@ -31,7 +31,7 @@ from densnet.progress import duration
 from densnet.workflow import Choice, run
 
 MOLECULES = ["acetone", "2-propanol", "acetonitrile", "tetrahydrofuran"]
-ROUNDS = ["molecule", "labels trained on", "forces, meV/A", "dipole, D", "density, %", "energy, meV", "minutes so far"]
+ROUNDS = ["molecule", "labels trained on", "forces, meV/A", "dipole, D", "density, %", "energy, meV", "minutes of the round"]
 WHOLE = [
     "molecule", "atoms", "minutes", "of these refinement", "dynamics", "DFT calculations", "verified lines", "of the absorption, %",
     "wavenumbers, mean, cm^-1", "intensities, mean, % of their mean",
@@ -47,11 +47,10 @@ def smiles() -> dict[str, str]:
 
 def of_rounds(name: str, found: Run) -> list[list]:
     """A row a model: errors on frames that it has not seen."""
-    rows, spent = [], 0.0
+    rows = []
     for one in found.get(making.REFINEMENT).rounds:
-        spent += one["seconds"] / 60
         errors = [float(one["errors"][key]) for key in ("forces", "dipole", "density", "energy")]
-        rows.append([name, one["trained_on"], *errors, spent])
+        rows.append([name, one["trained_on"], *errors, one["seconds"] / 60])
     return rows
 
 
