@@ -9,6 +9,7 @@ The 3384 frames of organic molecules take half a minute.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import ase
@@ -16,21 +17,19 @@ import ase.io
 
 from densnet import units
 from densnet.reference.geometries import Frame, read
-from densnet.reference.semiempirical import gfn2_xtb
+from densnet.workflow.pretraining import semiempirical
 
 HERE = Path(__file__).parent
-LARGEST_FORCE = 20 * units.EV / units.ANGSTROM
 
 
-def labelled(frame: Frame) -> list[ase.Atoms]:
-    """The frame as others write it; none if it is torn apart."""
-    found = gfn2_xtb(frame.molecule)
-    if float(found.forces.norm(dim=1).max()) > LARGEST_FORCE:
-        return []
-    atoms = ase.Atoms(frame.molecule.numbers, frame.molecule.positions / units.ANGSTROM)
-    atoms.info |= {"conformer": frame.name, "trajectory": frame.trajectory, "REF_energy": float(found.energy) / units.EV}
-    atoms.arrays["REF_forces"] = (found.forces * units.ANGSTROM / units.EV).numpy()
-    return [atoms]
+def labelled(frame: Frame) -> Iterator[ase.Atoms]:
+    """The frame as others write it; nothing if it is torn apart."""
+    for label in semiempirical([frame]):
+        found = label.properties
+        atoms = ase.Atoms(frame.molecule.numbers, frame.molecule.positions / units.ANGSTROM)
+        atoms.info |= {"conformer": frame.name, "trajectory": frame.trajectory, "REF_energy": float(found.energy) / units.EV}
+        atoms.arrays["REF_forces"] = (found.forces * units.ANGSTROM / units.EV).numpy()
+        yield atoms
 
 
 def main(folder: str, out: Path) -> None:

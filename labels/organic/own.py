@@ -1,11 +1,11 @@
 """Frames of a general model's own dynamics that it is most uncertain of, to be labelled and trained on.
 
-    python labels/organic/own.py MODEL FOLDER [FRAMES]
+    python labels/organic/own.py MODEL FOLDER [FRAMES [MOLECULES]]
 
-Every molecule of the training list runs a short trajectory on MODEL's surface (Langevin, 500 K; dimers 300 K) from one of its conformers.
-Of the frames in which every bond is still whole the one of each half whose forces are most uncertain (mean over atoms) is a candidate. Of
-all candidates the FRAMES (300) most uncertain ones are written to own_1.extxyz, in random order. FOLDER keeps the candidates of each
-molecule, so that the work goes on after an interruption.
+MOLECULES of the training list, drawn at random (all by default), each run a short trajectory on MODEL's surface (Langevin, 500 K; dimers
+300 K) from one of their conformers. Of the frames in which every bond is still whole the one of each half whose forces are most uncertain
+(mean over atoms) is a candidate. Of all candidates the FRAMES (300) most uncertain ones are written to own_1.extxyz, in random order.
+FOLDER keeps the candidates of each molecule, so that the work goes on after an interruption.
 """
 
 import sys
@@ -67,20 +67,22 @@ def uncertainty(model: Predictor, molecule: Molecules) -> float:
     return float(model.with_force_uncertainty(molecule).uncertainty.forces.mean()) / units.MEV_PER_ANGSTROM
 
 
-def main(file: str, folder: Path, count: int = 300) -> None:
+def main(file: str, folder: Path, count: int = 300, molecules: int | None = None) -> None:
     """Molecule by molecule, then the list."""
     model, training, began = load(file), LISTS[1].molecules(), time.monotonic()
+    drawn = [training[i] for i in np.random.default_rng(8).permutation(len(training))[:molecules]]
     found: list[tuple[float, Frame]] = []
-    for done, molecule in enumerate(training, start=1):
+    for done, molecule in enumerate(drawn, start=1):
         part = folder / f"{molecule.number:03d}.extxyz"
         if not part.exists():
             write(part, candidates(model, molecule), {"model": model.fingerprint()})
-            print(f"{done} of {len(training)}, {time.monotonic() - began:.0f} s: {molecule.name}", flush=True)
+            print(f"{done} of {len(drawn)}, {time.monotonic() - began:.0f} s: {molecule.name}", flush=True)
         found += [(uncertainty(model, frame.molecule), frame) for frame in read(part)]
     best = sorted(found, key=lambda pair: -pair[0])[:count]
     expected = np.array([value for value, _ in found])
     print(f"expected errors of forces: median {np.median(expected):.0f}, of those chosen {best[-1][0]:.0f} to {best[0][0]:.0f} meV/A")
-    about = {"made by": "labels/organic/own.py", "of": "training.xyz", "model": model.fingerprint(), "steps": STEPS, "friction": FRICTION}
+    about = {"made by": "labels/organic/own.py", "of": "training.xyz", "molecules": len(drawn), "model": model.fingerprint()}
+    about |= {"steps": STEPS, "friction": FRICTION}
     write(HERE / "own_1.extxyz", [best[i][1] for i in np.random.default_rng(7).permutation(len(best))], about)
 
 

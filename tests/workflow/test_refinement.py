@@ -36,6 +36,8 @@ spacing_fs = 5
 points = 200
 [verify]
 modes = 2
+[refine.semiempirical]
+steps = 3
 [refine.targets]
 forces = 1e-4
 [refine.train.points]
@@ -127,11 +129,13 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     [judged] = folder.glob("rounds/*/round-0/judged.json")
     first = judged.read_bytes()
     assert sum(labelled) == 4 and not judged.with_name("model.safetensors").exists()
+    taught = judged.parents[1] / "gfn2-xtb" / "model.safetensors"
+    learned = taught.stat().st_mtime_ns
     assert not json.loads((folder / "refine" / "mark.json").read_text())["finished"]
 
     monkeypatch.setattr(Round, "_trained", trained)
     done = run("mine.toml", tell=told.append, until="refine")
-    assert sum(labelled) == 6 and judged.read_bytes() == first
+    assert sum(labelled) == 6 and judged.read_bytes() == first and taught.stat().st_mtime_ns == learned
     found = done.get(REFINEMENT)
     assert found.ended == "labels" and found.labels == 6 and not found.reached and [r["trained_on"] for r in found.rounds] == [0, 4]
     assert all(r["frames"] == 2 and r["dynamics"] == "model" and r["seconds"] > 0 for r in found.rounds)

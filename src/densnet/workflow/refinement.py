@@ -38,6 +38,7 @@ from densnet.workflow.dispersion import with_dispersion
 from densnet.workflow.evaluation import evaluate_on
 from densnet.workflow.fitting import examples_of, train_on
 from densnet.workflow.forces import force_function
+from densnet.workflow.pretraining import pretrained
 
 
 class RefinementError(DensnetError):
@@ -104,6 +105,10 @@ class RefineSettings(Section):
     timestep_fs: float = Field(1.0, gt=0, le=2, description="time step, fs")
     spacing_fs: float = Field(25.0, gt=0, description="time between frames that may be taken, fs")
     points: int = Field(4000, ge=100, description="points per frame at which the exact density is stored for training")
+    semiempirical: StageSettings = Field(
+        default_factory=lambda: StageSettings(steps=800, batch=8, learning_rate=1e-3),
+        description="energies of GFN2-xTB on the first round's dynamics, learned before those of labels; steps = 0 leaves it out",
+    )
     train: FineTuning = Field(default_factory=FineTuning, description="training of a round, from the given model, on all labels so far")
     seed: int = Field(0, ge=0, description="random seed of the dynamics and of the frames that judge")
     threads: Incidental[int] = Field(0, ge=0, description="threads of the dynamics; 0 = all cores")
@@ -186,7 +191,7 @@ class Round:
         return sum(float(read_json(part)["seconds"]) for part in parts if part.exists())
 
     def _choose(self, model: Predictor) -> None:
-        """Frames of the model's dynamics: ``judged.xyz``, drawn at random, and ``chosen.xyz``, `most_telling` of the others."""
+        """``frames.xyz``, of which ``judged.xyz``, drawn at random, and ``chosen.xyz``, `most_telling` of the others."""
         frames, wanted = self._dynamics(model), self.plan.judged + self.plan.frames
         if len(frames) < wanted:
             self.tell(f"dynamics by the model gave {len(frames)} sound frames of {wanted}: this round takes those of GFN2-xTB dynamics")
@@ -195,6 +200,7 @@ class Round:
         judges, others = ([frames[i] for i in part] for part in (order[: self.plan.judged], order[self.plan.judged :]))
         best = most_telling(model, [frame.molecule for frame in others], self.plan.frames)
         about = {"round": self.number, **self.plan.deciding()}
+        geometries.write(self.place / "frames.xyz", frames, about)
         geometries.write(self.place / "judged.xyz", judges, about)
         geometries.write(self.place / "chosen.xyz", [others[i] for i in best], about)
 
@@ -237,9 +243,19 @@ class Round:
     def _trained(self, start: Predictor, parts: Parts) -> Predictor:
         labels = parts[0] + parts[1]
         plan = self.plan.train.of(len(labels))
+        start = self._pretrained(start) if self.plan.semiempirical.steps else start
         examples = examples_of(parts, start.basis, self.place.parent / "examples", self.plan.points, plan, self._progress("densities"))
         move_references(start, (label.properties for label in labels))
         return train_on(start, examples, plan, self.place / "training", self._progress("training"), labels.level)
+
+    def _pretrained(self, start: Predictor) -> Predictor:
+        """``start`` with the energies of GFN2-xTB for the molecule, the same in all rounds."""
+        file = self.place.parent / "gfn2-xtb" / "model.safetensors"
+        if not file.exists():
+            plan = self.plan.train.model_copy(update={"energy": self.plan.semiempirical})
+            frames = geometries.read(self.place / "frames.xyz")
+            pretrained(start, frames, plan, file.parent / "training", self._progress("learning GFN2-xTB")).save(file)
+        return load(file)
 
     def _progress(self, what: str) -> Progress:
         def tell(done: int, total: int | None, about: str | None = None, /) -> None:
