@@ -73,6 +73,8 @@ ORDER = [
         ("training_1", 469),
         ("heldout_300K", 0),
         ("training_1", 0),
+        ("training_2", 1700),
+        ("training_own", 0),
         ("training_2", 0),
     ]),
     *((f"thiophenes/rings{rings}_heldout", 0, THIOPHENES) for rings in (1, 2, 3)),

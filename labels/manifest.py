@@ -60,7 +60,7 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
         return COPIED[name]
     if name == "thiophenes/torsions":
         return "python labels/thiophenes/references.py torsions"
-    if (folder := name.split("/")[0]) in FRAMES:
+    if (folder := name.split("/")[0]) in FRAMES and not name.endswith("_own"):
         return FRAMES[folder]
     if (HERE / f"{name}.toml").exists():
         return f"densnet sample labels/{name}.toml"
@@ -74,6 +74,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
     if stated["made by"] == "labels/own.py":
         first = min(frame.trajectory for frame in frames)
         return f"python labels/own.py {stated['model']} FOLDER {len(frames)} {Path(name).name} {first}"
+    if stated["made by"] == "labels/organic/own.py":
+        return f"python labels/organic/own.py {stated['model']} FOLDER {len(frames)} {stated['molecules']}"
     return f"python {stated['made by']} MODEL"
 
 

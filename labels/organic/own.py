@@ -4,7 +4,7 @@
 
 MOLECULES of the training list, drawn at random (all by default), each run a short trajectory on MODEL's surface (Langevin, 500 K; dimers
 300 K) from one of their conformers. Of the frames in which every bond is still whole the one of each half whose forces are most uncertain
-(mean over atoms) is a candidate. Of all candidates the FRAMES (300) most uncertain ones are written to own_1.extxyz, in random order.
+(mean over atoms) is a candidate. Of all candidates the FRAMES (300) most uncertain ones are written to training_own.extxyz, in random order.
 FOLDER keeps the candidates of each molecule, so that the work goes on after an interruption.
 """
 
@@ -83,7 +83,7 @@ def main(file: str, folder: Path, count: int = 300, molecules: int | None = None
     print(f"expected errors of forces: median {np.median(expected):.0f}, of those chosen {best[-1][0]:.0f} to {best[0][0]:.0f} meV/A")
     about = {"made by": "labels/organic/own.py", "of": "training.xyz", "molecules": len(drawn), "model": model.fingerprint()}
     about |= {"steps": STEPS, "friction": FRICTION}
-    write(HERE / "own_1.extxyz", [best[i][1] for i in np.random.default_rng(7).permutation(len(best))], about)
+    write(HERE / "training_own.extxyz", [best[i][1] for i in np.random.default_rng(7).permutation(len(best))], about)
 
 
 if __name__ == "__main__":
