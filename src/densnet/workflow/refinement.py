@@ -75,7 +75,7 @@ class FineTuning(TrainSettings):
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
     points: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3), description="real space")
     energy: TuningPhase = Field(
-        default_factory=lambda: TuningPhase(steps=1000, learning_rate=1e-3), description="energy and forces, density frozen"
+        default_factory=lambda: TuningPhase(steps=1000, learning_rate=3e-4), description="energy and forces, density frozen"
     )
     dipole_weight: float = Field(20.0, ge=0, description="weight of the relative squared dipole error (density error: 1)")
     validation_fraction: float = Field(
@@ -106,7 +106,7 @@ class RefineSettings(Section):
     spacing_fs: float = Field(25.0, gt=0, description="time between frames that may be taken, fs")
     points: int = Field(4000, ge=100, description="points per frame at which the exact density is stored for training")
     semiempirical: StageSettings = Field(
-        default_factory=lambda: StageSettings(steps=800, batch=8, learning_rate=1e-3),
+        default_factory=lambda: StageSettings(steps=1200, batch=8, learning_rate=2e-3),
         description="energies of GFN2-xTB on the first round's dynamics, learned before those of labels; steps = 0 leaves it out",
     )
     train: FineTuning = Field(default_factory=FineTuning, description="training of a round, from the given model, on all labels so far")
