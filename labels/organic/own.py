@@ -4,8 +4,8 @@
 
 MOLECULES of the training list, drawn at random (all by default), each run a short trajectory on MODEL's surface (Langevin, 500 K; dimers
 300 K) from one of their conformers. Of the frames in which every bond is still whole the one of each half whose forces are most uncertain
-(mean over atoms) is a candidate. Of all candidates the FRAMES (300) most uncertain ones are written to training_own.extxyz, in random order.
-FOLDER keeps the candidates of each molecule, so that the work goes on after an interruption.
+(mean over atoms) is a candidate. Of all candidates the FRAMES (300) most uncertain ones are written to training_own.extxyz, in random
+order. FOLDER keeps the candidates of each molecule, so that the work goes on after an interruption.
 """
 
 import sys
