@@ -73,7 +73,7 @@ class FineTuning(TrainSettings):
     """Settings of training as in [train], for some tens of frames from a trained model: all weights."""
 
     density: StageSettings = Field(default_factory=lambda: StageSettings(steps=0), description="not possible from a trained model")
-    points: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900, learning_rate=3e-3), description="real space")
+    points: TuningPhase = Field(default_factory=lambda: TuningPhase(steps=900, learning_rate=1e-3), description="real space")
     energy: TuningPhase = Field(
         default_factory=lambda: TuningPhase(steps=1000, learning_rate=3e-4), description="energy and forces, density frozen"
     )
