@@ -20,11 +20,12 @@ HERE = Path(__file__).resolve().parent
 MANIFEST = HERE / "manifest.toml"
 LEVEL = "PBE/aug-cc-pVDZ"
 """Name of the level of theory of the first molecules."""
-LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", **dict.fromkeys(("organic", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ")}
+LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", **dict.fromkeys(("organic", "refined", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ")}
 """Folders of another level, with a threshold of the orbital gradient besides."""
 FRAMES = {"thiophenes": "python labels/thiophenes/frames.py", "organic": "python labels/organic/frames.py FOLDER"}
 """Folders whose lists one script makes."""
-LABELLED_BY = "python labels/campaign.py label FOLDER && python labels/campaign.py seal FOLDER"
+CAMPAIGN, RUN = "python labels/campaign.py label FOLDER && python labels/campaign.py seal FOLDER", "densnet run SMILES"
+"""What labels; the latter those of the folder `refined`."""
 ELSEWHERE = {
     "ethanol/start_500K": "python labels/import_start.py SOURCE.h5",
     "thiophenes/start": "python labels/thiophenes/import_start.py SOURCE.h5",
@@ -76,6 +77,8 @@ def made_by(name: str, frames: list[geometries.Frame]) -> str:
         return f"python labels/own.py {stated['model']} FOLDER {len(frames)} {Path(name).name} {first}"
     if stated["made by"] == "labels/organic/own.py":
         return f"python labels/organic/own.py {stated['model']} FOLDER {len(frames)} {stated['molecules']}"
+    if stated["made by"] == "labels/refined.py":
+        return f"{RUN} && python labels/refined.py {Path(name).name} RUN"
     return f"python {stated['made by']} MODEL"
 
 
@@ -114,6 +117,7 @@ def text() -> str:
     for name in names():
         frames = geometries.read(HERE / f"{name}.extxyz")
         molecules = sorted({formula(frame.molecule.numbers) for frame in frames})
+        by = RUN if name.startswith("refined/") else CAMPAIGN
         lines += [
             f'[lists."{name}"]',
             f"molecules = {json.dumps(molecules)}",
@@ -121,7 +125,7 @@ def text() -> str:
             f"frames = {len(frames)}",
             f'sha256 = "{sha256(HERE / f"{name}.extxyz")}"',
             f"made_by = {json.dumps(made_by(name, frames))}",
-            f"labelled_by = {json.dumps(ELSEWHERE.get(name, LABELLED_BY))}",
+            f"labelled_by = {json.dumps(ELSEWHERE.get(name, by))}",
             f'level = "{level_of(name)}"',
             "",
         ]

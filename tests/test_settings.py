@@ -49,3 +49,13 @@ def test_every_setting_of_speed_is_marked():
 def test_a_setting_that_came_later_changes_no_older_key():
     for older, newer in ((TrainSettings(), TrainSettings(response={"steps": 5})), (ModelSettings(), ModelSettings(response={"layers": 2}))):
         assert "response" not in older.deciding() and "response" in newer.deciding()
+
+
+def test_what_a_file_leaves_out_of_a_phase_is_as_that_phase_is_by_default():
+    from densnet.workflow.refinement import RefineSettings
+
+    changed = RefineSettings.model_validate({"semiempirical": {"steps": 5}, "train": {"points": {"batch": 4}}})
+    assert changed.semiempirical == RefineSettings().semiempirical.model_copy(update={"steps": 5})
+    assert changed.train == RefineSettings().train.model_copy(update={"points": changed.train.points})
+    assert changed.train.points == RefineSettings().train.points.model_copy(update={"batch": 4})
+    assert TrainSettings.model_validate({"joint": {"steps": 10}}).joint.learning_rate == TrainSettings().joint.learning_rate

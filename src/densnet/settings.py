@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from densnet.errors import DensnetError
@@ -43,6 +43,22 @@ class Section(BaseModel):
     """Frozen settings of one stage; every field has a unit in its description, and says in its type if it is `Incidental`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _beside_defaults(cls, values: Any) -> Any:
+        """What is left out of a section within this one is as in the default that this one has for it."""
+        if not isinstance(values, Mapping):
+            return values
+        return {name: {**cls._default(str(name)), **value} if isinstance(value, Mapping) else value for name, value in values.items()}
+
+    @classmethod
+    def _default(cls, name: str) -> dict[str, Any]:
+        """Of the section ``name`` within this one, as plain data; empty if it is none, or one of several."""
+        if (about := cls.model_fields.get(name)) is None:
+            return {}
+        default = about.get_default(call_default_factory=True)
+        return default.model_dump() if isinstance(default, Section) and about.annotation is type(default) else {}
 
     @classmethod
     def incidental(cls) -> set[str]:

@@ -109,7 +109,7 @@ class Killed(BaseException):
 
 
 def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
-    folder, told, labelled, trained = place / "runs" / "mine", [], [], Round._trained
+    folder, told, labelled, trained = place / "runs" / "mine", [], [], Round.trained
     calculate = campaign.label
 
     def counted(*arguments, **options):
@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
 
     monkeypatch.setattr(workers, "Processes", Inline)
     monkeypatch.setattr(campaign, "label", counted)
-    monkeypatch.setattr(Round, "_trained", killed)
+    monkeypatch.setattr(Round, "trained", killed)
     with pytest.raises(Killed):
         run("mine.toml", until="refine")
     [judged] = folder.glob("rounds/*/round-0/judged.json")
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
     learned = taught.stat().st_mtime_ns
     assert not json.loads((folder / "refine" / "mark.json").read_text())["finished"]
 
-    monkeypatch.setattr(Round, "_trained", trained)
+    monkeypatch.setattr(Round, "trained", trained)
     done = run("mine.toml", tell=told.append, until="refine")
     assert sum(labelled) == 6 and judged.read_bytes() == first and taught.stat().st_mtime_ns == learned
     found = done.get(REFINEMENT)

@@ -175,7 +175,7 @@ class Round:
             now = judged.select(range(watched, len(judged))) + chosen, judged.select(range(watched))
             parts = before[0] + now[0], before[1] + now[1]
             if not self.model_file.exists():
-                self._trained(start, parts).save(self.model_file)
+                self.trained(start, parts).save(self.model_file)
                 write_json(self.place / "trained.json", {"labels": len(parts[0] + parts[1]), "seconds": seconds()})
         return parts
 
@@ -192,7 +192,7 @@ class Round:
 
     def _choose(self, model: Predictor) -> None:
         """``frames.xyz``, of which ``judged.xyz``, drawn at random, and ``chosen.xyz``, `most_telling` of the others."""
-        frames, wanted = self._dynamics(model), self.plan.judged + self.plan.frames
+        frames, wanted = self.dynamics(model), self.plan.judged + self.plan.frames
         if len(frames) < wanted:
             self.tell(f"dynamics by the model gave {len(frames)} sound frames of {wanted}: this round takes those of GFN2-xTB dynamics")
             frames = self._semiempirical(wanted)
@@ -204,7 +204,7 @@ class Round:
         geometries.write(self.place / "judged.xyz", judges, about)
         geometries.write(self.place / "chosen.xyz", [others[i] for i in best], about)
 
-    def _dynamics(self, model: Predictor) -> list[Frame]:
+    def dynamics(self, model: Predictor) -> list[Frame]:
         """Frames in which every bond of the start is whole, of as much dynamics as the model could do."""
         start = Molecules.concatenate([frame.molecule for frame in geometries.read(self.start)])
         plan, place = self.plan.dynamics(self.number, start.count), self.place / "dynamics"
@@ -240,7 +240,7 @@ class Round:
             raise RefinementError(f"none of the {tally.aside} frames converged; the reasons are in {place / 'aside'}.")
         return with_dispersion(store.read(place), model.provenance.get("training", {}).get("dispersion", "as labelled"))
 
-    def _trained(self, start: Predictor, parts: Parts) -> Predictor:
+    def trained(self, start: Predictor, parts: Parts) -> Predictor:
         labels = parts[0] + parts[1]
         plan = self.plan.train.of(len(labels))
         start = self._pretrained(start) if self.plan.semiempirical.steps else start
