@@ -241,6 +241,7 @@ class Round:
         return with_dispersion(store.read(place), model.provenance.get("training", {}).get("dispersion", "as labelled"))
 
     def trained(self, start: Predictor, parts: Parts) -> Predictor:
+        """``start`` trained on the first of ``parts``, validated on the second."""
         labels = parts[0] + parts[1]
         plan = self.plan.train.of(len(labels))
         start = self._pretrained(start) if self.plan.semiempirical.steps else start
