@@ -1,12 +1,13 @@
 """Spectra of molecules that no model was trained on, against measured curves in km/mol: docs/benchmark.md.
 
-    python benchmarks/quant_ir.py --curves FOLDER [--model MODEL ...] [--loop] [--pictures FOLDER] [--record]
+    python benchmarks/quant_ir.py --curves FOLDER [--model MODEL ...] [--loop [--level PBE0 PBE]] [--pictures FOLDER] [--record]
 
 FOLDER holds measured curves of gases on the molar scale: JCAMP-DX of the NIST quantitative infrared database, or tables of km/mol per
 cm^-1. A curve belongs to the molecule of labels/organic/heldout.csv that its file, or the title in it, is named after. Each model is used
-as it is (zero-shot, as by `densnet run MOLECULE --start MODEL --zero-shot`), and with --loop refined for each molecule, too. A run that was
-interrupted goes on, one that is done is not repeated (its folder in OUT is named after molecule and settings); --judge runs nothing and
-reads what is finished; --runs reads finished run folders of any place, told apart by which atoms are bonded.
+as it is (zero-shot, as by `densnet run MOLECULE --start MODEL --zero-shot`), and with --loop refined for each molecule, too, for each
+functional of --level (`densnet run --level`). A run that was interrupted goes on, one that is done is not repeated (its folder in OUT is
+named after molecule and settings); --judge runs nothing and reads what is finished; --runs reads finished run folders of any place, told
+apart by which atoms are bonded.
 
 Windows are derived from the measured curve alone. Smoothed to lines 30 cm^-1 wide, its regions above --fraction of the maximum are joined
 where they are less than --gap apart. One that holds at least --share of the whole integral is a band, unless an end of the curve cuts it.
@@ -65,23 +66,29 @@ def uncovered(case: Case, model: str, atoms: int) -> str | None:
     return f"{len(numbers)} atoms, more than --atoms {atoms}" if len(numbers) > atoms else None
 
 
-def place(case: Case, model: str, chosen: argparse.Namespace, *, refined: bool) -> Path:
-    """Folder of a run in OUT."""
-    kind = f"{Path(model).stem}-{'refined' if refined else 'zero-shot'}"
+def place(case: Case, model: str, chosen: argparse.Namespace, way: str) -> Path:
+    """Folder of a run in OUT; ``way``: see `ways`."""
+    kind = f"{Path(model).stem}-{way.replace(' at ', '-')}"
     return chosen.out / case.folder / f"{kind}-{chosen.replicas}x{chosen.picoseconds:g}ps-{chosen.temperature:g}K"
 
 
-def plan(case: Case, model: str, chosen: argparse.Namespace, *, refined: bool) -> Path:
+def ways(chosen: argparse.Namespace) -> list[str]:
+    """How a model is used: as it is, refined, refined at another level."""
+    return ["zero-shot", *(f"refined at {level}" if level else "refined" for level in (chosen.level or [""] if chosen.loop else []))]
+
+
+def plan(case: Case, model: str, chosen: argparse.Namespace, way: str) -> Path:
     """The settings file of a run, beside its folder, with the conformers that it starts from: dynamics as in `densnet run`."""
-    folder = place(case, model, chosen, refined=refined)
+    folder, (kind, _, level) = place(case, model, chosen, way), way.partition(" at ")
     start, file = (folder.parent / name for name in ("conformers.xyz", f"{folder.name}.toml"))
     nowhere = float("nan")
     write(start, [Frame(molecule, k, nowhere, f"{k}") for k, molecule in enumerate(case.conformers, start=1)], {"name": case.name})
-    given = {"start" if refined else "model": str(find(model).absolute()), "geometries": str(start.absolute())}
+    given = {"start" if kind == "refined" else "model": str(find(model).absolute()), "geometries": str(start.absolute())}
     dynamics = {"replicas": chosen.replicas, "duration_ps": chosen.picoseconds, "thermalise_ps": chosen.thermalise}
     dynamics |= {"temperature": chosen.temperature, "threads": chosen.threads, "compile": chosen.compile and compiler_found()}
     sections = {
         "run": {"name": case.name, "folder": str(folder.absolute()), **given},
+        **({"label.scf": {"xc": level}} if level else {}),
         "simulate": SHORT | dynamics,
         "spectrum": {"maximum": 4200.0, "depth": chosen.depth, "experiment": [str(case.path.absolute())]},
     }
@@ -95,11 +102,11 @@ def runs(case: Case, chosen: argparse.Namespace, left: dict[str, str]) -> Iterat
         if reason := uncovered(case, model, chosen.atoms):
             left[f"{case.name}, {Path(model).stem}"] = reason
             continue
-        for refined in (False, True) if chosen.loop else (False,):
-            folder = place(case, model, chosen, refined=refined)
+        for way in ways(chosen):
+            folder = place(case, model, chosen, way)
             try:
                 if not chosen.judge:
-                    execute(plan(case, model, chosen, refined=refined), watch=lambda event: print(f"{case.name}: {event}", flush=True))
+                    execute(plan(case, model, chosen, way), watch=lambda event: print(f"{case.name}: {event}", flush=True))
                 if (run := read_run(folder)).spectrum is not None:
                     yield run
                 else:
@@ -137,6 +144,7 @@ def arguments() -> argparse.Namespace:
     made.add_argument("--molecules", nargs="*", help="only these")
     made.add_argument("--atoms", type=int, default=24, help="larger molecules are left out")
     made.add_argument("--loop", action="store_true", help="also refine each model for each molecule (`densnet run --start`)")
+    made.add_argument("--level", nargs="*", default=[], help="functionals that --loop refines for; none: that of the model")
     made.add_argument("--judge", action="store_true", help="run nothing, read what is finished")
     made.add_argument("--runs", type=Path, nargs="*", default=[], help="folders of finished runs that are judged, too")
     made.add_argument("--pictures", type=Path, help="folder for one picture a molecule")

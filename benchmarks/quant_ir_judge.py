@@ -110,7 +110,9 @@ def means(rows: list[list]) -> list[list]:
 
 
 def label(run: Run) -> str:
-    """Model of a run, and whether it was refined."""
-    about = read_toml(run.folder / "settings.toml").get("run", {})
+    """Model of a run, and whether it was refined, and for which functional."""
+    given = read_toml(run.folder / "settings.toml")
+    about, level = given.get("run", {}), given.get("label", {}).get("scf", {}).get("xc")
     name = about.get("model") or about.get("start")
-    return f"{Path(name).stem}, {'refined' if 'start' in about else 'zero-shot'}" if name else "own model"
+    how = f"refined{f' at {level}' if level else ''}" if "start" in about else "zero-shot"
+    return f"{Path(name).stem}, {how}" if name else "own model"

@@ -16,6 +16,7 @@ from densnet.artefacts.run import Run
 from densnet.report.figures import measured_figure
 from densnet.spectra.spectrum import ABSOLUTE, Gaussian, Replicas, Spectrum, SpectrumError, Sticks
 from densnet.spectra.tables import write_csv
+from densnet.workflow.settings import read_runfile
 
 AXIS = np.arange(450.0, 4001.0, 2.0)
 LINES, STRENGTHS = np.array([1000.0, 1450.0, 1480.0, 2950.0, 3650.0]), np.array([100.0, 20.0, 30.0, 150.0, 10.0])
@@ -224,3 +225,15 @@ def test_labels_and_minutes_are_those_of_the_run(place):
     assert [line[2:4] for line in band_rows(case, run, judgement)][0] == ["908-1096", "1000.0"]
     unknown = [*row[:4], None, 30.0, *row[6:]]
     assert means([row, unknown])[0][:6] == ["mean of 2", "organic, refined", 3.0, 4.0, 0.0, 15.0]
+
+
+def test_a_refinement_for_another_level_has_a_run_of_its_own(place, monkeypatch):
+    (place / "curves" / "water.csv").write_text(table(CURVE))
+    monkeypatch.setattr(sys, "argv", ["", "--curves", f"{place}/curves", "--loop", "--level", "PBE0", "PBE", "--out", f"{place}/out"])
+    chosen = quant_ir.arguments()
+    assert quant_ir.ways(chosen) == ["zero-shot", "refined at PBE0", "refined at PBE"]
+    (case,), _ = cases(place / "curves", place / "mine", Windows())
+    (place / "out" / "water").mkdir(parents=True)
+    files = [quant_ir.plan(case, "water", chosen, way) for way in quant_ir.ways(chosen)]
+    assert [file.name.partition("-48x")[0] for file in files] == ["water-zero-shot", "water-refined-PBE0", "water-refined-PBE"]
+    assert [read_runfile(file).label.scf.xc for file in files[1:]] == ["PBE0", "PBE"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from densnet.model.predictor import load
+from densnet.settings import SettingsError
 from densnet.workflow import Plan
 from densnet.workflow.choice import Choice, settings_text
 
@@ -47,10 +48,24 @@ def test_another_one_is_refined_from_a_start_or_used_as_it_is_and_trained_from_n
     assert run_of("O=C(C)C", start="ethanol", zero_shot=True) == as_it_is
     assert run_of("CCO", start="water")["start"] == "water"  # what is said goes before what ships
     assert run_of("O=C(C)C", zero_shot=True) == {**as_it_is, "model": "organic"}
+    assert run_of("CC(C)=O", level="pbe0/aug-cc-pVDZ")["start"] == "organic"
     plan = Plan.of("CC(C)=O")
     assert [name for name, _ in plan.pending()][:2] == ["search", "refine"] and not plan.folder.exists()
     (place / "acetone.toml").write_text('[run]\nsmiles = "CC(C)=O"\n')
     assert [name for name, _ in Plan.of("acetone.toml").pending()][:3] == ["search", "sample", "label"]
+
+
+def test_a_level_is_that_of_a_shipped_model_or_one_is_refined_for_it(place):
+    assert run_of("ethanol", level="PBE0") == {"name": "ethanol-PBE0", "model": "ethanol-pbe0"}
+    assert run_of("ethanol-pbe0", level="PBE")["model"] == "ethanol"
+    other = tomllib.loads(settings_text("ethanethiol", Choice(level="pbe0")))
+    assert other["run"] == {"name": "ethanethiol-pbe0", "start": "ethanethiol"}
+    assert other["label"]["scf"] == {"xc": "PBE0", "basis": "aug-cc-pvdz"} and other["refine"]["semiempirical"] == {"steps": 0}
+    general = tomllib.loads(settings_text("CC(C)=O", Choice(level="B3LYP/def2-SVP")))
+    assert general["label"]["scf"] == {"xc": "B3LYP", "basis": "def2-svp"} and "refine" not in general
+    assert general["run"]["folder"].endswith("-B3LYP-def2-SVP")
+    with pytest.raises(SettingsError, match="--level PBE and --zero-shot exclude each other: organic is of another level"):
+        run_of("CC(C)=O", level="PBE", zero_shot=True)
 
 
 @pytest.mark.parametrize(

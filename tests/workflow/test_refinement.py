@@ -15,7 +15,7 @@ from densnet.molecules import Molecules
 from densnet.reference import campaign, workers
 from densnet.settings import SettingsError
 from densnet.workflow import run, write_page
-from densnet.workflow.refinement import RefineSettings, Round, TargetSettings, most_telling
+from densnet.workflow.refinement import RefinementError, RefineSettings, Round, TargetSettings, most_telling
 from densnet.workflow.refining import _ended
 from densnet.workflow.settings import complete
 
@@ -167,7 +167,8 @@ def test_a_killed_run_goes_on_and_repeats_nothing(place, monkeypatch):
         ({"run": {"start": "water", "model": "water"}}, "`run.model` and `run.start` exclude each other"),
         ({"run": {"start": "water"}, "train": {}}, "`run.start` is given, so what is trained is set in [refine]: remove [train]"),
         ({"run": {"model": "water"}, "refine": {}}, "nothing is labelled or trained: remove [refine]"),
-        ({"run": {"start": "water"}, "label": {"scf": {"xc": "PBE0"}}}, "`label.scf.xc` is 'PBE0', but"),
+        ({"run": {"start": "water"}, "label": {"scf": {"dispersion": "d4"}}}, "`label.scf.dispersion` is 'd4', but"),
+        ({"run": {"start": "water"}, "label": {"scf": {"xc": "LDA"}}}, "setting `label.scf.xc` is 'LDA': must be a GGA"),
         ({"run": {"start": "nobody"}}, "setting `run.start`: model nobody is neither a file nor"),
         ({"run": {"start": "water", "smiles": "O", "geometries": "water.xyz"}}, "`run.smiles` and `run.geometries` exclude each other"),
         ({"run": {}, "sample": {}}, "setting `sample.geometries` is missing"),
@@ -182,3 +183,22 @@ def test_bad_settings(place, values, told):
 def test_labels_are_at_the_level_of_the_model(place):
     found = complete({"run": {"start": "water"}}, place, "w").label.scf
     assert found.level() == load("water").provenance["level"]
+    other = complete({"run": {"start": "water"}, "label": {"scf": {"xc": "PBE0"}}}, place, "w").label.scf
+    assert other.level() == found.level() | {"xc": "PBE0", "exchange_basis": "def2-universal-jkfit"}
+
+
+def test_a_model_of_another_level_is_refined_for_this_one_and_never_kept_as_it_is(place, monkeypatch):
+    monkeypatch.setattr(workers, "Processes", Inline)
+    easy = SETTINGS.replace("forces = 1e-4", "forces = 1e4\ndipole = 10.0\ndensity = 100.0") + '[label.scf]\nxc = "PBE0"\n'
+    (place / "other.toml").write_text(easy)
+    done = run("other.toml", until="refine")
+    found, refined = done.get(REFINEMENT), done.get(REFINED)
+    assert found.ended == "targets" and found.best == 1 and [r["trained_on"] for r in found.rounds] == [0, 4]
+    assert refined.provenance["level"] == found.level == load("water").provenance["level"] | {
+        "xc": "PBE0", "exchange_basis": "def2-universal-jkfit"
+    }  # fmt: skip
+    assert found.rounds[0]["errors"]["energy"] < 100  # meV, of two levels that are 10 eV apart
+
+    (place / "other.toml").write_text(easy.replace("labels = 6", "labels = 2\nseed = 5"))
+    with pytest.raises(RefinementError, match="`refine.labels` is spent before the first training, and water is of another level"):
+        run("other.toml", until="refine")

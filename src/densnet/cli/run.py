@@ -41,6 +41,10 @@ def run(
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Molecule: use `organic` (or --start) as it is; no labels, errors are not known.")
     ] = False,
+    level: Annotated[
+        str | None,
+        typer.Option(metavar="XC[/BASIS]", help="Molecule: level of theory; a model of another one is refined for it. Default: its own."),
+    ] = None,
     dry: Annotated[bool, typer.Option("--dry", help="Only list what would be done.")] = False,
 ) -> None:
     """Run the complete workflow: from a molecule, or a settings file, to an infrared spectrum and a report.
@@ -57,7 +61,7 @@ def run(
     from densnet.workflow import Choice, Plan
     from densnet.workflow import run as execute
 
-    plan = Plan.of(what, Choice(long, replicas, temperature, out, tuple(experiment or ()), start, zero_shot))
+    plan = Plan.of(what, Choice(long, replicas, temperature, out, tuple(experiment or ()), start, zero_shot, level))
     if dry:
         for stage, state in plan.pending():
             say(f"{stage:10s} {state}")

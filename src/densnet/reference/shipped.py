@@ -44,11 +44,12 @@ def harmonic(molecule: Molecules, level: Mapping | None = None) -> Path | None:
     """
     paths = [Path(str(_FOLDER / f"{name}.json")) for name in names()]
     known = [path for path in paths if path.exists() and bonding(_first(path)) == bonding(molecule)]
-    same = [path for path in known if level and _theory(json.loads(path.read_text(encoding="utf-8"))["level"]) == _theory(level)]
+    same = [path for path in known if level and theory(json.loads(path.read_text(encoding="utf-8"))["level"]) == theory(level)]
     return next(iter(same + known), None)
 
 
-def _theory(level: Mapping) -> tuple:
+def theory(level: Mapping) -> tuple:
+    """Functional, basis and dispersion of a ``level``: what tells one from another, but for the numerics."""
     return tuple(level.get(name) for name in ("xc", "basis", "dispersion"))
 
 

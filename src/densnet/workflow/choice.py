@@ -11,7 +11,8 @@ from typing import Any
 
 from densnet.frames import smiles
 from densnet.model.compiled import compiler_found
-from densnet.model.shipped import GENERAL
+from densnet.model.predictor import load
+from densnet.model.shipped import GENERAL, find
 from densnet.model.shipped import names as model_names
 from densnet.molecules import Molecules
 from densnet.reference import shipped
@@ -35,7 +36,8 @@ class Choice:
 
     ``long``: the setting of published spectra; ``temperature`` in K; ``folder``: where results go; ``experiment``: measured curves;
     ``start``: model file, or name of a shipped model, that is refined for the molecule, or with ``zero_shot`` used as it is; by default
-    the general one.
+    the general one. ``level``: of theory, FUNCTIONAL or FUNCTIONAL/BASIS, for which a model of another one is refined; by default that of
+    the model.
     """
 
     long: bool = False
@@ -45,6 +47,7 @@ class Choice:
     experiment: tuple[Path, ...] = ()
     start: str | None = None
     zero_shot: bool = False
+    level: str | None = None
 
 
 GEOMETRIES = (".xyz", ".extxyz")
@@ -68,10 +71,13 @@ def settings_text(what: str, choice: Choice) -> str:
         run = {"name": named.smiles, "smiles": named.smiles, "folder": str(Path("runs") / (named.name + _kind(choice)))}
     else:
         raise SettingsError(_unknown(what))
-    known = known or _known(molecule)
-    run |= _model_of(choice, known) | ({} if choice.folder is None else {"folder": str(choice.folder)})
+    known = _at_level(known or _known(molecule), choice)
+    start, own = choice.start or known or GENERAL, known is not None and choice.start is None
+    other = _another_level(start, choice)
+    run |= _model_of(start, choice, used=not other and (own or choice.zero_shot))
+    run |= {} if choice.folder is None else {"folder": str(choice.folder)}
     run["name"] += _kind(choice)
-    sections = {"run": run, "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
+    sections = {"run": run, **_labels(other, own=own), "simulate": _dynamics(molecule, choice), "spectrum": _spectrum(known, choice)}
     return f"# densnet run {json.dumps(what)}; a copy of this file can be edited and passed to densnet run\n{toml(sections)}"
 
 
@@ -83,12 +89,41 @@ def toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _model_of(choice: Choice, known: str | None) -> dict[str, str]:
-    """Which model a run uses (`run.model`) or refines (`run.start`): the chosen one, that of the ``known`` molecule, or the general one."""
-    if known and choice.start is None:
-        return {"model": known}
-    start = choice.start or GENERAL
-    return {"model" if choice.zero_shot else "start": str(Path(start).absolute()) if Path(start).is_file() else start}
+def _model_of(start: str, choice: Choice, *, used: bool) -> dict[str, str]:
+    """The model ``start`` as one that a run uses (`run.model`) or refines (`run.start`). Raises `SettingsError`."""
+    if choice.zero_shot and not used:
+        raise SettingsError(f"--level {choice.level} and --zero-shot exclude each other: {start} is of another level, and must be refined.")
+    return {"model" if used else "start": str(Path(start).absolute()) if Path(start).is_file() else start}
+
+
+def _at_level(known: str | None, choice: Choice) -> str | None:
+    """The shipped model of the same molecule as ``known`` that is of the level asked for; else ``known``."""
+    if known is None or choice.level is None:
+        return known
+    same = [name for name in model_names() if shipped.molecule_of(name) == shipped.molecule_of(known)]
+    return next((name for name in same if not _another_level(name, choice)), known)
+
+
+SPELT = {name.lower(): name for name in ("PBE", "PBE0", "B3LYP", "r2SCAN", "r2SCAN0", "wB97X")}
+"""Functionals as the levels of shipped models, and of the documentation, spell them."""
+
+
+def _another_level(model: str, choice: Choice) -> dict[str, str]:
+    """Functional and basis asked for, where they are not those of ``model``, a file or a shipped one that exists."""
+    if choice.level is None:
+        return {}
+    try:
+        own = load(find(model)).provenance.get("level") or {}
+    except FileNotFoundError as error:
+        raise SettingsError(f"--start: {error}") from None
+    xc, _, basis = choice.level.partition("/")
+    wanted = {"xc": SPELT.get(xc.lower(), xc), "basis": (basis or own.get("basis", "aug-cc-pvdz")).lower()}
+    return {} if wanted == {key: own.get(key) for key in wanted} else wanted
+
+
+def _labels(level: Mapping[str, str], *, own: bool) -> dict[str, dict[str, Any]]:
+    """Sections of a refinement for another ``level``: a model of the molecule itself (``own``) has better shapes than GFN2-xTB."""
+    return ({"label.scf": dict(level)} if level else {}) | ({"refine.semiempirical": {"steps": 0}} if level and own else {})
 
 
 def _known(molecule: Molecules) -> str | None:
@@ -100,7 +135,8 @@ def _known(molecule: Molecules) -> str | None:
 def _kind(choice: Choice) -> str:
     """What tells the folder of this run from that of another run of the molecule."""
     warm = "" if choice.temperature is None else f"-{choice.temperature:g}K"
-    return f"{warm}{'-long' if choice.long else ''}{'-zero-shot' if choice.zero_shot else ''}"
+    level = "" if choice.level is None else f"-{choice.level.replace('/', '-')}"
+    return f"{level}{warm}{'-long' if choice.long else ''}{'-zero-shot' if choice.zero_shot else ''}"
 
 
 def _dynamics(molecule: Molecules, choice: Choice) -> dict[str, Any]:

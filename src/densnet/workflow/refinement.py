@@ -29,6 +29,7 @@ from densnet.progress import Progress
 from densnet.reference import campaign, geometries
 from densnet.reference.campaign import LabelSettings
 from densnet.reference.geometries import Frame, SampleSettings
+from densnet.reference.shipped import theory
 from densnet.settings import Incidental, Section, cores
 from densnet.simulation.ensembles import Langevin
 from densnet.simulation.run import SimulateSettings, SimulationStopped, read_trajectory, simulate
@@ -147,13 +148,18 @@ class Round:
     tell: Callable[[str], None]
 
     def judge(self, model: Predictor) -> dict:
-        """Errors of ``model`` on labelled frames of its own dynamics, and what they cost: plain data, kept in ``judged.json``."""
+        """Errors of ``model`` on labelled frames of its own dynamics, and what they cost: plain data, kept in ``judged.json``.
+
+        Before the energies of a model of another level are compared, its reference energies are moved to these labels.
+        """
         done = self.place / "judged.json"
         if not done.exists():
             with self._timed() as seconds:
                 if not (self.place / "chosen.xyz").exists():
                     self._choose(model)
                 labels = self._labels("judged", model)
+                if of_another_level(model, self.label):
+                    move_references(model, (label.properties for label in labels))
                 found = evaluate_on(model, [label.properties for label in labels], None, self._progress("errors"))
             of = found.summary()
             errors = {
@@ -286,6 +292,12 @@ def most_telling(model: Predictor, molecules: Sequence[Molecules], count: int) -
     rows = features - features.mean(0) if model.uncertainty is None else features @ model.uncertainty.energy.double()
     _, order = qr(rows.T.numpy(), mode="r", pivoting=True)
     return [int(i) for i in order[:count]]
+
+
+def of_another_level(model: Predictor, label: LabelSettings) -> bool:
+    """Whether ``model`` says that it is of another level of theory than the labels."""
+    level = model.provenance.get("level")
+    return level is not None and theory(level) != theory(label.scf.level())
 
 
 def start_of(file: Path) -> Predictor:

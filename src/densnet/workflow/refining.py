@@ -15,15 +15,16 @@ from densnet.model.predictor import Predictor, load
 from densnet.progress import duration
 from densnet.report.verification import told
 from densnet.workflow.desk import Desk, Recipe
-from densnet.workflow.refinement import BUDGETS, RefineSettings, Round, start_of
+from densnet.workflow.refinement import BUDGETS, RefinementError, RefineSettings, Round, of_another_level, start_of
 from densnet.workflow.verification import reference_of, write_csv
 from densnet.workflow.verification import verify as verified
 
 
 def refine(desk: Desk) -> None:
-    """The best model of all rounds; targets, errors and costs of each."""
+    """The best model of all rounds; targets, errors and costs of each. A start of another level of theory is none of them."""
     plan, file = desk.settings.refine, Path(desk.settings.run.start)
     models, rounds, labels, ended = [file], [], (Dataset(()), Dataset(())), ""
+    first = int(of_another_level(start_of(file), desk.settings.label))
     while not ended:
         one = _round(desk, len(rounds))
         judged = one.judge(_model(models[-1], file))
@@ -32,12 +33,14 @@ def refine(desk: Desk) -> None:
         worst = plan.targets.worst(judged["errors"])
         rounds.append({**judged, "trained_on": known, "worst": worst, "seconds": one.seconds})
         desk.tell(_told(plan, rounds))
-        ended = _ended(plan, rounds, used, further=one.model_file.exists())
+        ended = _ended(plan, rounds, used, further=one.model_file.exists(), fit=len(rounds) > first)
         if not ended:
             labels = one.train(start_of(file), labels)
             rounds[-1]["seconds"] = one.seconds
             models.append(one.model_file)
-    best = min(range(len(rounds)), key=lambda k: rounds[k]["worst"])
+    if len(rounds) == first:
+        raise RefinementError(f"`refine.{ended}` is spent before the first training, and {file.stem} is of another level: raise it.")
+    best = min(range(first, len(rounds)), key=lambda k: rounds[k]["worst"])
     report = Refinement(
         start=file.stem, level=desk.settings.label.scf.level(), targets=dict(plan.targets), rounds=rounds, best=best, labels=used,
         minutes=round(sum(r["seconds"] for r in rounds) / 60, 2), ended=ended,
@@ -84,10 +87,13 @@ def _with_provenance(model: Predictor, report: Refinement, start: str) -> Predic
     return model
 
 
-def _ended(plan: RefineSettings, rounds: list[dict], used: int, *, further: bool) -> str:
-    """Why no further round is begun; "" where one is, or there is a ``further`` model already, whose budget is spent."""
+def _ended(plan: RefineSettings, rounds: list[dict], used: int, *, further: bool, fit: bool = True) -> str:
+    """Why no further round is begun; "" where one is, or there is a ``further`` model already, whose budget is spent.
+
+    A model that is not ``fit``, because it is of another level, is never good enough.
+    """
     spent, last = sum(r["seconds"] for r in rounds), rounds[-1]["seconds"]
-    if rounds[-1]["worst"] <= 1:
+    if fit and rounds[-1]["worst"] <= 1:
         return "targets"
     if further:
         return ""

@@ -149,7 +149,7 @@ def complete(values: dict[str, Any], root: Path, name: str) -> RunFile:
             raise SettingsError(f"`{setting}` is given, so {told}: remove [{extra[0]}], or `{setting}`.")
         changes = {setting.removeprefix("run."): str(_model(given, setting, root)), "geometries": _start(run, root)}
     if run.start is not None:
-        label = _same_level(changes["start"], settings.label, given="scf" in values.get("label", {}))
+        label = _level(changes["start"], settings.label, values.get("label", {}).get("scf", {}))
         settings = settings.model_copy(update={"label": label})
     highest = _highest(settings, changes.get("geometries"), root)
     _enough("simulate", settings.simulate, settings.spectrum.series, highest)
@@ -218,18 +218,21 @@ def _highest(settings: RunFile, geometries: Path | None, root: Path) -> float:
     return highest_wavenumber(read(start)[0].molecule) if start.is_file() else 0.0
 
 
-def _same_level(start: str, label: LabelSettings, *, given: bool) -> LabelSettings:
-    """``label`` at the level of the model ``start``: labels of two levels are never mixed. Raises `SettingsError`."""
+def _level(start: str, label: LabelSettings, given: Mapping[str, Any]) -> LabelSettings:
+    """``label`` at the level of the model ``start``, but for what is ``given`` of it in [label.scf]. Raises `SettingsError`.
+
+    Another functional or basis is another level, for which the model is refined: no label of its own level is among those it learns from.
+    """
     level = load(start).provenance.get("level")
     if level is None:
         if given:
             return label
         raise SettingsError(f"{start} does not state the level of its labels: give it in [label.scf].")
-    own = label.scf.model_copy(update={"dispersion": level.get("dispersion", "none")}) if given else ScfSettings.of_level(level)
-    for name in ("xc", "basis", "dispersion"):
-        if getattr(own, name) != level.get(name, "none"):
-            found = f"`label.scf.{name}` is {getattr(own, name)!r}, but {start} was trained at {level.get(name)!r}"
-            raise SettingsError(f"{found}: omit [label.scf].")
+    known = ScfSettings.of_level(level)
+    own = parse(ScfSettings, {**known.model_dump(), **given}, "label.scf")
+    if own.dispersion != known.dispersion:
+        told = f"`label.scf.dispersion` is {own.dispersion!r}, but {start} was trained with {known.dispersion!r}"
+        raise SettingsError(f"{told}: omit it.")
     return label.model_copy(update={"scf": own})
 
 
