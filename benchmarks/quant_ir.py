@@ -16,8 +16,9 @@ it and the next band, or to the end of the curve. Curve and simulation are integ
 
 Of each band: centroids, Int nu A / Int A, and integrals, Int A; errors are standard errors over replicas (sampling only). Of each molecule:
 mean |difference of centroids|, mean |integral / measured - 1|, and over all that curve and simulation share the spectral information
-similarity and Pearson's r (`densnet.spectra.comparison`). Where the simulation has less than a tenth of a band's intensity it has no band
-there: its centroid is not compared, and the integral counts. VPT2 and harmonic centroids are of the lines of the model within a window.
+similarity and Pearson's r (`densnet.spectra.comparison`). Of the bands with VPT2: mean differences of centroids with classical nuclei and
+with VPT2, side by side. Where the simulation has less than a tenth of a band's intensity it has no band there: its centroid is not
+compared, and the integral counts. VPT2 and harmonic centroids are of the lines of the model within a window.
 Minutes are those of all stages of a run, labels the reference calculations in it. What is left out is listed with the reason.
 """
 
@@ -34,7 +35,7 @@ from pathlib import Path
 import torch
 from experiment import LABELS, Table, conclude, machine_line, parser
 from quant_ir_curves import Case, Windows, cases, plain
-from quant_ir_judge import BANDS, MOLECULES, band_rows, judged, label, means, molecule_row
+from quant_ir_judge import BANDS, MOLECULES, NUCLEI, band_rows, judged, label, means, molecule_row, nuclei_row
 
 from densnet.artefacts import using
 from densnet.artefacts.run import Run
@@ -180,7 +181,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(machine_line(), flush=True)
     found, left = chosen_cases(chosen)
-    rows, bands = [], []
+    rows, bands, nuclei = [], [], []
     for case in found:
         drawn = []
         for run in runs(case, chosen, left):
@@ -188,6 +189,7 @@ def main() -> None:
             judgement = judged(case.curve, spectrum, case.windows)
             rows.append(molecule_row(case, run, judgement))
             bands += band_rows(case, run, judgement)
+            nuclei += [row for row in [nuclei_row(case, run, judgement)] if row]
             drawn.append((label(run), spectrum))
         if drawn and chosen.pictures:
             picture(case, drawn, chosen.pictures)
@@ -196,6 +198,7 @@ def main() -> None:
     if not rows:
         raise SystemExit(f"no curve in {chosen.curves} could be compared with a run.")
     tables = {"molecules": Table(MOLECULES, rows + means(rows)), "bands": Table(BANDS, bands)}
+    tables |= {"nuclei": Table(NUCLEI, nuclei + means(nuclei))} if nuclei else {}
     conclude(chosen, "quant_ir", tables | ({"left-out": Table(["left out", "why"], [[*pair] for pair in left.items()])} if left else {}))
 
 

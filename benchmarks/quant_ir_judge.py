@@ -71,6 +71,21 @@ def band_rows(case: Case, run: Run, found: Judgement) -> list[list]:
     return rows
 
 
+def nuclei_row(case: Case, run: Run, found: Judgement) -> list | None:
+    """Centroids of the bands that dynamics and VPT2 both have: classical nuclei beside quantum ones; None without VPT2 of the molecule."""
+    if not run.anharmonic:
+        return None
+    lines = lines_of(run, run.temperature)
+    seen = [(other, own) for other, own in found.bands if own.integral > FAINT * other.integral]
+    of_lines = [centroids(lines, other.lower, other.upper) for other, _ in seen]
+    shifts = [(own.centroid - other.centroid, of.quantum - other.centroid) for (other, own), of in zip(seen, of_lines) if of is not None]
+    if not shifts:
+        return None
+    classical, quantum = zip(*shifts)
+    means = [mean(map(abs, classical)), mean(map(abs, quantum)), mean(classical), mean(quantum)]
+    return [case.name, label(run), len(shifts), *map(float, means)]
+
+
 def _pm(value: float, error: float | None) -> str:
     return pm(value, error).replace("±", "+-")
 
@@ -86,6 +101,11 @@ BANDS = [
 MOLECULES = [
     "molecule", "run", "atoms", "bands", "centroids, mean difference, cm^-1", "integrals, mean error, %", "measured, km/mol",
     "dynamics, km/mol", "SIS", "r", "minutes", "labels",
+]  # fmt: skip
+
+NUCLEI = [
+    "molecule", "run", "bands", "classical nuclei, mean difference, cm^-1", "VPT2, mean difference, cm^-1", "classical, mean signed",
+    "VPT2, mean signed",
 ]  # fmt: skip
 
 
