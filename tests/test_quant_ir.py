@@ -184,6 +184,9 @@ def test_a_run_of_water_against_its_own_spectrum(place, monkeypatch, capsys):
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert float(cells[4]) == float(cells[5]) == 0 and cells[6] == cells[7]
     assert float(cells[8]) == float(cells[9]) == 1 and cells[11] == "0"
+    rows = printed.split("| VPT2, mean signed |")[1].splitlines()
+    nuclei = next(line for line in rows if "water, zero-shot" in line).strip("| ").split(" | ")
+    assert float(nuclei[3]) == float(nuclei[5]) == 0 and float(nuclei[4]) > 10  # dynamics is what was "measured"; VPT2 is below it
     assert (drawn / "water.png").stat().st_size > 10_000
     assert (folder / "simulate" / "trajectory.h5").stat().st_mtime_ns == trajectory
 
