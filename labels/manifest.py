@@ -20,12 +20,16 @@ HERE = Path(__file__).resolve().parent
 MANIFEST = HERE / "manifest.toml"
 LEVEL = "PBE/aug-cc-pVDZ"
 """Name of the level of theory of the first molecules."""
-LEVELS = {"thiophenes": "PBE-D4/aug-cc-pVDZ", **dict.fromkeys(("organic", "refined", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ")}
+LEVELS = {
+    "thiophenes": "PBE-D4/aug-cc-pVDZ",
+    "refined-pbe": "PBE/aug-cc-pVDZ, orbital gradient 1e-5",
+    **dict.fromkeys(("organic", "refined", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ"),
+}
 """Folders of another level, with a threshold of the orbital gradient besides."""
 FRAMES = {"thiophenes": "python labels/thiophenes/frames.py", "organic": "python labels/organic/frames.py FOLDER"}
 """Folders whose lists one script makes."""
 CAMPAIGN, RUN = "python labels/campaign.py label FOLDER && python labels/campaign.py seal FOLDER", "densnet run SMILES"
-"""What labels; the latter those of the folder `refined`."""
+"""What labels; the latter those of the folders `refined...`."""
 ELSEWHERE = {
     "ethanol/start_500K": "python labels/import_start.py SOURCE.h5",
     "thiophenes/start": "python labels/thiophenes/import_start.py SOURCE.h5",
@@ -117,7 +121,7 @@ def text() -> str:
     for name in names():
         frames = geometries.read(HERE / f"{name}.extxyz")
         molecules = sorted({formula(frame.molecule.numbers) for frame in frames})
-        by = RUN if name.startswith("refined/") else CAMPAIGN
+        by = RUN if name.startswith("refined") else CAMPAIGN
         lines += [
             f'[lists."{name}"]',
             f"molecules = {json.dumps(molecules)}",

@@ -1,8 +1,8 @@
 """Frames and labels of a run that refined a general model, to keep them: python labels/refined.py NAME RUN
 
 Writes refined/NAME.extxyz, the frames of all rounds of the run folder RUN, those that judged before those that were chosen, each named
-after its part ("round 0, judged"), and refined/NAME.001.h5 with their labels in that order, and a new manifest.toml. The molecules are held
-out: no model that ships learns from these frames.
+after its part ("round 0, judged"), and refined/NAME.001.h5 with their labels in that order, and a new manifest.toml; in refined-XC where
+their functional is not that of the general model. The molecules are held out: no model that ships learns from these frames.
 """
 
 import sys
@@ -16,7 +16,7 @@ from densnet.dataset.dataset import Dataset
 from densnet.reference import geometries
 from densnet.simulation.run import read_trajectory
 
-HERE = Path(__file__).parent / "refined"
+HERE, USUAL = Path(__file__).parent, "PBE0"
 
 
 def parts(rounds: Path) -> Iterator[tuple[str, list[geometries.Frame], Dataset]]:
@@ -29,17 +29,19 @@ def parts(rounds: Path) -> Iterator[tuple[str, list[geometries.Frame], Dataset]]
 
 def main(name: str, run: Path) -> None:
     """List, shard, manifest; nothing is overwritten."""
-    path = HERE / f"{name}.extxyz"
-    if path.exists():
-        raise SystemExit(f"{path} is there.")
     rounds = max(run.glob("rounds/*"), key=lambda folder: folder.stat().st_mtime)
     found = list(parts(rounds))
     frames = [geometries.Frame(one.molecule, one.trajectory, one.temperature, part) for part, own, _ in found for one in own]
     labels = Dataset(label for _, _, own in found for label in own)
+    xc = labels.level["xc"]
+    folder = HERE / ("refined" if xc == USUAL else f"refined-{xc.lower()}")
+    path = folder / f"{name}.extxyz"
+    if path.exists():
+        raise SystemExit(f"{path} is there.")
     model = read_trajectory(rounds / "round-0" / "dynamics", motion=False).header["provenance"]["model"]
-    HERE.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     geometries.write(path, frames, {"made by": "labels/refined.py", "model": model})
-    store.seal(labels, HERE / f"{name}.001.h5", provenance=f"frames of labels/refined/{name}.extxyz", compact=True)
+    store.seal(labels, folder / f"{name}.001.h5", provenance=f"frames of labels/{folder.name}/{name}.extxyz", compact=True)
     MANIFEST.write_text(text(), encoding="utf-8")
     print(f"{path}: {len(frames)} frames, {len(labels)} labels")
 

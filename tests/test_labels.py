@@ -36,6 +36,7 @@ def test_the_manifest_agrees_with_the_files(manifest):
     assert listed == {str(path.relative_to(LABELS)) for path in LABELS.rglob("*.h5")}
     expected = {
         manifest.LEVEL: ScfSettings(conv_tol_grad=0),
+        "PBE/aug-cc-pVDZ, orbital gradient 1e-5": ScfSettings(),
         "PBE-D4/aug-cc-pVDZ": ScfSettings(dispersion="d4"),
         "PBE0/aug-cc-pVDZ": ScfSettings(xc="PBE0"),
     }
