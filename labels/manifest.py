@@ -23,6 +23,7 @@ LEVEL = "PBE/aug-cc-pVDZ"
 LEVELS = {
     "thiophenes": "PBE-D4/aug-cc-pVDZ",
     "refined-pbe": "PBE/aug-cc-pVDZ, orbital gradient 1e-5",
+    "refined-loose": "PBE0/aug-cc-pVDZ, any orbital gradient",
     **dict.fromkeys(("organic", "refined", "water-pbe0", "ethanol-pbe0"), "PBE0/aug-cc-pVDZ"),
 }
 """Folders of another level, with a threshold of the orbital gradient besides."""

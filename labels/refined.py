@@ -2,7 +2,8 @@
 
 Writes refined/NAME.extxyz, the frames of all rounds of the run folder RUN, those that judged before those that were chosen, each named
 after its part ("round 0, judged"), and refined/NAME.001.h5 with their labels in that order, and a new manifest.toml; in refined-XC where
-their functional is not that of the general model. The molecules are held out: no model that ships learns from these frames.
+their functional is not that of the general model, in refined-loose where they know no threshold of the orbital gradient. The molecules
+are held out: no model that ships learns from these frames.
 """
 
 import sys
@@ -34,7 +35,8 @@ def main(name: str, run: Path) -> None:
     frames = [geometries.Frame(one.molecule, one.trajectory, one.temperature, part) for part, own, _ in found for one in own]
     labels = Dataset(label for _, _, own in found for label in own)
     xc = labels.level["xc"]
-    folder = HERE / ("refined" if xc == USUAL else f"refined-{xc.lower()}")
+    kind = f"-{xc.lower()}" if xc != USUAL else "" if "conv_tol_grad" in labels.level else "-loose"
+    folder = HERE / f"refined{kind}"
     path = folder / f"{name}.extxyz"
     if path.exists():
         raise SystemExit(f"{path} is there.")

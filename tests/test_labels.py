@@ -37,6 +37,7 @@ def test_the_manifest_agrees_with_the_files(manifest):
     expected = {
         manifest.LEVEL: ScfSettings(conv_tol_grad=0),
         "PBE/aug-cc-pVDZ, orbital gradient 1e-5": ScfSettings(),
+        "PBE0/aug-cc-pVDZ, any orbital gradient": ScfSettings(xc="PBE0", conv_tol_grad=0),
         "PBE-D4/aug-cc-pVDZ": ScfSettings(dispersion="d4"),
         "PBE0/aug-cc-pVDZ": ScfSettings(xc="PBE0"),
     }

@@ -221,7 +221,8 @@ def _highest(settings: RunFile, geometries: Path | None, root: Path) -> float:
 def _level(start: str, label: LabelSettings, given: Mapping[str, Any]) -> LabelSettings:
     """``label`` at the level of the model ``start``, but for what is ``given`` of it in [label.scf]. Raises `SettingsError`.
 
-    Another functional or basis is another level, for which the model is refined: no label of its own level is among those it learns from.
+    Another functional or basis is another level, for which the model is refined: no label of its own level is among those it learns from,
+    and their numerics are the defaults of today, whatever those of its own were.
     """
     level = load(start).provenance.get("level")
     if level is None:
@@ -230,6 +231,8 @@ def _level(start: str, label: LabelSettings, given: Mapping[str, Any]) -> LabelS
         raise SettingsError(f"{start} does not state the level of its labels: give it in [label.scf].")
     known = ScfSettings.of_level(level)
     own = parse(ScfSettings, {**known.model_dump(), **given}, "label.scf")
+    if (own.xc, own.basis) != (known.xc, known.basis):
+        own = parse(ScfSettings, {"basis": known.basis, "dispersion": known.dispersion, **given}, "label.scf")
     if own.dispersion != known.dispersion:
         told = f"`label.scf.dispersion` is {own.dispersion!r}, but {start} was trained with {known.dispersion!r}"
         raise SettingsError(f"{told}: omit it.")
